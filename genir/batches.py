@@ -1,0 +1,127 @@
+"""Training examples (text -> document), drawn at random but each a function of its number, and their tensors.
+
+Because example i depends only on (seed, i), a resumed training sees exactly what an unbroken one would have seen.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from genir.config import SFTConfig, SpanConfig
+from genir.records import Document
+
+
+class Example(NamedTuple):
+    """A text and the row of the document that answers it."""
+
+    text: str
+    row: int
+
+
+class LabelledQuery(NamedTuple):
+    """A query, the rows of its relevant documents, and the gain 2^grade - 1 of each."""
+
+    text: str
+    rows: tuple[int, ...]
+    gains: tuple[int, ...]
+
+
+def labelled_queries(
+    texts: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], rows: Mapping[str, int]
+) -> list[LabelledQuery]:
+    """The queries that have a relevant document, with their judgments as rows of the docid table."""
+    result = []
+    for query_id, grades in qrels.items():
+        relevant = {rows[doc_id]: 2**grade - 1 for doc_id, grade in grades.items() if grade > 0}
+        if relevant:
+            result.append(LabelledQuery(texts[query_id], tuple(relevant), tuple(relevant.values())))
+    return result
+
+
+class ExampleStream(Dataset[Example]):
+    """A mix of document spans, queries and pseudo queries of a given length.
+
+    A query's document is drawn in proportion to its gain. Words are dropped at random, so that no single one is
+    always there to lean on.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        seed: int,
+        mix: Mapping[str, float],
+        documents: Sequence[Document],
+        queries: Sequence[LabelledQuery],
+        pseudo_queries: Sequence[Example],
+        settings: SFTConfig,
+    ) -> None:
+        self.length = length
+        self.seed = seed
+        self.kinds, self.weights = list(mix), list(mix.values())
+        self.documents = documents
+        self.queries = queries
+        self.pseudo_queries = pseudo_queries
+        self.settings = settings
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Example:
+        rng = random.Random(f"{self.seed}/{index}")
+        kind = rng.choices(self.kinds, self.weights)[0]
+        if kind == "spans":
+            row = rng.randrange(len(self.documents))
+            return Example(random_span(self.documents[row], self.settings.spans, rng), row)
+        if kind == "pseudo_queries":
+            text, row = rng.choice(self.pseudo_queries)
+        else:
+            query = rng.choice(self.queries)
+            text, row = query.text, rng.choices(query.rows, query.gains)[0]
+        return Example(drop_words(text, self.settings.query_word_dropout, rng), row)
+
+
+def random_span(document: Document, settings: SpanConfig, rng: random.Random) -> str:
+    """A few successive words of the text with some dropped, sometimes after the title; never empty unless the document
+    is.
+    """
+    words = document.text.split()
+    if not words:
+        return drop_words(document.title, settings.word_dropout, rng)
+    length = rng.randint(settings.min_words, max(settings.min_words, settings.max_words))
+    start = rng.randrange(max(1, len(words) - length + 1))
+    span = drop_words(" ".join(words[start : start + length]), settings.word_dropout, rng)
+    return f"{document.title} {span}" if rng.random() < settings.title_share else span
+
+
+def drop_words(text: str, share: float, rng: random.Random) -> str:
+    """Drop each word with probability `share`; all of them never."""
+    kept = [word for word in text.split() if rng.random() >= share]
+    return " ".join(kept) if kept else text
+
+
+class Collator:
+    """Examples -> input_ids, attention_mask [B, S] and codes [B, 1, L]."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, codes: NDArray[np.int32], max_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.codes = torch.from_numpy(codes).long()
+        self.max_tokens = max_tokens
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        batch = tokenize(self.tokenizer, [example.text for example in examples], self.max_tokens)
+        return batch | {"codes": self.codes[[example.row for example in examples]].unsqueeze(1)}
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> dict[str, Any]:
+    """input_ids and attention_mask [B, S] of texts, cut at `max_tokens`, padded on the right."""
+    batch = tokenizer(
+        list(texts), padding=True, truncation=True, max_length=max_tokens, padding_side="right", return_tensors="pt"
+    )
+    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}

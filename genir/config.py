@@ -1,0 +1,228 @@
+"""One YAML file is one experiment: its sections are the stages, and an unknown key is an error.
+
+`load_config(path, ["sft.batch_size=64"])` gives a checked, frozen `Config`. Every setting has its default here and
+nowhere else, and goes by the same name in YAML, on the command line and in Python.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genir.errors import GenirError
+
+Mix = Literal["spans", "queries", "pseudo_queries"]
+Normalize = Literal["level", "full"]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are refused, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CollectionConfig(Section):
+    """Where the documents, queries and judgments come from."""
+
+    path: str = Field(description="a BEIR folder, or an ir_datasets id such as irds:beir/nfcorpus")
+    splits: dict[str, str] = Field({}, description="our split name -> the source's, where they differ")
+    dev_fraction: float = Field(0.1, gt=0, lt=1, description="of the train queries, when there is no dev split")
+
+
+class EmbedConfig(Section):
+    """Document vectors, for the docid builders that need them."""
+
+    method: str = Field("tfidf", description="tfidf, a .npy file, or the name of a sentence-transformers model")
+    dimension: int = Field(128, ge=2, description="of the tfidf vectors")
+    batch_size: int = Field(64, ge=1)
+
+
+class AtomicConfig(Section):
+    """One code for each document (DSI)."""
+
+    builder: Literal["atomic"] = "atomic"
+
+
+class RQConfig(Section):
+    """Residual quantisation of the document vectors (RIPOR, TIGER)."""
+
+    builder: Literal["rq"] = "rq"
+    levels: int = Field(2, ge=1, le=32)
+    codes: int = Field(32, ge=2, le=65536, description="in the codebook of each level")
+    beam: int = Field(5, ge=1, description="of the encoder: residual paths kept for each document")
+
+
+DocidsConfig = Annotated[AtomicConfig | RQConfig, Field(discriminator="builder")]
+
+
+class ModelConfig(Section):
+    """The T5: pretrained, or from scratch by size with a tokenizer trained on the corpus."""
+
+    pretrained: str | None = Field(None, description="a Hugging Face name or folder; none: from scratch")
+    tokenizer: str | None = Field(None, description="a tokenizer name or folder; none: the model's, or a new one")
+    size: Literal["tiny", "mini", "small", "base"] = Field("tiny", description="from scratch: the shape")
+    vocabulary: int = Field(16000, ge=300, description="from scratch: pieces of the new tokenizer")
+    lexical_start: bool = Field(True, description="from scratch: start as a lexical (BM25) retriever")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    normalize: Normalize = "level"
+
+
+class TrainStage(Section):
+    """One part of the curriculum; each starts from the weights of the one before."""
+
+    mix: dict[Mix, float] = Field({"spans": 0.7, "queries": 0.3}, description="share of each kind of example")
+    steps: int = Field(1000, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+
+
+class SpanConfig(Section):
+    """Random spans of a document's words stand in for queries and teach words -> docid."""
+
+    min_words: int = Field(3, ge=1)
+    max_words: int = Field(16, ge=1)
+    word_dropout: float = Field(0.33, ge=0, lt=1)
+    title_share: float = Field(0.5, ge=0, le=1, description="of the spans, preceded by the title")
+
+
+class SFTConfig(Section):
+    """Supervised training: text -> docid."""
+
+    stages: list[TrainStage] = Field([TrainStage()], min_length=1)
+    spans: SpanConfig = SpanConfig()
+    query_word_dropout: float = Field(0.2, ge=0, lt=1)
+    pseudo_queries: str | None = Field(None, description="a JSONL file with doc_id and text, for that mix")
+    batch_size: int = Field(128, ge=1)
+    max_tokens: int = Field(64, ge=4, description="of the input text")
+    embedding_rate: float = Field(2.0, gt=0, description="learning rate of the embeddings, as a multiple")
+    warmup_steps: int = Field(50, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    eval_steps: int = Field(100, ge=1, description="steps between measures on dev, and between checkpoints")
+    eval_queries: int = Field(500, ge=1, description="dev queries measured while training")
+    eval_beams: int = Field(10, ge=1)
+    metric: str = Field("RR@10", description="the dev measure that chooses the weights and stops early")
+    patience: int = Field(5, ge=1, description="evaluations without gain before a stage stops")
+
+
+class BaselineConfig(Section):
+    """BM25 over title and text."""
+
+    k1: float = Field(0.9, ge=0)
+    b: float = Field(0.4, ge=0, le=1)
+    stemmer: str | None = Field(None, description="a Snowball language such as english; none: no stemming")
+
+
+class SearchConfig(Section):
+    """Decoding: which splits, how many documents, how many beams."""
+
+    splits: list[str] = Field(["test"], min_length=1)
+    k: int = Field(100, ge=1)
+    beams: int = Field(100, ge=1)
+    batch_size: int = Field(32, ge=1)
+
+
+class EvaluateConfig(Section):
+    """Measures, by their ir-measures names."""
+
+    measures: list[str] = Field(["RR@10", "nDCG@10", "Success@1", "R@10"], min_length=1)
+    bootstrap: int = Field(1000, ge=100, description="resamples of the queries for the 95 % intervals")
+
+
+class Config(Section):
+    """One experiment."""
+
+    name: str = Field(pattern=r"^[\w.-]+$", description="of the run folder; default: the config file's name")
+    folder: str = Field("runs", description="that holds the run folder")
+    seed: int = 1
+    threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores")
+    collection: CollectionConfig
+    embed: EmbedConfig = EmbedConfig()
+    docids: DocidsConfig = RQConfig()
+    model: ModelConfig = ModelConfig()
+    sft: SFTConfig = SFTConfig()
+    baseline: BaselineConfig = BaselineConfig()
+    search: SearchConfig = SearchConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return Path(self.folder) / self.name
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, or the config of a run folder, and apply `key.sub=value` overrides.
+
+    Raises GenirError with the key and the nearest known one.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "config.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GenirError(f"{path}: no such config file or run folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise GenirError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise GenirError(f"{path}: a config is a mapping of sections; see configs/quickstart.yaml")
+    for override in overrides:
+        _override(values, override)
+    values.setdefault("name", path.stem)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise GenirError(f"{path}: " + "; ".join(_explain(dict(e)) for e in error.errors())) from None
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write the whole config, defaults included."""
+    from genir.files import atomic_file
+
+    with atomic_file(path) as handle:
+        yaml.safe_dump(config.model_dump(), handle, sort_keys=False, allow_unicode=True)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise GenirError(f"{override!r}: an override is written key=value, for example sft.batch_size=64")
+    *parents, last = key.split(".")
+    place: Any = values
+    try:
+        for name in parents:
+            place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
+        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise GenirError(f"{override!r}: {key} does not lead to a setting") from None
+    except yaml.YAMLError:
+        raise GenirError(f"{override!r}: the value is not valid YAML") from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    """One validation error as a line: the dotted key, what is wrong, and for an unknown key the nearest known one."""
+    key = ".".join(str(part) for part in error["loc"] if part not in _BUILDERS)
+    if error["type"] != "extra_forbidden":
+        return f"{key or 'config'}: {error['msg']}"
+    *parents, name = error["loc"]
+    known = _keys_at(parents)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
+    return f"unknown key {key}; did you mean {near[0]}? (known here: {', '.join(known)})"
+
+
+_BUILDERS = {member.model_fields["builder"].default: member for member in get_args(get_args(DocidsConfig)[0])}
+
+
+def _keys_at(place: Sequence[Any]) -> list[str]:
+    """The known keys of the section at `place`, a validation error's path such as ("sft", "stages", 0)."""
+    section: Any = Config
+    for part in place:
+        if part in _BUILDERS:
+            section = _BUILDERS[part]
+        elif isinstance(part, str) and part in section.model_fields:
+            section = section.model_fields[part].annotation
+            section = next((a for a in get_args(section) if isinstance(a, type) and issubclass(a, Section)), section)
+    return list(section.model_fields)

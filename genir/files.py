@@ -1,0 +1,147 @@
+"""Files and folders that are written whole or not at all, read line by line, and known by their hash."""
+
+import errno
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from genir.errors import GenirError, at
+
+_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def clear_os_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into one line that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _SPACE:
+            raise GenirError(f"{path}: no space left on the disk; free some and run the same command again") from error
+        if error.errno in _DENIED:
+            raise GenirError(f"{path}: cannot write here ({error.strerror}); choose another folder") from error
+        if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+            raise GenirError(f"{path}: a file stands where a folder is needed; move it away") from error
+        raise
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; on success flush it to disk and rename it to `path`, else delete it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    encoding = None if "b" in mode else "utf-8"
+    newline = None if "b" in mode else "\n"
+    with clear_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, mode, encoding=encoding, newline=newline) as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a temporary folder beside `path`; on success it takes the place of `path`, else it is deleted."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    with clear_os_errors(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            if path.exists():
+                os.replace(path, old)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise unless the disk under `folder` has `needed` bytes free."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise GenirError(
+            f"{folder}: {needed / 1e6:,.0f} MB are needed here and {free / 1e6:,.0f} MB are free; "
+            "free some space or put the run elsewhere with folder=PATH"
+        )
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 text file, gzip or not, with their number from 1; line ends (LF or CRLF) removed."""
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as handle:
+            for raw in handle:
+                number += 1
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise at(path, number, f"not UTF-8 text ({error.reason}); convert the file to UTF-8") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise at(path, number + 1, f"the gzip file is damaged or cut short ({error}); fetch it again") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    with atomic_file(path) as handle:
+        json.dump(value, handle, indent=2, ensure_ascii=False)
+        handle.write("\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or malformed one is a clear error."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GenirError(f"{path}: no such file") from None
+    except json.JSONDecodeError as error:
+        raise at(path, error.lineno, f"not valid JSON: {error.msg}") from None
+
+
+def content_hash(path: Path, seen: dict[str, Any] | None = None) -> str:
+    """sha256 of a file, or of a folder's file names and contents.
+
+    `seen` remembers digests by path, size and time of change, so that large files are not read at every start.
+    """
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path)}\0{content_hash(file, seen)}\n".encode())
+        return digest.hexdigest()
+    stat = path.stat()
+    key = str(path.resolve())
+    stamp = [stat.st_size, stat.st_mtime_ns]
+    known = None if seen is None else seen.get(key)
+    if known and known[:2] == stamp:
+        return str(known[2])
+    with open(path, "rb") as handle:
+        value = hashlib.file_digest(handle, "sha256").hexdigest()
+    if seen is not None:
+        seen[key] = [*stamp, value]
+    return value

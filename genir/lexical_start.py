@@ -1,0 +1,141 @@
+"""Start a new T5 as a lexical retriever, so that training refines BM25 instead of discovering it.
+
+A T5 of random weights spends a small machine's whole budget on learning which words belong to which document. Here the
+weights are set so that, before the first step, log p(docid | query) ranks as BM25 over the model's own tokens does:
+
+1. The BM25 matrix X [V, N] (weight of token t in document d) is factored, X = E H^T, of rank at most D - 1.
+2. Token t's embedding is E_t scaled to one length (the encoder's final norm would do so anyway), and its lost length
+   is kept as log |E_t| in the last dimension.
+3. The last decoder layer's cross-attention reads that dimension: softmax(log |E_t|) weights each token by |E_t|, so the
+   attended sum is the query's sum of E_t up to scale. Values and output projections start as the identity.
+4. Every other residual branch starts near zero: at first it adds nothing, and it learns from there.
+5. The head of code c at level m is the mean, over the documents with that code, of what the levels before it leave
+   of H_d: the residual quantisation that the docids imply, whichever builder made them. For atomic docids it is H_d.
+
+Shapes: V text tokens, N documents, D model width, L levels.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from genir.docids.table import CodeLayout
+from genir.model import DocidModel
+
+K1, B = 0.9, 0.4  # BM25 as in Anserini
+EMBEDDING_SCALE = 0.1  # rms of an embedding: small enough for Adam to move it
+BRANCH_SCALE = 0.02  # of the other residual branches' output weights
+ATTENTION_GAIN = 10.0  # attended sum over the decoder's own state
+HEAD_SCALE = 1.5  # mean length of a document's head vector: sharpness of the first softmax
+
+
+def lexical_start(
+    model: DocidModel, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], codes: NDArray[np.int32], seed: int
+) -> None:
+    """Set the weights of a fresh `model` in place; `texts` are the N documents in the order of `codes` [N, L]."""
+    width = model.t5.config.d_model
+    matrix = bm25_matrix(token_counts(tokenizer, texts, model.layout.base))
+    rank = min(width - 1, *matrix.shape)
+    left, values, right = randomized_svd(matrix, rank, n_iter=4, random_state=seed)
+    tokens = torch.from_numpy(left * np.sqrt(values)).float()
+    documents = torch.from_numpy(right.T * np.sqrt(values)).float()
+    with torch.no_grad():
+        _set_embeddings(model, tokens)
+        _silence_branches(model)
+        _set_attention(model)
+        head = model.t5.lm_head.weight
+        documents = documents * (HEAD_SCALE / documents.norm(dim=1).mean())
+        head[:, -1] = 0
+        head[model.layout.base :, :rank] = code_vectors(documents, torch.from_numpy(codes).long(), model.layout)
+        head[model.layout.base :, rank:] = 0
+
+
+def token_counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], vocabulary: int) -> sparse.csr_matrix:
+    """How often each token occurs in each document: [N, V], special tokens left out."""
+    indices: list[NDArray[np.int64]] = []
+    lengths = []
+    for text in texts:
+        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        indices.append(np.asarray(ids, dtype=np.int64))
+        lengths.append(len(ids))
+    columns = np.concatenate(indices)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    counts = sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(lengths), vocabulary))
+    counts.sum_duplicates()
+    return counts
+
+
+def bm25_matrix(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """BM25 weights [V, N] from counts [N, V], with Lucene's idf: log(1 + (N - df + 0.5) / (df + 0.5))."""
+    total = counts.shape[0]
+    frequency = np.asarray((counts > 0).sum(0)).ravel()
+    idf = np.log1p((total - frequency + 0.5) / (frequency + 0.5))
+    length = np.asarray(counts.sum(1)).ravel()
+    norm = K1 * (1 - B + B * length / max(length.mean(), 1e-9))
+    weights = counts.tocoo()
+    saturated = weights.data / (weights.data + norm[weights.row])
+    return sparse.csr_matrix((idf[weights.col] * saturated, (weights.col, weights.row)), shape=counts.shape[::-1])
+
+
+def code_vectors(documents: Tensor, codes: Tensor, layout: CodeLayout) -> Tensor:
+    """Vectors [sum K, R] of all codes, so that those of a docid sum to its documents' vectors [N, R] as well as may
+    be level by level: each is the mean of what the levels before it have left.
+    """
+    rest = documents
+    levels = []
+    for level, size in enumerate(layout.sizes):
+        code = codes[:, level]
+        count = torch.bincount(code, minlength=size).clamp(min=1).unsqueeze(1)
+        mean = documents.new_zeros(size, documents.shape[1]).index_add_(0, code, rest) / count
+        rest = rest - mean[code]
+        levels.append(mean)
+    return torch.cat(levels)
+
+
+def _set_embeddings(model: DocidModel, tokens: Tensor) -> None:
+    """Step 2, and a decoder start whose last dimension alone is large, for the attention's query to read."""
+    shared = model.t5.shared.weight
+    vocabulary, rank = tokens.shape
+    length = tokens.norm(dim=1, keepdim=True)
+    known = length > 1e-6 * length.max()
+    log_length = torch.where(known, length.clamp(min=1e-12).log(), 0)
+    centre = log_length[known].median()
+    shared.normal_(std=EMBEDDING_SCALE / 10)
+    scale = EMBEDDING_SCALE * shared.shape[1] ** 0.5
+    shared[:vocabulary, :rank] += torch.where(known, tokens / length.clamp(min=1e-12), 0) * scale
+    # A token that no document holds says nothing: the lowest attention.
+    shared[:vocabulary, -1] = torch.where(known, (log_length - centre).clamp(-3, 3), -3)[:, 0] * EMBEDDING_SCALE
+    start = model.t5.config.decoder_start_token_id
+    shared[start] = 0
+    shared[start, -1] = scale
+    shared[model.layout.base :, -1] = scale  # codes are decoder inputs too
+
+
+def _silence_branches(model: DocidModel) -> None:
+    for name, weight in model.t5.named_parameters():
+        if name.endswith((".o.weight", ".wo.weight")):
+            weight.mul_(BRANCH_SCALE)
+
+
+def _set_attention(model: DocidModel) -> None:
+    """Step 3: every head attends by the last dimension; values and output pass the states through."""
+    attention = model.t5.decoder.block[-1].layer[1].EncDecAttention
+    width, heads, inner = model.t5.config.d_model, model.t5.config.num_heads, attention.inner_dim
+    attention.q.weight.mul_(0.3)
+    attention.k.weight.mul_(0.3)
+    attention.k.weight[:, -1] = 0
+    for first in range(0, inner, inner // heads):
+        attention.q.weight[first] = 0
+        attention.k.weight[first] = 0
+        attention.q.weight[first, -1] = width**-0.5  # the decoder's normed state has sqrt(D) there
+        attention.k.weight[first, -1] = 1
+    through = torch.eye(inner, width)
+    attention.v.weight.copy_(attention.v.weight * 0.1 + through)
+    attention.v.weight[:, -1] = 0
+    attention.o.weight.copy_(attention.o.weight * 0.1 + ATTENTION_GAIN * through.T)

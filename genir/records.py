@@ -1,0 +1,90 @@
+"""The nouns of the field, as plain named tuples, and the hits that a search returns."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import NamedTuple, overload
+
+
+class Document(NamedTuple):
+    """One document of a collection; `id` is the collection's own doc_id."""
+
+    id: str
+    title: str
+    text: str
+    url: str = ""
+
+    @property
+    def body(self) -> str:
+        """Title and text as one string."""
+        return f"{self.title} {self.text}".strip()
+
+
+class Query(NamedTuple):
+    """One query of a collection."""
+
+    id: str
+    text: str
+
+
+class Judgment(NamedTuple):
+    """A relevance judgment (qrel): how well a document answers a query; grade 0 is not relevant."""
+
+    query_id: str
+    doc_id: str
+    grade: int
+
+
+class Hit(NamedTuple):
+    """One ranked document: `score` is the log-probability of its docid given the query."""
+
+    rank: int
+    doc_id: str
+    score: float
+    docid: tuple[int, ...]
+    title: str
+
+
+class Hits(Sequence[Hit]):
+    """The ranked documents for one query: a sequence of `Hit` that prints as a table, in a terminal and a notebook."""
+
+    def __init__(self, query: str, hits: Sequence[Hit]) -> None:
+        self.query = query
+        self._hits = tuple(hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self._hits[index]
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._hits)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hits) and (self.query, self._hits) == (other.query, other._hits)
+
+    def __hash__(self) -> int:
+        return hash((self.query, self._hits))
+
+    def __repr__(self) -> str:
+        rows = [(str(h.rank), f"{h.score:.3f}", h.doc_id, "-".join(map(str, h.docid)), h.title) for h in self]
+        rows = [("rank", "score", "doc_id", "docid", "title"), *rows]
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [
+            f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {doc_id:<{widths[2]}}  {docid:<{widths[3]}}  {title}".rstrip()
+            for rank, score, doc_id, docid, title in rows
+        ]
+        return "\n".join([f"{self.query!r}: {len(self)} hits", *lines])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "doc_id", "docid", "title"))
+        body = "".join(
+            f"<tr><td>{h.rank}</td><td>{h.score:.3f}</td><td>{escape(h.doc_id)}</td>"
+            f"<td>{'-'.join(map(str, h.docid))}</td><td>{escape(h.title)}</td></tr>"
+            for h in self
+        )
+        return f"<table><caption>{escape(self.query)}</caption><tr>{head}</tr>{body}</table>"

@@ -1,0 +1,141 @@
+"""The thing a user holds: a folder with a model, its docids and their settings, that ranks documents for a query."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from genir.batches import tokenize
+from genir.beam import BeamResult, beam_search
+from genir.console import track
+from genir.docids.table import CodeLayout, DocidTable
+from genir.errors import GenirError
+from genir.files import atomic_folder, read_json, write_json
+from genir.model import DocidModel, load_t5, quiet
+from genir.records import Hit, Hits
+from genir.tokenizer import load_tokenizer
+from genir.trie import Trie
+
+FORMAT = 1
+
+
+class Retriever:
+    """Ranks documents by writing their docids.
+
+        retriever = Retriever.from_pretrained("runs/quickstart/retriever")
+        hits = retriever.search("who invented the names for types of clouds", k=10)
+        hits[0].doc_id, hits[0].score
+    """
+
+    def __init__(
+        self, model: DocidModel, tokenizer: PreTrainedTokenizerBase, table: DocidTable, max_tokens: int = 64
+    ) -> None:
+        if model.layout.sizes != table.sizes:
+            raise GenirError(f"the model's codebooks are {model.layout.sizes}, the docid table's {table.sizes}")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.table = table
+        self.max_tokens = max_tokens
+        self.trie = Trie.from_codes(table.codes)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str | torch.device | None = None) -> "Retriever":
+        """Load a retriever folder, or one of the Hugging Face hub by its name.
+
+        device: where to put it; default CUDA where there is one, else the CPU.
+        """
+        path = _local(folder)
+        about = read_json(path / "genir.json")
+        if about["format"] != FORMAT:
+            raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
+        table = DocidTable.load(path / "docids")
+        t5 = load_t5(str(path)).eval()
+        t5.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model = DocidModel(t5, CodeLayout(about["base"], table.sizes), about["normalize"])
+        return cls(model, load_tokenizer(str(path)), table, about["max_tokens"])
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the folder, whole or not at all; it is a plain Hugging Face model folder too."""
+        with atomic_folder(Path(folder)) as new, quiet():
+            self.model.t5.save_pretrained(new)
+            self.tokenizer.save_pretrained(new)
+            self.table.save(new / "docids")
+            layout = self.model.layout
+            about = {"format": FORMAT, "normalize": self.model.normalize, "base": layout.base}
+            write_json(new / "genir.json", about | {"max_tokens": self.max_tokens})
+
+    def search(self, query: str, k: int = 10, beams: int | None = None) -> Hits:
+        """The k best documents for a query; see `search_many`."""
+        return self.search_many([query], k, beams)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        beams: int | None = None,
+        batch_size: int = 32,
+        show_progress: bool = False,
+    ) -> list[Hits]:
+        """The k best documents for each query.
+
+        beams: docids followed at once; default k, at least 10. Scores are natural log-probabilities of docids.
+        Raises GenirError for an empty query.
+        """
+        if k < 1 or batch_size < 1 or (beams is not None and beams < 1):
+            raise GenirError(f"k, beams and batch_size must be at least 1, not {k}, {beams} and {batch_size}")
+        for number, query in enumerate(queries):
+            if not query.strip():
+                raise GenirError(f"query {number} is empty; a retriever needs at least one word")
+        starts = range(0, len(queries), batch_size)
+        hits: list[Hits] = []
+        for start in track(starts, "searching") if show_progress else starts:
+            batch = queries[start : start + batch_size]
+            result = self._decode(batch, max(k, 10) if beams is None else beams, k)
+            for query, leaves, scores in zip(batch, result.leaves.tolist(), result.scores.tolist(), strict=True):
+                hits.append(self._hits(query, leaves, scores, k))
+        return hits
+
+    @torch.inference_mode()
+    def _decode(self, queries: Sequence[str], beams: int, k: int) -> BeamResult:
+        inputs = tokenize(self.tokenizer, queries, self.max_tokens)
+        trie = self.trie = self.trie.to(self.model.device)
+        training = self.model.t5.training
+        self.model.t5.eval()  # a policy that is being trained is searched without dropout
+        encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
+        result = beam_search(self.model, trie, encoded, beams, k)
+        self.model.t5.train(training)
+        return result
+
+    def _hits(self, query: str, leaves: Sequence[int], scores: Sequence[float], k: int) -> Hits:
+        """Docids -> documents; those that share a docid stand in the collection's order."""
+        rows = [
+            (int(row), score)
+            for leaf, score in zip(leaves, scores, strict=True)
+            if leaf >= 0
+            for row in self.trie.documents(leaf)
+        ][:k]
+        table = self.table
+        return Hits(
+            query,
+            [
+                Hit(rank, table.doc_ids[row], score, tuple(table.codes[row].tolist()), table.titles[row])
+                for rank, (row, score) in enumerate(rows, 1)
+            ],
+        )
+
+
+def _local(folder: str | Path) -> Path:
+    path = Path(folder)
+    if (path / "genir.json").is_file():
+        return path
+    if (path / "retriever" / "genir.json").is_file():
+        return path / "retriever"
+    if path.exists() or str(folder).count("/") != 1:
+        raise GenirError(f"{folder}: not a retriever (no genir.json there); a finished run has one in its retriever/")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(folder)))
+    except Exception as error:  # the hub raises a dozen kinds
+        raise GenirError(f"{folder}: no such folder, and the hub gave none: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,166 @@
+"""A stage of the pipeline: it reads some files and settings, writes some files, and is skipped when nothing changed.
+
+`runs/NAME/stage.json` holds, for each stage, its settings, the hashes of what it read and wrote, versions, seed, wall
+time and peak memory.
+"""
+
+import importlib.metadata
+import inspect
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+import genir
+from genir.config import Config, load_config, save_config
+from genir.console import console, errors
+from genir.errors import GenirError
+from genir.files import content_hash, read_json, write_json
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A config file, or the folder of a run.")]
+OverridesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the config's.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run it even if nothing has changed.")]
+
+
+class Stage(NamedTuple):
+    """What a stage depends on and leaves behind; paths are relative to the run folder."""
+
+    name: str
+    settings: tuple[str, ...] = ()  # dotted names of the settings that it uses
+    external: tuple[str, ...] = ()  # settings whose value is a path outside the run folder
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+Main = Callable[[Config], None]
+
+
+def run_stage(stage: Stage, main: Main) -> None:
+    """The command line of a stage program: `PROGRAM CONFIG [KEY=VALUE ...]`."""
+
+    def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:
+        execute(stage, main, load_config(config, overrides or []), force)
+
+    command.__doc__ = inspect.getdoc(main)
+    run_command(command)
+
+
+def run_command(command: Callable[..., None]) -> None:
+    """Run a typer command; a GenirError is one line on stderr and exit status 1, Ctrl-C is status 130."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        app()
+    except GenirError as error:
+        errors.print(f"[bold red]error:[/] {_plain(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command goes on from here")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> None:
+    """Run a stage unless it is up to date, and record it in stage.json."""
+    run = config.run
+    hashes = _load(run / ".hashes.json")
+    settings = {name: _setting(config, name) for name in stage.settings}
+    inputs = {name: _input_hash(run / name, hashes) for name in stage.reads}
+    for name in stage.external:
+        path = Path(str(_setting(config, name)))
+        if path.exists():
+            inputs[name] = content_hash(path, hashes)
+    wanted = {"settings": settings, "seed": config.seed, "inputs": inputs}
+    records = _load(run / "stage.json")
+    if not force and _is_fresh(records.get(stage.name), wanted, stage, run, hashes):
+        console.print(f"[dim]{stage.name}: up to date[/]")
+        return
+    console.print(f"[bold]{stage.name}[/]")
+    save_config(config, run / "config.yaml")
+    _prepare_process(config)
+    started = time.perf_counter()
+    main(config)
+    record = wanted | {
+        "outputs": {name: content_hash(run / name, hashes) for name in stage.writes},
+        "seconds": round(time.perf_counter() - started, 2),
+        "peak_memory_mb": round(_peak_memory_mb()),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": _versions(),
+    }
+    write_json(run / "stage.json", _load(run / "stage.json") | {stage.name: record})
+    write_json(run / ".hashes.json", hashes)
+    console.print(f"[dim]{stage.name}: {record['seconds']:.0f} s, peak memory {record['peak_memory_mb']:,} MB[/]")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def _setting(config: Config, dotted: str) -> Any:
+    value: Any = config.model_dump(mode="json")
+    for name in dotted.split("."):
+        value = value[name]
+    return value
+
+
+def _input_hash(path: Path, hashes: dict[str, Any]) -> str:
+    if not path.exists():
+        raise GenirError(f"{path}: missing; run the stages before this one first (genir run CONFIG does them all)")
+    return content_hash(path, hashes)
+
+
+def _is_fresh(
+    record: dict[str, Any] | None, wanted: dict[str, Any], stage: Stage, run: Path, hashes: dict[str, Any]
+) -> bool:
+    if record is None or any(record.get(key) != value for key, value in wanted.items()):
+        return False
+    return all(
+        (run / name).exists() and content_hash(run / name, hashes) == record["outputs"].get(name)
+        for name in stage.writes
+    )
+
+
+def _prepare_process(config: Config) -> None:
+    """Threads and the memory meter; torch is touched only when a stage has imported it."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    try:  # Linux: restart the peak meter, so that each stage in one process gets its own figure
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def _peak_memory_mb() -> float:
+    """Peak resident memory since the stage began (Linux), else since the process began."""
+    try:
+        line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    except (OSError, StopIteration):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "transformers", "numpy", "ir-measures")
+    return {"genir": genir.__version__, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in names
+    }

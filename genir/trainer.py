@@ -1,0 +1,214 @@
+"""The one training loop: `transformers.Trainer` with our loss, retrieval measures on dev, and exact resumption."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.progress import Progress, TaskID
+from torch import Tensor, nn
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from genir.batches import Collator, Example
+from genir.config import SFTConfig, TrainStage
+from genir.console import progress
+from genir.model import DocidModel, quiet
+
+Loss = Callable[[DocidModel, dict[str, Tensor]], Tensor]
+Evaluate = Callable[[], dict[str, float]]
+COMPLETE = "complete"
+
+
+class Places(NamedTuple):
+    """Where a training keeps its checkpoints and its TensorBoard log."""
+
+    checkpoints: Path
+    log: Path
+
+
+def negative_log_likelihood(model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
+    """The SFT loss: -log p(docid | text), one value a query [B], averaged over its N = 1 candidates."""
+    encoded = model.encode(batch["input_ids"], batch["attention_mask"])
+    return -model.sequence_logps(encoded, batch["codes"]).mean(1)
+
+
+def fit(
+    model: DocidModel,
+    examples: Dataset[Example],
+    collator: Collator,
+    loss: Loss,
+    evaluate: Evaluate,
+    settings: SFTConfig,
+    stage: TrainStage,
+    seed: int,
+    places: Places,
+    title: str,
+) -> list[dict[str, Any]]:
+    """Train `model` in place and leave it with the weights that were best on dev; return the log, one dict an entry.
+
+    An interrupted training goes on from its last complete checkpoint, to the same weights as an unbroken one.
+    """
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(places.log)
+    arguments = TrainingArguments(
+        output_dir=str(places.checkpoints),
+        max_steps=stage.steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(settings.warmup_steps, stage.steps // 2),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        eval_strategy="steps",
+        eval_steps=settings.eval_steps,
+        eval_on_start=True,
+        save_strategy="steps",
+        save_steps=settings.eval_steps,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{settings.metric}",
+        greater_is_better=True,
+        logging_steps=10,
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=seed,
+    )
+    trainer = DocidTrainer(model, loss, evaluate, settings.embedding_rate, arguments, examples, collator)
+    trainer.add_callback(EarlyStoppingCallback(settings.patience))
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ShowProgress(title, settings.metric))
+    trainer.add_callback(MarkComplete())
+    with quiet():
+        trainer.train(resume_from_checkpoint=last_checkpoint(places.checkpoints))
+    model.t5.eval()
+    return list(trainer.state.log_history)
+
+
+class DocidTrainer(Trainer):
+    """A Trainer whose loss sees docids and whose evaluation is a retrieval."""
+
+    def __init__(
+        self,
+        docid_model: DocidModel,
+        loss: Loss,
+        measure: Evaluate,
+        embedding_rate: float,
+        arguments: TrainingArguments,
+        examples: Dataset[Example],
+        collator: Collator,
+    ) -> None:
+        super().__init__(
+            model=docid_model.t5,
+            args=arguments,
+            data_collator=collator,
+            train_dataset=examples,
+            eval_dataset=[],
+        )
+        self.docid_model = docid_model
+        self.loss = loss
+        self.measure = measure
+        self.embedding_rate = embedding_rate
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """Mean loss of the batch."""
+        return self.loss(self.docid_model, inputs).mean()
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Retrieval measures on dev queries, under their ir-measures names."""
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.measure().items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        """The stream is random already, and its order must not depend on anything but its seed."""
+        return SequentialSampler(self.train_dataset)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW; embeddings and docid head learn at `embedding_rate` times the rate: most rows get few gradients."""
+        if self.optimizer is None:
+            named = list(self.docid_model.t5.named_parameters())
+            tables = {id(self.docid_model.t5.shared.weight), id(self.docid_model.t5.lm_head.weight)}
+            rate = self.args.learning_rate
+            groups = [
+                {"params": [p for _, p in named if id(p) not in tables], "lr": rate},
+                {"params": [p for _, p in named if id(p) in tables], "lr": rate * self.embedding_rate},
+            ]
+            self.optimizer = torch.optim.AdamW(
+                groups, lr=rate, betas=(0.9, 0.99), weight_decay=self.args.weight_decay, fused=True
+            )
+        return self.optimizer
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; half-written ones are deleted."""
+    found: dict[int, Path] = {}
+    for path in folder.glob("checkpoint-*"):
+        if (path / COMPLETE).exists():
+            found[int(path.name.rpartition("-")[2])] = path
+        else:
+            shutil.rmtree(path)
+    return str(found[max(found)]) if found else None
+
+
+class MarkComplete(TrainerCallback):
+    """Puts an empty file into a checkpoint once everything of it is written."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Mark the checkpoint of this step."""
+        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class ShowProgress(TrainerCallback):
+    """A bar with the time left, the loss and the last dev measure."""
+
+    def __init__(self, title: str, metric: str) -> None:
+        self.title = title
+        self.metric = metric
+        self.loss = ""
+        self.dev = ""
+        self.bar: Progress | None = None
+        self.task = TaskID(0)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        """Open the bar where training begins or resumes."""
+        self.bar = progress()
+        self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, note="")
+        self.bar.start()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        """Advance."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=state.global_step)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kw: Any
+    ) -> None:
+        """Show the newest figures; each dev measure also gets a line of its own that stays."""
+        if "loss" in logs:
+            self.loss = f"loss {float(logs['loss']):.3f}"
+        if (value := logs.get(f"eval_{self.metric}")) is not None:
+            self.dev = f"dev {self.metric} {value:.3f}"
+            if self.bar is not None:
+                self.bar.console.print(f"  step {state.global_step}: {self.dev} {self.loss}")
+        if self.bar is not None:
+            self.bar.update(self.task, note=f"{self.loss}  {self.dev}")
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.stop()

@@ -1,1 +1,134 @@
-def main() -> None: ...
+"""The `genir` command: `genir run CONFIG` walks all stages, `genir STAGE CONFIG` runs one program."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+import genir
+from genir.config import Config, load_config
+from genir.console import console
+from genir.errors import GenirError
+from genir.stage import ConfigArgument, ForceOption, OverridesArgument, run_command
+
+
+class Program(NamedTuple):
+    """A stage's program file and what it does."""
+
+    path: str
+    help: str
+
+
+STAGES = {
+    "prepare": Program("indexing/prepare_collection.py", "Read and check a collection, write it into the run folder."),
+    "embed": Program("indexing/embed_documents.py", "One vector for each document."),
+    "docids": Program("indexing/build_docids.py", "Give every document a docid."),
+    "baseline": Program("eval/baseline.py", "BM25 runs to compare with."),
+    "train": Program("genir/train.py", "Teach the model to write docids."),
+    "search": Program("genir/search.py", "Search the evaluation splits, or for your own questions."),
+    "evaluate": Program("eval/evaluate.py", "Measures of every run, with intervals."),
+    "compare": Program("eval/compare.py", "Significance of the differences between runs."),
+    "plot": Program("eval/plot.py", "Training curves, measures, gains by query."),
+}
+EXTRAS = {"serve": Program("genir/serve.py", "Answer searches over HTTP.")}
+TABLE = STAGES | EXTRAS
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    if len(sys.argv) > 1 and sys.argv[1] in TABLE:
+        run_program(sys.argv[1], sys.argv[2:])
+        return
+    run_command(app())
+
+
+def app() -> typer.Typer:
+    """The command line that `genir --help` shows."""
+    commands = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        help="Generative retrieval: a model reads a query and writes the identifier of the document that answers it.",
+        epilog="Start with: genir run configs/quickstart.yaml",
+    )
+    commands.callback(invoke_without_command=True)(version)
+    commands.command("run", rich_help_panel="Everything")(run)
+    for table, panel in ((STAGES, "One stage, in pipeline order"), (EXTRAS, "Use it")):
+        for name, program in table.items():
+            commands.command(name, help=program.help, rich_help_panel=panel, context_settings=PASS_ON)(_listed)
+    return commands
+
+
+def _listed() -> None:
+    """Stages are run by `main` before this table is built; here they are only listed."""
+
+
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    """Print the version."""
+    if show:
+        console.print(f"genir {genir.__version__}")
+        raise typer.Exit()
+
+
+def run(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "plot",
+    force: ForceOption = False,
+) -> None:
+    """Walk all stages, and skip those whose inputs and settings have not changed.
+
+    It can be stopped at any moment; the same command goes on where it was. Everything goes into runs/NAME/.
+    """
+    if until not in STAGES:
+        raise GenirError(f"--until: no stage {until!r}; there are: {', '.join(STAGES)}")
+    settings = load_config(config, overrides or [])
+    for name in STAGES:
+        run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
+        if name == until:
+            break
+    if until in ("search", "evaluate", "compare", "plot"):
+        show_examples(settings)
+
+
+def run_program(name: str, arguments: list[str]) -> None:
+    """Run a stage's program as `python PROGRAM ARGUMENTS` would, in this process."""
+    before = sys.argv
+    sys.argv = [f"genir {name}", *arguments]
+    try:
+        runpy.run_path(str(program_path(name)), run_name="__main__")
+    except SystemExit as stop:
+        if stop.code:
+            raise
+    finally:
+        sys.argv = before
+
+
+def program_path(name: str) -> Path:
+    """The program in the repository (a checkout), else in the installed package."""
+    here = Path(__file__).resolve().parent
+    path = TABLE[name].path
+    if path.startswith("genir/"):
+        return here.parent / path
+    installed = here / "stages" / path
+    return installed if installed.exists() else here.parent / path
+
+
+def show_examples(config: Config) -> None:
+    """Three searches with dev queries, and how to go on."""
+    from genir.prepared import PreparedCollection
+    from genir.retriever import Retriever
+
+    retriever = Retriever.from_pretrained(config.run)
+    queries = PreparedCollection(config.run / "collection").queries("dev")
+    step = max(1, len(queries) // 3)
+    for query in queries[step // 2 :: step][:3]:
+        console.print()
+        console.print(retriever.search(query.text, k=3), markup=False)
+    console.print(f"\nSearch for your own questions: [bold]genir search {config.run} --interactive[/]")

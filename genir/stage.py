@@ -52,10 +52,12 @@ def run_stage(stage: Stage, main: Main) -> None:
     run_command(command)
 
 
-def run_command(command: Callable[..., None]) -> None:
+def run_command(command: Callable[..., None] | typer.Typer) -> None:
     """Run a typer command; a GenirError is one line on stderr and exit status 1, Ctrl-C is status 130."""
-    app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    app.command()(command)
+    app = command
+    if not isinstance(app, typer.Typer):
+        app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+        app.command()(command)
     try:
         app()
     except GenirError as error:

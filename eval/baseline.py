@@ -1,0 +1,31 @@
+"""baseline: BM25 runs to stand beside the retriever's."""
+
+from genir.bm25 import BM25
+from genir.config import Config
+from genir.console import console
+from genir.prepared import PreparedCollection
+from genir.runs import rank_scores, write_run
+from genir.stage import Stage, run_stage
+
+
+def main(config: Config) -> None:
+    """Search the splits of search.splits with BM25 and write baseline/bm25.SPLIT.trec."""
+    data = PreparedCollection(config.run / "collection")
+    index = BM25(data.documents, config.baseline)
+    for split in config.search.splits:
+        queries = data.queries(split)
+        found = index.search_many([query.text for query in queries], config.search.k)
+        run = {
+            query.id: rank_scores([doc_id for doc_id, _ in hits], [score for _, score in hits])
+            for query, hits in zip(queries, found, strict=True)
+        }
+        write_run(run, config.run / "baseline" / f"bm25.{split}.trec", "bm25")
+    console.print(f"BM25 (k1 {config.baseline.k1}, b {config.baseline.b}): {', '.join(config.search.splits)}")
+
+
+STAGE = Stage(
+    "baseline", settings=("baseline", "search.splits", "search.k"), reads=("collection",), writes=("baseline",)
+)
+
+if __name__ == "__main__":
+    run_stage(STAGE, main)

@@ -1,0 +1,91 @@
+"""evaluate: measures of every run, with intervals, and for seen and unseen documents apart."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from genir.config import Config
+from genir.console import console
+from genir.evaluation import Interval, Value, bootstrap_interval, write_values
+from genir.files import atomic_folder, write_json
+from genir.prepared import PreparedCollection
+from genir.runs import measure, parse_measures, qrels, read_run
+from genir.stage import Stage, run_stage
+
+
+def main(config: Config) -> None:
+    """Measure all run files of RUN/baseline and RUN/runs and write evaluation/measures.json and per_query.tsv.
+
+    Means stand with their 95 % bootstrap intervals over queries. A query is seen when a training query points to one
+    of its relevant documents; both kinds are also given apart. A judged query without hits counts as 0.
+    """
+    parse_measures(config.evaluate.measures)
+    data = PreparedCollection(config.run / "collection")
+    trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
+    values: list[Value] = []
+    for split in config.search.splits:
+        judged = qrels(data.judgments(split))
+        seen = {
+            query: any(doc_id in trained for doc_id, grade in grades.items() if grade > 0)
+            for query, grades in judged.items()
+        }
+        for path in run_files(config.run, split):
+            name = path.name.split(".")[0]
+            for label, by_query in measure(read_run(path), judged, config.evaluate.measures).items():
+                values += [Value(split, name, query, seen[query], label, value) for query, value in by_query.items()]
+    summary = summarise(values, config)
+    with atomic_folder(config.run / "evaluation") as folder:
+        write_values(values, folder / "per_query.tsv")
+        write_json(folder / "measures.json", summary)
+    for split in config.search.splits:
+        console.print(table(summary[split], split, config.evaluate.measures))
+
+
+def run_files(run: Path, split: str) -> list[Path]:
+    """The baseline's run files, then those of the training stages in their order."""
+    order = ("bm25", "sft", "ddro", "irpo")
+    found = [*(run / "baseline").glob(f"*.{split}.trec"), *(run / "runs").glob(f"*.{split}.trec")]
+    return sorted(found, key=lambda path: order.index(path.name.split(".")[0]))
+
+
+def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
+    """split -> run -> measure -> all, seen, unseen -> mean, low, high, queries."""
+    groups: dict[tuple[str, str, str, str], list[float]] = {}
+    for value in values:
+        for part in ("all", "seen" if value.seen else "unseen"):
+            groups.setdefault((value.split, value.run, value.measure, part), []).append(value.value)
+    summary: dict[str, Any] = {}
+    for (split, run, name, part), numbers in groups.items():
+        interval = bootstrap_interval(numbers, config.evaluate.bootstrap, config.seed)
+        summary.setdefault(split, {}).setdefault(run, {}).setdefault(name, {})[part] = interval._asdict()
+    return summary
+
+
+def table(runs: dict[str, Any], split: str, measures: Sequence[str]) -> Table:
+    """One line a run; where some queries are unseen, a line each for seen and unseen."""
+    shown = Table(title=f"{split}: mean [95 % interval]", title_justify="left")
+    shown.add_column("run")
+    shown.add_column("queries", justify="right")
+    for name in measures:
+        shown.add_column(name, justify="right")
+    for run, values in runs.items():
+        parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
+        for part in parts if len(parts) == 3 else ["all"]:
+            intervals = [Interval(**values[name][part]) for name in measures]
+            label = f"[bold]{run}[/]" if part == "all" else f"[dim]  {part} documents[/]"
+            cells = [f"{x.mean:.3f} [dim]\\[{x.low:.3f}, {x.high:.3f}][/]" for x in intervals]
+            shown.add_row(label, f"{intervals[0].queries:,}", *cells)
+    return shown
+
+
+STAGE = Stage(
+    "evaluate",
+    settings=("evaluate", "search.splits"),
+    reads=("collection", "baseline", "runs"),
+    writes=("evaluation",),
+)
+
+if __name__ == "__main__":
+    run_stage(STAGE, main)

@@ -1,0 +1,92 @@
+"""search: run files for the splits to be evaluated, or one's own questions."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genir.config import Config, load_config
+from genir.console import console
+from genir.errors import GenirError
+from genir.prepared import PreparedCollection
+from genir.retriever import Retriever
+from genir.runs import rank_scores, write_run
+from genir.stage import ConfigArgument, ForceOption, OverridesArgument, Stage, execute, run_command
+
+TRAINED = ("sft",)  # the training stages, in their order; each leaves a retriever in a folder of its name
+
+
+def main(config: Config) -> None:
+    """Search the splits of search.splits with the retriever of every training stage."""
+    data = PreparedCollection(config.run / "collection")
+    for name in TRAINED:
+        retriever = Retriever.from_pretrained(config.run / name)
+        for split in config.search.splits:
+            queries = data.queries(split)
+            started = time.perf_counter()
+            found = retriever.search_many(
+                [query.text for query in queries],
+                config.search.k,
+                config.search.beams,
+                config.search.batch_size,
+                show_progress=True,
+            )
+            each = (time.perf_counter() - started) / len(queries) * 1000
+            run = {
+                query.id: rank_scores([hit.doc_id for hit in hits], [hit.score for hit in hits])
+                for query, hits in zip(queries, found, strict=True)
+            }
+            write_run(run, config.run / "runs" / f"{name}.{split}.trec", name)
+            console.print(f"{name}, {split}: {len(queries):,} queries, {each:.1f} ms each")
+
+
+def command(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    query: Annotated[str, typer.Option(metavar="TEXT", help="Search for this and print the hits.")] = "",
+    interactive: Annotated[bool, typer.Option("--interactive", help="Ask for queries until an empty line.")] = False,
+    k: Annotated[int, typer.Option(help="Hits to print.", min=1)] = 10,
+    force: ForceOption = False,
+) -> None:
+    """Search with a trained retriever.
+
+    Without options: search the splits of search.splits and write RUN/runs/STAGE.SPLIT.trec (TREC run files). With
+    --query or --interactive, CONFIG may also be a run folder or a retriever folder, and the hits are printed.
+    """
+    if not query and not interactive:
+        execute(STAGE, main, load_config(config, overrides or []), force)
+        return
+    folder = Path(config)
+    if not folder.is_dir():
+        folder = load_config(config, overrides or []).run / "retriever"
+    retriever = Retriever.from_pretrained(folder)
+    if query:
+        console.print(retriever.search(query, k), markup=False)
+    if interactive:
+        ask(retriever, k)
+
+
+def ask(retriever: Retriever, k: int) -> None:
+    """Read queries from the terminal and print the hits, until an empty line or the end of input."""
+    console.print(f"{len(retriever.table):,} documents; an empty line ends")
+    while True:
+        try:
+            text = console.input("[bold]query>[/] ").strip()
+        except EOFError:
+            return
+        if not text:
+            return
+        try:
+            started = time.perf_counter()
+            hits = retriever.search(text, k)
+            console.print(hits, markup=False)
+            console.print(f"[dim]{(time.perf_counter() - started) * 1000:.0f} ms[/]")
+        except GenirError as error:
+            console.print(str(error), markup=False)
+
+
+STAGE = Stage("search", settings=("search",), reads=("collection", *TRAINED), writes=("runs",))
+
+if __name__ == "__main__":
+    run_command(command)

@@ -1,0 +1,50 @@
+"""serve: a retriever over HTTP."""
+
+from typing import Annotated, Any
+
+import typer
+
+from genir.errors import GenirError
+from genir.retriever import Retriever
+from genir.stage import run_command
+
+
+def create_app(retriever: Retriever) -> Any:
+    """A FastAPI application with GET /search?query=...&k=10 and GET /health; its pages /docs describe it."""
+    from fastapi import FastAPI, HTTPException, Query
+
+    app = FastAPI(title="genir", description="Generative retrieval")
+
+    @app.get("/search")
+    def search(
+        query: Annotated[str, Query(min_length=1, max_length=10_000)], k: Annotated[int, Query(ge=1, le=1000)] = 10
+    ) -> dict[str, Any]:
+        """The k best documents."""
+        try:
+            return {"query": query, "hits": [hit._asdict() for hit in retriever.search(query, k)]}
+        except GenirError as error:
+            raise HTTPException(422, str(error)) from None
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        """Whether it runs, and over how many documents."""
+        return {"documents": len(retriever.table)}
+
+    return app
+
+
+def command(
+    folder: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a retriever folder.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+) -> None:
+    """Answer GET /search?query=...&k=10 with JSON."""
+    try:
+        import uvicorn
+    except ImportError:
+        raise GenirError("serving needs two more packages: pip install genir[serve]") from None
+    uvicorn.run(create_app(Retriever.from_pretrained(folder)), host=host, port=port)
+
+
+if __name__ == "__main__":
+    run_command(command)

@@ -34,14 +34,14 @@ def compare(config: Config, folders: Mapping[str, Path]) -> None:
         row
         for split in config.search.splits
         for name in config.evaluate.measures
-        for row in test_pairs(by_run(values, split, name), split, name, config.seed)
+        for row in all_pairs(by_run(values, split, name), split, name, config.seed)
     ]
     with atomic_folder(config.run / "comparison") as folder:
         write_json(folder / "comparison.json", rows)
     console.print(table(rows))
 
 
-def test_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str, seed: int) -> list[Row]:
+def all_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str, seed: int) -> list[Row]:
     """Every pair of runs on one measure; p values are corrected (Holm) over the pairs."""
     rows: list[Row] = []
     for a, b in combinations(runs, 2):

@@ -1,6 +1,6 @@
 """evaluate: measures of every run, with intervals, and for seen and unseen documents apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ def main(config: Config) -> None:
     """Measure all run files of RUN/baseline and RUN/runs and write evaluation/measures.json and per_query.tsv.
 
     Means stand with their 95 % bootstrap intervals over queries. A query is seen when a training query points to one
-    of its relevant documents; both kinds are also given apart. A judged query without hits counts as 0.
+    of its best documents (those of its highest grade); both kinds are also given apart. A judged query without hits
+    counts as 0.
     """
     parse_measures(config.evaluate.measures)
     data = PreparedCollection(config.run / "collection")
@@ -27,10 +28,7 @@ def main(config: Config) -> None:
     values: list[Value] = []
     for split in config.search.splits:
         judged = qrels(data.judgments(split))
-        seen = {
-            query: any(doc_id in trained for doc_id, grade in grades.items() if grade > 0)
-            for query, grades in judged.items()
-        }
+        seen = {query: is_seen(grades, trained) for query, grades in judged.items()}
         for path in run_files(config.run, split):
             name = path.name.split(".")[0]
             for label, by_query in measure(read_run(path), judged, config.evaluate.measures).items():
@@ -41,6 +39,12 @@ def main(config: Config) -> None:
         write_json(folder / "measures.json", summary)
     for split in config.search.splits:
         console.print(table(summary[split], split, config.evaluate.measures))
+
+
+def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
+    """Whether one of a query's best documents is among those that training queries point to."""
+    best = max(grades.values())
+    return any(doc_id in trained for doc_id, grade in grades.items() if grade == best)
 
 
 def run_files(run: Path, split: str) -> list[Path]:

@@ -84,9 +84,7 @@ def save(figure: Any, path: Path) -> None:
     plt.close(figure)
 
 
-STAGE = Stage(
-    "plot", settings=("sft.metric", "evaluate.measures"), reads=("evaluation", "sft"), writes=("figures",)
-)
+STAGE = Stage("plot", settings=("sft.metric", "evaluate.measures"), reads=("evaluation", "sft"), writes=("figures",))
 
 if __name__ == "__main__":
     run_stage(STAGE, main)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from genir.config import SFTConfig, SpanConfig
+from genir.config import Mix, SFTConfig, SpanConfig
 from genir.records import Document
 
 
@@ -56,7 +56,7 @@ class ExampleStream(Dataset[Example]):
         self,
         length: int,
         seed: int,
-        mix: Mapping[str, float],
+        mix: Mapping[Mix, float],
         documents: Sequence[Document],
         queries: Sequence[LabelledQuery],
         pseudo_queries: Sequence[Example],

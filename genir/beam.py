@@ -3,7 +3,7 @@
 Shapes: B queries, K beams, c candidates (children of all live beams of a query), k documents asked for.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ def beam_search(model: DocidModel, trie: Trie, encoded: Encoded, beams: int, k: 
         rows = Encoded(encoded.states[live.query], encoded.mask[live.query])
         hidden = model.decode(rows, tokens, cache)[:, -1]
         parent, live = _step(trie, level, live, model.level_logps(hidden, level), beams, count)
-        cache.reorder_cache(parent)
+        cache.reorder_cache(cast(torch.LongTensor, parent))
         tokens = model.tokens_of_level(trie.levels[level + 1].code[live.node], level)
     return _best(live, count, k)
 

@@ -1,7 +1,7 @@
 """Where everything for the eye is printed, and progress bars with the time left."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -28,7 +28,7 @@ def progress() -> Progress:
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Yield the items under a progress bar on stderr; without a terminal nothing is drawn."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress())

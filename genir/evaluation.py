@@ -16,7 +16,7 @@ FIELDS = ("split", "run", "query", "seen", "measure", "value")
 
 
 class Value(NamedTuple):
-    """One measure of one query in one run; seen: a training query points to one of its relevant documents."""
+    """One measure of one query in one run; seen: a training query points to one of its best documents."""
 
     split: str
     run: str
@@ -88,9 +88,7 @@ def read_values(path: Path) -> list[Value]:
         raise GenirError(f"{path}: no such file; run evaluate first")
     with open(path, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
-    return [
-        Value(r["split"], r["run"], r["query"], r["seen"] == "1", r["measure"], float(r["value"])) for r in rows
-    ]
+    return [Value(r["split"], r["run"], r["query"], r["seen"] == "1", r["measure"], float(r["value"])) for r in rows]
 
 
 def by_run(values: Sequence[Value], split: str, measure: str) -> Mapping[str, dict[str, float]]:

@@ -16,6 +16,7 @@ Shapes: V text tokens, N documents, D model width, L levels.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,8 @@ def _silence_branches(model: DocidModel) -> None:
 
 def _set_attention(model: DocidModel) -> None:
     """Step 3: every head attends by the last dimension; values and output pass the states through."""
-    attention = model.t5.decoder.block[-1].layer[1].EncDecAttention
+    blocks: Any = model.t5.decoder.block
+    attention = blocks[-1].layer[1].EncDecAttention
     width, heads, inner = model.t5.config.d_model, model.t5.config.num_heads, attention.inner_dim
     attention.q.weight.mul_(0.3)
     attention.k.weight.mul_(0.3)

@@ -17,7 +17,7 @@ from genir.config import ModelConfig, Normalize
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 384, "num_heads": 6, "d_ff": 256, "num_layers": 1, "num_decoder_layers": 1},
     "mini": {"d_model": 384, "num_heads": 6, "d_ff": 1024, "num_layers": 2, "num_decoder_layers": 2},
     "small": {"d_model": 512, "num_heads": 8, "d_ff": 1024, "num_layers": 6, "num_decoder_layers": 6},
@@ -50,10 +50,9 @@ def new_model(settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: 
             d_kv=64,
             vocab_size=layout.vocabulary,
             feed_forward_proj="gated-gelu",
-            tie_word_embeddings=False,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
-            decoder_start_token_id=tokenizer.pad_token_id,
+            **{"tie_word_embeddings": False, "decoder_start_token_id": tokenizer.pad_token_id},
         )
         model = T5ForConditionalGeneration(config)
         nn.init.normal_(model.shared.weight, std=0.1)
@@ -68,30 +67,35 @@ def new_model(settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: 
     return DocidModel(model, layout, settings.normalize)
 
 
-def load_t5(name: str) -> T5ForConditionalGeneration:
-    """`from_pretrained`, with a one-line error when the name leads nowhere or is not a T5."""
+def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditionalGeneration:
+    """`from_pretrained` onto a device (default: CUDA where there is one, else the CPU), in fp32 and evaluation mode.
+
+    Raises GenirError when the name leads nowhere or is not a T5.
+    """
     try:
         with quiet():
-            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
+            model: nn.Module = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise GenirError(f"{name}: cannot be loaded as a seq2seq model: {str(error).splitlines()[0]}") from None
     if not isinstance(model, T5ForConditionalGeneration):
         raise GenirError(f"{name}: is a {type(model).__name__}, but a T5 is needed")
+    nn.Module.to(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return model
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers: it warns that an untied head is untied, and its bars for each file clutter the terminal."""
-    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    log: Any = transformers.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
     try:
         yield
     finally:
-        transformers.logging.set_verbosity(level)
+        log.set_verbosity(level)
         if bars:
-            transformers.logging.enable_progress_bar()
+            log.enable_progress_bar()
 
 
 def _start_codes(model: T5ForConditionalGeneration, layout: CodeLayout) -> None:

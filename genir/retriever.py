@@ -23,9 +23,9 @@ FORMAT = 1
 class Retriever:
     """Ranks documents by writing their docids.
 
-        retriever = Retriever.from_pretrained("runs/quickstart/retriever")
-        hits = retriever.search("who invented the names for types of clouds", k=10)
-        hits[0].doc_id, hits[0].score
+    retriever = Retriever.from_pretrained("runs/quickstart/retriever")
+    hits = retriever.search("who invented the names for types of clouds", k=10)
+    hits[0].doc_id, hits[0].score
     """
 
     def __init__(
@@ -50,9 +50,7 @@ class Retriever:
         if about["format"] != FORMAT:
             raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
         table = DocidTable.load(path / "docids")
-        t5 = load_t5(str(path)).eval()
-        t5.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        model = DocidModel(t5, CodeLayout(about["base"], table.sizes), about["normalize"])
+        model = DocidModel(load_t5(str(path), device), CodeLayout(about["base"], table.sizes), about["normalize"])
         return cls(model, load_tokenizer(str(path)), table, about["max_tokens"])
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -101,7 +99,7 @@ class Retriever:
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
         trie = self.trie = self.trie.to(self.model.device)
         training = self.model.t5.training
-        self.model.t5.eval()  # a policy that is being trained is searched without dropout
+        self.model.t5.train(False)  # a policy that is being trained is searched without dropout
         encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
         result = beam_search(self.model, trie, encoded, beams, k)
         self.model.t5.train(training)

@@ -4,6 +4,7 @@
 time and peak memory.
 """
 
+import contextlib
 import importlib.metadata
 import inspect
 import os
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from rich.markup import escape
 
-import genir
 from genir.config import Config, load_config, save_config
 from genir.console import console, errors
 from genir.errors import GenirError
@@ -53,7 +54,7 @@ def run_stage(stage: Stage, main: Main) -> None:
 
 
 def run_command(command: Callable[..., None] | typer.Typer) -> None:
-    """Run a typer command; a GenirError is one line on stderr and exit status 1, Ctrl-C is status 130."""
+    """Run a typer command; a GenirError is one line on stderr and exit status 1."""
     app = command
     if not isinstance(app, typer.Typer):
         app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -61,20 +62,8 @@ def run_command(command: Callable[..., None] | typer.Typer) -> None:
     try:
         app()
     except GenirError as error:
-        errors.print(f"[bold red]error:[/] {_plain(str(error))}")
+        errors.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("stopped; the same command goes on from here")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> None:
@@ -96,7 +85,11 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
     save_config(config, run / "config.yaml")
     _prepare_process(config)
     started = time.perf_counter()
-    main(config)
+    try:
+        main(config)
+    except KeyboardInterrupt:
+        errors.print(f"{stage.name}: stopped; the same command goes on from here")
+        raise typer.Exit(130) from None
     record = wanted | {
         "outputs": {name: content_hash(run / name, hashes) for name in stage.writes},
         "seconds": round(time.perf_counter() - started, 2),
@@ -143,10 +136,8 @@ def _prepare_process(config: Config) -> None:
         import torch
 
         torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    try:  # Linux: restart the peak meter, so that each stage in one process gets its own figure
+    with contextlib.suppress(OSError):  # Linux: restart the peak meter, so that each stage gets its own figure
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def _peak_memory_mb() -> float:
@@ -162,7 +153,5 @@ def _peak_memory_mb() -> float:
 
 
 def _versions() -> dict[str, str]:
-    names = ("torch", "transformers", "numpy", "ir-measures")
-    return {"genir": genir.__version__, "python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in names
-    }
+    names = ("genir", "torch", "transformers", "numpy", "ir-measures")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}

@@ -88,7 +88,6 @@ def _starting_point(
 def _load(folder: Path, config: Config, table: DocidTable) -> DocidModel:
     t5 = load_t5(str(folder))
     base = t5.config.vocab_size - sum(table.sizes)
-    t5.to("cuda" if torch.cuda.is_available() else "cpu")
     return DocidModel(t5, CodeLayout(base, table.sizes), config.model.normalize)
 
 

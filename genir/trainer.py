@@ -2,9 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from rich.progress import Progress, TaskID
@@ -92,7 +92,7 @@ def fit(
     trainer.add_callback(MarkComplete())
     with quiet():
         trainer.train(resume_from_checkpoint=last_checkpoint(places.checkpoints))
-    model.t5.eval()
+    model.t5.train(False)
     return list(trainer.state.log_history)
 
 
@@ -122,7 +122,11 @@ class DocidTrainer(Trainer):
         self.embedding_rate = embedding_rate
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Mean loss of the batch."""
         return self.loss(self.docid_model, inputs).mean()
@@ -136,7 +140,7 @@ class DocidTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         """The stream is random already, and its order must not depend on anything but its seed."""
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(cast(Sized, self.train_dataset))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW; embeddings and docid head learn at `embedding_rate` times the rate: most rows get few gradients."""

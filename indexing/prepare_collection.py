@@ -103,7 +103,9 @@ def write_judgments(rows: list[Judgment], path: Path) -> dict[str, int]:
     return {"queries": len({row.query_id for row in rows}), "judgments": len(rows)}
 
 
-STAGE = Stage("prepare", settings=("collection", "search.splits"), external=("collection.path",), writes=("collection",))
+STAGE = Stage(
+    "prepare", settings=("collection", "search.splits"), external=("collection.path",), writes=("collection",)
+)
 
 if __name__ == "__main__":
     run_stage(STAGE, main)

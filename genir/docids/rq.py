@@ -38,7 +38,10 @@ def build_rq(count: int, vectors: NDArray[np.float32], settings: Mapping[str, An
 def unpack_codes(packed: NDArray[np.uint8], levels: int, bits: int) -> NDArray[np.int32]:
     """faiss's bit strings [N, bytes], lowest bit first, as codes [N, levels]."""
     flat = np.unpackbits(packed, axis=1, bitorder="little")[:, : levels * bits]
-    return (flat.reshape(len(packed), levels, bits).astype(np.int32) << np.arange(bits)).sum(2).astype(np.int32)
+    codes: NDArray[np.int32] = flat.reshape(len(packed), levels, bits).astype(np.int32) @ (
+        1 << np.arange(bits, dtype=np.int32)
+    )
+    return codes
 
 
 def import_faiss() -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from genir.batches import Collator, Example, ExampleStream, LabelledQuery, labelled_queries

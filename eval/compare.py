@@ -109,4 +109,4 @@ def command(
 STAGE = Stage("compare", settings=("evaluate", "search.splits"), reads=("evaluation",), writes=("comparison",))
 
 if __name__ == "__main__":
-    run_command(command)
+    run_command(command, STAGE.name, STAGE.settings)

@@ -100,7 +100,7 @@ def run(
 def run_program(name: str, arguments: list[str]) -> None:
     """Run a stage's program as `python PROGRAM ARGUMENTS` would, in this process."""
     before = sys.argv
-    sys.argv = [f"genir {name}", *arguments]
+    sys.argv = ["genir", *arguments]
     try:
         runpy.run_path(str(program_path(name)), run_name="__main__")
     except SystemExit as stop:

@@ -87,7 +87,10 @@ class BeirCollection(Collection):
     def queries(self) -> Iterator[Query]:
         seen: set[str] = set()
         for line, row in _json_rows(self._queries):
-            yield Query(_checked_id(row, seen, self._queries, line), _text(row, "text", self._queries, line))
+            query = Query(_checked_id(row, seen, self._queries, line), _text(row, "text", self._queries, line))
+            if not query.text.strip():
+                raise at(self._queries, line, "the query is empty")
+            yield query
 
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
         self.require_split(split)

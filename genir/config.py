@@ -208,7 +208,7 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] != "extra_forbidden":
         return f"{key or 'config'}: {error['msg']}"
     *parents, name = error["loc"]
-    known = _keys_at(parents)
+    known = list(_section(parents).model_fields)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
     return f"unknown key {key}; did you mean {near[0]}? (known here: {', '.join(known)})"
 
@@ -216,13 +216,34 @@ def _explain(error: dict[str, Any]) -> str:
 _BUILDERS = {member.model_fields["builder"].default: member for member in get_args(get_args(DocidsConfig)[0])}
 
 
-def _keys_at(place: Sequence[Any]) -> list[str]:
-    """The known keys of the section at `place`, a validation error's path such as ("sft", "stages", 0)."""
+def describe(dotted: str) -> list[tuple[str, str, str]]:
+    """(name, default, description) of a setting, or of every setting of a section (for docids, of every builder)."""
+    *parents, last = dotted.split(".")
+    parent = _section(parents)
+    sections = list(_BUILDERS.values()) if dotted == "docids" else [_section([*parents, last])]
+    if sections == [parent]:
+        field = parent.model_fields[last]
+        default = "required" if field.is_required() else yaml.safe_dump(field.default, default_flow_style=True)
+        return [(dotted, default.removesuffix("\n").removesuffix("\n..."), field.description or "")]
+    return [row for section in sections for name in section.model_fields for row in describe_in(section, dotted, name)]
+
+
+def describe_in(section: type[Section], dotted: str, name: str) -> list[tuple[str, str, str]]:
+    """The rows of one field of a section that stands at `dotted`."""
+    if section not in _BUILDERS.values():
+        return describe(f"{dotted}.{name}")
+    field = section.model_fields[name]
+    return [(f"{dotted}.{name}", str(field.default), field.description or "")]
+
+
+def _section(place: Sequence[Any]) -> Any:
+    """The section at `place`, such as ("sft", "stages", 0), or the last one on the way to a plain setting."""
     section: Any = Config
     for part in place:
         if part in _BUILDERS:
             section = _BUILDERS[part]
         elif isinstance(part, str) and part in section.model_fields:
-            section = section.model_fields[part].annotation
-            section = next((a for a in get_args(section) if isinstance(a, type) and issubclass(a, Section)), section)
-    return list(section.model_fields)
+            inner = section.model_fields[part].annotation
+            members = [inner, *get_args(inner)]
+            section = next((a for a in members if isinstance(a, type) and issubclass(a, Section)), section)
+    return section

@@ -41,8 +41,7 @@ def new_model(settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: 
     if settings.pretrained is not None:
         model = load_t5(settings.pretrained)
         layout = CodeLayout(model.config.vocab_size, sizes)
-        model.resize_token_embeddings(layout.vocabulary, mean_resizing=False)
-        _start_codes(model, layout)
+        _add_codes(model, layout)
     else:
         layout = CodeLayout(len(tokenizer), sizes)
         config = T5Config(
@@ -56,10 +55,7 @@ def new_model(settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: 
         )
         model = T5ForConditionalGeneration(config)
         nn.init.normal_(model.shared.weight, std=0.1)
-        # A fresh T5 ties the head in memory whatever its config says; ours is its own matrix, saved and loaded as such.
-        model.lm_head.weight = nn.Parameter(torch.randn_like(model.shared.weight) * config.d_model**-0.5)
-        model.config.tie_word_embeddings = False
-        model.all_tied_weights_keys.pop("lm_head.weight", None)
+        untie(model, torch.randn_like(model.shared.weight) * config.d_model**-0.5)
     model.config.dropout_rate = settings.dropout
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -98,12 +94,30 @@ def quiet() -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def _start_codes(model: T5ForConditionalGeneration, layout: CodeLayout) -> None:
-    """Give the new rows of a pretrained model the spread of its old ones."""
+def untie(model: T5ForConditionalGeneration, head: Tensor) -> None:
+    """Give the model a head of its own [V, D], in memory and in what is saved: transformers 5 ties every fresh or
+    resized T5, whatever its config says.
+    """
+    model.lm_head.weight = nn.Parameter(head)
+    model.config.tie_word_embeddings = False
+    model.all_tied_weights_keys.pop("lm_head.weight", None)
+
+
+def _add_codes(model: T5ForConditionalGeneration, layout: CodeLayout) -> None:
+    """Add code tokens to a pretrained model, tied or not as it was; new rows get half the spread of the old ones."""
+
+    def extended(weight: Tensor) -> Tensor:
+        old = weight.detach()
+        new = torch.randn(layout.vocabulary - len(old), old.shape[1]) * old.std().cpu() * 0.5 + old.mean(0).cpu()
+        return torch.cat([old, new.to(old)])
+
+    own_head = None if model.lm_head.weight is model.shared.weight else extended(model.lm_head.weight)
+    rows = extended(model.shared.weight)
+    model.resize_token_embeddings(layout.vocabulary, mean_resizing=False)
     with torch.no_grad():
-        for weight in {id(w): w for w in (model.shared.weight, model.lm_head.weight)}.values():
-            old = weight[: layout.base]
-            weight[layout.base :] = torch.randn_like(weight[layout.base :]) * old.std() * 0.5 + old.mean(0)
+        model.shared.weight.copy_(rows)
+    if own_head is not None:
+        untie(model, own_head)
 
 
 class DocidModel:

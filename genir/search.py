@@ -89,4 +89,4 @@ def ask(retriever: Retriever, k: int) -> None:
 STAGE = Stage("search", settings=("search",), reads=("collection", *TRAINED), writes=("runs",))
 
 if __name__ == "__main__":
-    run_command(command)
+    run_command(command, STAGE.name, STAGE.settings)

@@ -47,4 +47,4 @@ def command(
 
 
 if __name__ == "__main__":
-    run_command(command)
+    run_command(command, "serve")

@@ -59,6 +59,7 @@ def fit(
 
     An interrupted training goes on from its last complete checkpoint, to the same weights as an unbroken one.
     """
+    resume = last_checkpoint(places.checkpoints)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(places.log)
     arguments = TrainingArguments(
         output_dir=str(places.checkpoints),
@@ -71,11 +72,12 @@ def fit(
         max_grad_norm=settings.max_grad_norm,
         eval_strategy="steps",
         eval_steps=settings.eval_steps,
-        eval_on_start=True,
+        eval_on_start=resume is None,
         save_strategy="steps",
         save_steps=settings.eval_steps,
         save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # else a resumed training forgets its patience
         metric_for_best_model=f"eval_{settings.metric}",
         greater_is_better=True,
         logging_steps=10,
@@ -91,7 +93,7 @@ def fit(
     trainer.add_callback(ShowProgress(title, settings.metric))
     trainer.add_callback(MarkComplete())
     with quiet():
-        trainer.train(resume_from_checkpoint=last_checkpoint(places.checkpoints))
+        trainer.train(resume_from_checkpoint=resume)
     model.t5.train(False)
     return list(trainer.state.log_history)
 

@@ -1,0 +1,5 @@
+"""`python -m genir` is the `genir` command."""
+
+from genir.cli import main
+
+main()

@@ -1,0 +1,171 @@
+"""The command line as a user types it, in processes of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SMALL = [
+    "docids={builder: rq, levels: 2, codes: 4}",
+    "embed.dimension=6",
+    "model.vocabulary=400",
+    "sft.batch_size=16",
+    "sft.eval_steps=20",
+    "threads=1",
+    "search.k=5",
+    "search.beams=12",
+    "evaluate.bootstrap=100",
+]
+
+
+def genir(*arguments, cwd, check=None, **kwargs):
+    done = subprocess.run(
+        [sys.executable, "-m", "genir", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, env=os.environ | {"COLUMNS": "110"}, **kwargs,
+    )  # fmt: skip
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One whole run over a small collection."""
+    import conftest
+
+    folder = tmp_path_factory.mktemp("cli")
+    conftest.beir.__wrapped__(folder)
+    (folder / "small.yaml").write_text("collection: {path: beir}\nsft: {stages: [{steps: 40}]}\n")
+    return folder, genir("run", "small.yaml", *SMALL, cwd=folder, check=0)
+
+
+def test_help_lists_every_stage_in_order(tmp_path):
+    text = genir("--help", cwd=tmp_path, check=0).stdout
+    stages = [
+        "run",
+        "prepare",
+        "embed",
+        "docids",
+        "baseline",
+        "train",
+        "search",
+        "evaluate",
+        "compare",
+        "plot",
+        "serve",
+    ]
+    assert re.findall(r"^│ ([a-z]+) ", text, re.M) == stages
+    assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "prepare", "embed", "docids", "baseline", "train", "search", "evaluate", "compare", "plot", "serve"]
+)
+def test_every_command_has_its_own_help(tmp_path, name):
+    text = genir(name, "--help", cwd=tmp_path, check=0).stdout
+    assert f"genir {name}" in text
+    assert "RUN" in text if name == "serve" else "CONFIG" in text
+    assert len(text.splitlines()) > 12
+
+
+def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
+    folder, done = finished
+    run = folder / "runs" / "small"
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"collection", "embeddings.npy", "docids", "baseline", "sft", "retriever", "runs", "evaluation",
+                     "comparison", "figures", "logs", "stage.json", "config.yaml"}  # fmt: skip
+    assert "checkpoints" not in names
+    assert "genir search runs/small --interactive" in done.stdout
+    assert done.stdout.count("3 hits") == 3
+    measures = json.loads((run / "evaluation" / "measures.json").read_text())["test"]
+    assert measures.keys() == {"bm25", "sft"}
+    assert measures["bm25"]["RR@10"]["all"]["mean"] > 0.9
+    records = json.loads((run / "stage.json").read_text())
+    assert list(records) == ["prepare", "embed", "docids", "baseline", "train", "search", "evaluate", "compare", "plot"]
+    assert all(record["peak_memory_mb"] > 1 for record in records.values())
+
+
+def test_a_second_run_does_nothing_again(finished):
+    folder, _ = finished
+    again = genir("run", "small.yaml", *SMALL, cwd=folder, check=0).stdout
+    assert again.count("up to date") == 9
+
+
+def test_search_answers_from_the_run_folder_and_interactively(finished):
+    folder, _ = finished
+    one = genir("search", "runs/small", "--query", "owls hunt mice keyword0", "--k", 2, cwd=folder, check=0).stdout
+    assert "2 hits" in one
+    many = genir("search", "runs/small", "--interactive", cwd=folder, check=0, input="tea leaves\n[/b]\n\n").stdout
+    assert "'tea leaves': 10 hits" in many
+    assert "'[/b]': 10 hits" in many
+
+
+def test_runs_of_two_folders_can_be_compared(finished):
+    folder, _ = finished
+    genir("run", "small.yaml", *SMALL, "name=other", "seed=2", "--until", "evaluate", cwd=folder, check=0)
+    done = genir("compare", "runs/small", "--with", "runs/other", cwd=folder, check=0)
+    rows = json.loads((folder / "runs" / "small" / "comparison" / "comparison.json").read_text())
+    assert {row["a"] for row in rows} | {row["b"] for row in rows} == {
+        "small/bm25", "small/sft", "other/bm25", "other/sft"
+    }  # fmt: skip
+    assert "other/sft" in done.stdout
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(finished):
+    folder, _ = finished
+    long = [*SMALL, "name=killed", "sft.stages.0.steps=100000", "sft.patience=1000"]
+    genir("run", "small.yaml", *SMALL, "name=killed", "--until", "docids", cwd=folder, check=0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stderr:
+        if "step 60:" in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    process.stderr.close()
+    checkpoints = folder / "runs" / "killed" / "checkpoints" / "stage-1"
+    last = max(
+        int(path.name.split("-")[1]) for path in checkpoints.glob("checkpoint-*/complete") for path in [path.parent]
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    first = next(line for line in process.stderr if "step " in line and "step 0:" not in line)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    assert int(re.search(r"step (\d+)", first)[1]) == last + 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml: no such config file or run folder"),
+        (["run", "small.yaml", "sft.bach_size=3"], "unknown key sft.bach_size; did you mean batch_size?"),
+        (["run", "small.yaml", "--until", "lunch"], "no stage 'lunch'"),
+        (["run", "small.yaml", "collection.path=nowhere"], "nowhere: no such folder"),
+        (["train", "small.yaml", "name=fresh"], "missing; run the stages before this one first"),
+        (["search", ".", "--query", "x"], "not a retriever"),
+    ],
+)
+def test_a_mistake_is_one_line_without_a_traceback(finished, arguments, words):
+    folder, _ = finished
+    done = genir(*arguments, cwd=folder, check=1)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+def test_a_program_is_the_same_by_path_and_by_module(finished, root):
+    folder, _ = finished
+    for call in ([str(root / "indexing" / "build_docids.py")], ["-m", "indexing.build_docids"]):
+        done = subprocess.run(
+            [sys.executable, *call, str(folder / "small.yaml"), f"folder={folder / 'runs'}", *SMALL],
+            cwd=root, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "docids: up to date" in done.stdout, done.stderr

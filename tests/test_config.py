@@ -1,0 +1,72 @@
+import pytest
+
+from genir.config import load_config, save_config
+from genir.errors import GenirError
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text, *overrides):
+        (tmp_path / "c.yaml").write_text(text)
+        return load_config(tmp_path / "c.yaml", overrides)
+
+    return write
+
+
+def test_every_shipped_config_parses(root):
+    paths = sorted((root / "configs").glob("*.yaml"))
+    assert {path.stem for path in paths} >= {"quickstart", "squad"}
+    for path in paths:
+        assert load_config(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "near"),
+    [
+        ("colection: {path: x}", "colection", "collection"),
+        ("collection: {paht: x}", "collection.paht", "path"),
+        ("collection: {path: x}\nsft: {batch_sise: 3}", "sft.batch_sise", "batch_size"),
+        ("collection: {path: x}\nsft: {stages: [{step: 3}]}", "sft.stages.0.step", "steps"),
+        ("collection: {path: x}\nsft: {spans: {min_word: 3}}", "sft.spans.min_word", "min_words"),
+        ("collection: {path: x}\ndocids: {builder: rq, level: 3}", "docids.level", "levels"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(config, text, key, near):
+    with pytest.raises(GenirError, match=rf"unknown key {key}; did you mean {near}\?"):
+        config(text)
+
+
+def test_a_wrong_value_names_its_key(config):
+    with pytest.raises(GenirError, match=r"sft\.batch_size: "):
+        config("collection: {path: x}\nsft: {batch_size: none}")
+    with pytest.raises(GenirError, match=r"collection\.path: "):
+        config("collection: {}")
+    with pytest.raises(GenirError, match=r"docids: .*'atomic', 'rq'"):
+        config("collection: {path: x}\ndocids: {builder: fancy}")
+
+
+def test_overrides_replace_nested_values_and_list_items(config):
+    text = "collection: {path: x}\nsft: {stages: [{steps: 5}, {steps: 6}]}"
+    got = config(text, "sft.stages.1.steps=7", "model.size=base", "search.splits=[dev, test]", "collection.path=y")
+    assert [stage.steps for stage in got.sft.stages] == [5, 7]
+    assert (got.model.size, got.search.splits, got.collection.path) == ("base", ["dev", "test"], "y")
+
+
+@pytest.mark.parametrize("override", ["sft", "=3", "sft.stages.9.steps=1", "name.x=1"])
+def test_an_override_that_leads_nowhere_is_an_error(config, override):
+    with pytest.raises(GenirError, match=r"override|does not lead"):
+        config("collection: {path: x}\nsft: {stages: [{steps: 5}]}", override)
+
+
+def test_what_is_not_a_config_is_a_clear_error(config, tmp_path):
+    for text in ("- a list", "a: [", ""):
+        with pytest.raises(GenirError, match=r"c\.yaml"):
+            config(text)
+    with pytest.raises(GenirError, match="no such config file"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_a_saved_config_is_read_back_from_its_run_folder(config, tmp_path):
+    first = config("collection: {path: x}\ndocids: {builder: atomic}\nseed: 4")
+    save_config(first, tmp_path / "run" / "config.yaml")
+    assert load_config(tmp_path / "run") == first

@@ -1,0 +1,101 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from genir.docids import BUILDERS, DocidTable
+from genir.docids.rq import build_rq, unpack_codes
+from genir.docids.table import CodeLayout, extend_collisions
+from genir.errors import GenirError
+
+SETTINGS = {"builder": "rq", "levels": 3, "codes": 8, "beam": 5}
+
+
+def vectors(count=60, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 12)).astype(np.float32)
+
+
+def test_layout_numbers_every_code_of_every_level_once():
+    layout = CodeLayout(100, (3, 5, 2))
+    levels = zip(layout.offsets, layout.sizes, strict=True)
+    tokens = [layout.base + offset + code for offset, size in levels for code in range(size)]
+    assert tokens == list(range(100, layout.vocabulary))
+
+
+@given(st.data())
+def test_extended_docids_are_unique_and_keep_their_prefix(data):
+    shape = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 3)))
+    codes = data.draw(arrays(np.int32, shape, elements=st.integers(0, 2)))
+    extended, sizes = extend_collisions(codes, (3,) * shape[1])
+    assert len({tuple(row) for row in extended.tolist()}) == len(codes)
+    assert (extended[:, : shape[1]] == codes).all()
+    assert (extended < np.asarray(sizes)).all()
+    for prefix, group in itertools.groupby(sorted(extended.tolist()), key=lambda row: row[: shape[1]]):
+        numbers = [row[shape[1] :] for row in group]
+        assert numbers in ([[]], [[i] for i in range(len(numbers))]), prefix
+
+
+@pytest.mark.parametrize("builder", sorted(BUILDERS))
+def test_every_builder_is_deterministic_unique_and_inside_its_codebooks(builder):
+    first, second = (BUILDERS[builder].build(60, vectors(), SETTINGS, 3) for _ in range(2))
+    assert (first.codes == second.codes).all()
+    assert (first.codes >= 0).all()
+    assert (first.codes < np.asarray(first.sizes)).all()
+    assert len({tuple(row) for row in first.codes.tolist()}) == 60
+
+
+def test_rq_codes_decode_to_the_nearest_sums_of_code_vectors():
+    """Against brute force: a wide encoder beam finds the best of all 4 x 4 x 4 sums for nearly all vectors."""
+    data = vectors()
+    built = build_rq(60, data, SETTINGS | {"codes": 4, "beam": 64}, 0)
+    books = built.codebooks["codebooks"]
+    sums = {c: books[0, c[0]] + books[1, c[1]] + books[2, c[2]] for c in itertools.product(range(4), repeat=3)}
+    best = [min(sums, key=lambda c: ((sums[c] - row) ** 2).sum()) for row in data]
+    assert [tuple(row[:3]) for row in built.codes.tolist()] == best
+
+
+@given(st.integers(1, 11), st.data())
+def test_unpacked_codes_are_those_that_were_packed(bits, data):
+    codes = data.draw(arrays(np.int64, (5, 4), elements=st.integers(0, 2**bits - 1)))
+    packed = np.zeros((5, -(-4 * bits // 8)), np.uint8)
+    for row, level, bit in itertools.product(range(5), range(4), range(bits)):
+        place = level * bits + bit
+        packed[row, place // 8] |= ((codes[row, level] >> bit) & 1) << (place % 8)
+    assert (unpack_codes(packed, 4, bits) == codes).all()
+
+
+def test_rq_says_what_it_cannot_do():
+    with pytest.raises(GenirError, match=r"48 is not a power of two.*32 or 64"):
+        build_rq(60, vectors(), SETTINGS | {"codes": 48}, 0)
+    with pytest.raises(GenirError, match="64 codes cannot be learned from 60 documents"):
+        build_rq(60, vectors(), SETTINGS | {"codes": 64}, 0)
+
+
+def test_a_saved_table_reads_back_the_same(tmp_path):
+    ids = ["a", "ü b".replace(" ", "_"), "日本"]
+    codes = np.array([[0, 299], [1, 0], [1, 0]], np.int32)
+    books = {"codebooks": vectors(4)}
+    DocidTable(ids, ["A title", "", "tab\there\nline"], codes, (2, 300), {"builder": "rq"}, books).save(tmp_path / "t")
+    table = DocidTable.load(tmp_path / "t")
+    assert table.doc_ids == ids
+    assert table.titles == ["A title", "", "tab here line"]
+    assert (table.codes == codes).all()
+    assert table.sizes == (2, 300)
+    assert table.settings == {"builder": "rq"}
+    assert (table.codebooks["codebooks"] == books["codebooks"]).all()
+    assert table.docid("日本") == (1, 0)
+    assert table.documents((1, 0)) == ids[1:]
+    assert table.documents((0, 0)) == []
+    assert table.unique_share == pytest.approx(1 / 3)
+
+
+def test_a_damaged_table_is_a_clear_error(tmp_path):
+    DocidTable(["a", "b"], ["", ""], np.array([[0], [1]], np.int32), (2,)).save(tmp_path / "t")
+    (tmp_path / "t" / "documents.tsv").write_text("a\t\n")
+    with pytest.raises(GenirError, match="1 documents, 2 docids"):
+        DocidTable.load(tmp_path / "t")
+    with pytest.raises(ValueError, match="outside its codebook"):
+        DocidTable(["a"], [""], np.array([[2]], np.int32), (2,))

@@ -1,0 +1,112 @@
+import errno
+import gzip
+import os
+
+import pytest
+
+from genir.errors import GenirError
+from genir.files import atomic_file, atomic_folder, content_hash, numbered_lines, read_json, require_space
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_file(path) as handle:
+        handle.write("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_failed_folder_leaves_the_old_folder_and_nothing_else(tmp_path):
+    folder = tmp_path / "f"
+    with atomic_folder(folder) as new:
+        (new / "x").write_text("old")
+    with pytest.raises(RuntimeError), atomic_folder(folder) as new:
+        (new / "x").write_text("new")
+        raise RuntimeError
+    assert (folder / "x").read_text() == "old"
+    with atomic_folder(folder) as new:
+        (new / "y").write_text("new")
+    assert [p.name for p in folder.iterdir()] == ["y"]
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "no space left"), (errno.EACCES, "cannot write"), (errno.EROFS, "cannot write")],
+)
+def test_a_full_or_forbidden_disk_is_one_clear_line(tmp_path, monkeypatch, number, words):
+    def refuse(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(GenirError, match=words) as error, atomic_file(tmp_path / "a") as handle:
+        handle.write("x")
+    assert str(tmp_path / "a") in str(error.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_clear_error(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with (
+        pytest.raises(GenirError, match="a file stands where a folder is needed"),
+        atomic_file(tmp_path / "runs" / "x"),
+    ):
+        pass
+
+
+def test_lines_are_the_same_from_lf_crlf_gzip_and_with_a_byte_order_mark(tmp_path):
+    wanted = [(1, "a\té"), (2, ""), (3, "c")]
+    for name, content in (
+        ("lf", "a\té\n\nc\n"),
+        ("crlf", "a\té\r\n\r\nc\r\n"),
+        ("no-end", "a\té\n\nc"),
+        ("bom", "\ufeffa\té\n\nc\n"),
+    ):
+        (tmp_path / name).write_bytes(content.encode())
+        assert list(numbered_lines(tmp_path / name)) == wanted
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
+        assert list(numbered_lines(tmp_path / f"{name}.gz")) == wanted
+
+
+def test_a_gzip_file_cut_short_names_the_file(tmp_path):
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(os.urandom(5000).hex().encode())[:-20])
+    with pytest.raises(GenirError, match=r"x\.jsonl\.gz:1: .*cut short"):
+        list(numbered_lines(path))
+    path.write_bytes(b"not gzip")
+    with pytest.raises(GenirError, match="damaged"):
+        list(numbered_lines(path))
+
+
+def test_bytes_that_are_not_utf8_name_the_line(tmp_path):
+    (tmp_path / "x").write_bytes(b"fine\n\xff\xfe\n")
+    with pytest.raises(GenirError, match="x:2: not UTF-8"):
+        list(numbered_lines(tmp_path / "x"))
+
+
+def test_too_little_disk_is_said_before_anything_is_written(tmp_path):
+    with pytest.raises(GenirError, match="MB are needed"):
+        require_space(tmp_path / "not" / "there", 10**18)
+    assert os.listdir(tmp_path) == []
+
+
+def test_malformed_json_names_the_line(tmp_path):
+    (tmp_path / "x.json").write_text('{\n"a": }')
+    with pytest.raises(GenirError, match=r"x\.json:2"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(GenirError, match="no such file"):
+        read_json(tmp_path / "y.json")
+
+
+def test_a_folder_s_hash_changes_with_names_and_contents_and_is_remembered(tmp_path):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "a").write_text("1")
+    seen: dict = {}
+    first = content_hash(tmp_path / "f", seen)
+    assert content_hash(tmp_path / "f", seen) == first == content_hash(tmp_path / "f")
+    (tmp_path / "f" / "a").write_text("22")
+    second = content_hash(tmp_path / "f", seen)
+    (tmp_path / "f" / "a").rename(tmp_path / "f" / "b")
+    assert len({first, second, content_hash(tmp_path / "f", seen)}) == 3

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from genir import Retriever
+from genir.errors import GenirError
+
+CODES = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])
+
+
+@pytest.fixture
+def retriever(make_retriever):
+    return make_retriever(CODES, (3, 2))
+
+
+def test_hits_are_ranked_scored_and_carry_their_docid_and_title(retriever):
+    hits = retriever.search("owls hunt mice", k=5)
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
+    assert sorted(hit.doc_id for hit in hits) == [f"d{i}" for i in range(5)]
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    for hit in hits:
+        row = int(hit.doc_id[1:])
+        assert hit.docid == tuple(CODES[row])
+        assert hit.title == f"Title {row}"
+    together = [hit.doc_id for hit in hits if hit.docid == (2, 0)]
+    assert together == ["d1", "d3"]  # a shared docid: the collection's order
+
+
+def test_search_many_is_search_for_each_at_any_batch_size(retriever):
+    queries = ["owls hunt", "tea", "glaciers carve valleys and trains", "mice"]
+    single = [retriever.search(query, k=3) for query in queries]
+    for batch_size in (1, 3, 32):
+        many = retriever.search_many(queries, k=3, batch_size=batch_size)
+        assert [[hit.doc_id for hit in hits] for hits in many] == [[hit.doc_id for hit in hits] for hits in single]
+        np.testing.assert_allclose(
+            [[hit.score for hit in hits] for hits in many], [[hit.score for hit in hits] for hits in single], atol=1e-5
+        )
+    assert retriever.search_many([]) == []
+
+
+def test_a_saved_retriever_answers_the_same_and_is_a_hugging_face_folder(retriever, tmp_path):
+    retriever.save_pretrained(tmp_path / "r")
+    loaded = Retriever.from_pretrained(tmp_path / "r")
+    assert loaded.search("owls hunt mice", k=5) == retriever.search("owls hunt mice", k=5)
+    t5 = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "r")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "r")
+    assert torch.equal(t5.lm_head.weight, retriever.model.t5.lm_head.weight)
+    assert tokenizer("owls hunt")["input_ids"] == retriever.tokenizer("owls hunt")["input_ids"]
+    assert not [path for path in (tmp_path / "r").rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".npy")]
+
+
+def test_saving_twice_replaces_the_folder(retriever, tmp_path):
+    retriever.save_pretrained(tmp_path / "r")
+    retriever.save_pretrained(tmp_path / "r")
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+@pytest.mark.parametrize("call", [{"k": 0}, {"k": -1}, {"beams": 0}, {"batch_size": 0}])
+def test_wrong_numbers_are_refused(retriever, call):
+    with pytest.raises(GenirError, match="at least 1"):
+        retriever.search_many(["owls"], **call)
+
+
+def test_an_empty_query_is_named(retriever):
+    with pytest.raises(GenirError, match="query 1 is empty"):
+        retriever.search_many(["owls", " \n"])
+
+
+def test_a_query_of_unknown_signs_or_endless_words_still_ranks(retriever):
+    assert len(retriever.search("日本語 ???", k=2)) == 2
+    assert len(retriever.search("owls " * 5000, k=2)) == 2
+
+
+def test_what_is_no_retriever_is_a_clear_error(tmp_path):
+    with pytest.raises(GenirError, match=r"not a retriever \(no genir\.json there\)"):
+        Retriever.from_pretrained(tmp_path)
+    with pytest.raises(GenirError, match="the hub gave none"):
+        Retriever.from_pretrained("nobody/nothing")
+
+
+def test_hits_print_as_tables(retriever):
+    hits = retriever.search("owls <b>", k=2)
+    lines = repr(hits).splitlines()
+    assert lines[0] == "'owls <b>': 2 hits"
+    assert lines[1].split() == ["rank", "score", "doc_id", "docid", "title"]
+    assert len(lines) == 4
+    assert hits[0].title in lines[2]
+    assert hits._repr_html_().count("<tr>") == 3
+    assert "owls &lt;b&gt;" in hits._repr_html_()
+    assert hits[:1][0] == hits[0]
+
+
+def test_searching_does_not_change_the_mode_of_a_model_in_training(retriever):
+    retriever.model.t5.train()
+    retriever.search("owls")
+    assert retriever.model.t5.training

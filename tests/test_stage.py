@@ -1,0 +1,81 @@
+import json
+
+import pytest
+import typer
+
+from genir.config import load_config
+from genir.errors import GenirError
+from genir.stage import Stage, execute
+
+STAGE = Stage("copy", settings=("baseline",), external=("collection.path",), reads=("in.txt",), writes=("out.txt",))
+
+
+@pytest.fixture
+def run(tmp_path):
+    calls = []
+    source = tmp_path / "source.txt"
+    source.write_text("source")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "in.txt").write_text("one")
+    (tmp_path / "r.yaml").write_text(f"collection: {{path: {source}}}\nfolder: {tmp_path}\n")
+
+    def main(config):
+        calls.append(config)
+        (config.run / "out.txt").write_text((config.run / "in.txt").read_text().upper())
+
+    def go(*overrides, force=False):
+        before = len(calls)
+        execute(STAGE, main, load_config(tmp_path / "r.yaml", overrides), force)
+        return len(calls) > before
+
+    return go
+
+
+def test_a_stage_runs_once_and_again_only_when_something_changed(run, tmp_path):
+    assert run()
+    assert not run()
+    assert not run("search.k=7")  # a setting it does not use
+    assert run("baseline.k1=1.2")
+    assert run()
+    (tmp_path / "r" / "in.txt").write_text("two")
+    assert run()
+    assert (tmp_path / "r" / "out.txt").read_text() == "TWO"
+    (tmp_path / "source.txt").write_text("another source")
+    assert run()
+    (tmp_path / "r" / "out.txt").write_text("edited by hand")
+    assert run()
+    (tmp_path / "r" / "out.txt").unlink()
+    assert run()
+    assert run("seed=2")
+    assert run("seed=2", force=True)
+    assert not run("seed=2")
+
+
+def test_its_record_holds_what_is_needed_to_repeat_it(run, tmp_path):
+    run()
+    record = json.loads((tmp_path / "r" / "stage.json").read_text())["copy"]
+    assert record["settings"] == {"baseline": {"k1": 0.9, "b": 0.4, "stemmer": None}}
+    assert record["inputs"].keys() == {"in.txt", "collection.path"}
+    assert record["outputs"].keys() == {"out.txt"}
+    assert record["seconds"] >= 0
+    assert 1 < record["peak_memory_mb"] < 20_000
+    assert record["versions"].keys() >= {"genir", "torch", "python"}
+    assert load_config(tmp_path / "r").baseline.k1 == 0.9
+
+
+def test_a_missing_input_names_the_file_and_the_remedy(run, tmp_path):
+    (tmp_path / "r" / "in.txt").unlink()
+    with pytest.raises(GenirError, match=r"in\.txt: missing; run the stages before this one first"):
+        run()
+
+
+def test_a_failed_or_stopped_stage_is_not_recorded(tmp_path, run):
+    config = load_config(tmp_path / "r.yaml")
+
+    def stop(config):
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as exit_:
+        execute(STAGE, stop, config)
+    assert exit_.value.exit_code == 130
+    assert not (tmp_path / "r" / "stage.json").exists()

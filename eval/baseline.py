@@ -20,7 +20,9 @@ def main(config: Config) -> None:
             for query, hits in zip(queries, found, strict=True)
         }
         write_run(run, config.run / "baseline" / f"bm25.{split}.trec", "bm25")
-    console.print(f"BM25 (k1 {config.baseline.k1}, b {config.baseline.b}): {', '.join(config.search.splits)}")
+    console.print(
+        f"BM25 (k1 {config.baseline.k1}, b {config.baseline.b}, stemmer {config.baseline.stemmer}): {', '.join(config.search.splits)}"
+    )
 
 
 STAGE = Stage(

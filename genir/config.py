@@ -64,7 +64,7 @@ class ModelConfig(Section):
     pretrained: str | None = Field(None, description="a Hugging Face name or folder; none: from scratch")
     tokenizer: str | None = Field(None, description="a tokenizer name or folder; none: the model's, or a new one")
     size: Literal["tiny", "mini", "small", "base"] = Field("tiny", description="from scratch: the shape")
-    vocabulary: int = Field(16000, ge=300, description="from scratch: pieces of the new tokenizer")
+    vocabulary: int = Field(8000, ge=100, description="from scratch: pieces of the new tokenizer")
     lexical_start: bool = Field(True, description="from scratch: start as a lexical (BM25) retriever")
     dropout: float = Field(0.0, ge=0, lt=1)
     normalize: Normalize = "level"
@@ -112,7 +112,7 @@ class BaselineConfig(Section):
 
     k1: float = Field(0.9, ge=0)
     b: float = Field(0.4, ge=0, le=1)
-    stemmer: str | None = Field(None, description="a Snowball language such as english; none: no stemming")
+    stemmer: str | None = Field("english", description="a Snowball language; null: no stemming, a weaker baseline")
 
 
 class SearchConfig(Section):

@@ -30,6 +30,8 @@ def clear_os_errors(path: Path) -> Iterator[None]:
             raise GenirError(f"{path}: cannot write here ({error.strerror}); choose another folder") from error
         if error.errno in {errno.ENOTDIR, errno.EEXIST}:
             raise GenirError(f"{path}: a file stands where a folder is needed; move it away") from error
+        if not path.parent.exists():
+            raise GenirError(f"{path.parent}: this folder cannot be made ({error.strerror}); choose another") from error
         raise
 
 

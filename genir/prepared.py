@@ -66,11 +66,6 @@ class PreparedCollection:
         return self._beir.splits
 
     @cached_property
-    def doc_ids(self) -> list[str]:
-        """doc_ids in the order of the documents."""
-        return [document.id for document in self.documents]
-
-    @cached_property
     def _texts(self) -> dict[str, str]:
         return {query.id: query.text for query in self._beir.queries()}
 

@@ -44,7 +44,7 @@ def main(config: Config) -> None:
 def command(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
-    query: Annotated[str, typer.Option(metavar="TEXT", help="Search for this and print the hits.")] = "",
+    query: Annotated[str | None, typer.Option(metavar="TEXT", help="Search for this and print the hits.")] = None,
     interactive: Annotated[bool, typer.Option("--interactive", help="Ask for queries until an empty line.")] = False,
     k: Annotated[int, typer.Option(help="Hits to print.", min=1)] = 10,
     force: ForceOption = False,
@@ -54,14 +54,14 @@ def command(
     Without options: search the splits of search.splits and write RUN/runs/STAGE.SPLIT.trec (TREC run files). With
     --query or --interactive, CONFIG may also be a run folder or a retriever folder, and the hits are printed.
     """
-    if not query and not interactive:
+    if query is None and not interactive:
         execute(STAGE, main, load_config(config, overrides or []), force)
         return
     folder = Path(config)
     if not folder.is_dir():
         folder = load_config(config, overrides or []).run / "retriever"
     retriever = Retriever.from_pretrained(folder)
-    if query:
+    if query is not None:
         console.print(retriever.search(query, k), markup=False)
     if interactive:
         ask(retriever, k)

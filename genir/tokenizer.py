@@ -1,5 +1,6 @@
-"""The text tokenizer: a pretrained one by name or folder, or a byte-pair one trained on the corpus."""
+"""The text tokenizer: a pretrained one by name or folder, or one trained on the corpus."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,19 +11,29 @@ from genir.errors import GenirError
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
-    """Learn byte-pair merges on the texts, lower-cased and without accents; each input ends with </s>.
+    """A unigram language model over pieces (as T5's own), lower-cased and without accents; each input ends with </s>.
 
-    A small collection gets nearly whole words, which is what a lexical start wants. Pad is token 0, as in T5.
+    Its pieces fall at stems and endings, so that words of one stem share one: BM25 over them finds more than over
+    byte-pair pieces or whole words. Pad is token 0, as in T5. A small corpus yields fewer pieces than `vocabulary`.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace()])
     tokenizer.decoder = decoders.Metaspace()
     special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
     tokenizer.train_from_iterator(texts, trainer)
+    # The trainer sums in no fixed order: round its noise away and order the pieces, so that the same texts give the
+    # same tokenizer.
+    pieces = [
+        (piece, round(score, 4)) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"][len(special) :]
+    ]
+    ordered = [(piece, 0.0) for piece in special] + sorted(pieces, key=lambda item: (-item[1], item[0]))
+    tokenizer.model = models.Unigram(ordered, unk_id=special.index("<unk>"))
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     make: Any = PreTrainedTokenizerFast  # untyped in transformers
     wrapped: PreTrainedTokenizerBase = make(

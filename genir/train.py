@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def _starting_point(
         if name is not None:
             tokenizer = load_tokenizer(name)
         else:
-            texts = [document.body for document in data.documents] + [q.text for q in data.queries("train")]
-            tokenizer = train_tokenizer(texts, settings.vocabulary)
+            queries = (query.text for query in data.queries("train"))
+            tokenizer = train_tokenizer(chain((d.body for d in data.documents), queries), settings.vocabulary)
         model = new_model(settings, tokenizer, table.sizes)
         if settings.pretrained is None and settings.lexical_start:
             lexical_start(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)

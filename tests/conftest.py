@@ -55,12 +55,16 @@ def make_model() -> Callable[..., DocidModel]:
     return make
 
 
+@pytest.fixture(scope="session")
+def tokenizer():
+    return train_tokenizer([" ".join(SUBJECTS), "one two three four"] * 3, 300)
+
+
 @pytest.fixture
-def make_retriever(make_model) -> Callable[..., Retriever]:
+def make_retriever(make_model, tokenizer) -> Callable[..., Retriever]:
     """A retriever over random codes [N, L]."""
 
     def make(codes: np.ndarray, sizes: tuple[int, ...], **kwargs) -> Retriever:
-        tokenizer = train_tokenizer([" ".join(SUBJECTS)] * 3, 300)
         model = make_model(sizes, base=len(tokenizer), **kwargs)
         names = [f"d{i}" for i in range(len(codes))]
         table = DocidTable(names, [f"Title {i}" for i in range(len(codes))], codes.astype(np.int32), sizes)

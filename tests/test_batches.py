@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from genir.batches import Collator, Example, ExampleStream, LabelledQuery, drop_words, labelled_queries, random_span
 from genir.config import SFTConfig, SpanConfig
 from genir.records import Document
-from genir.tokenizer import train_tokenizer
 
 DOCUMENTS = [Document(f"d{i}", f"title{i}", " ".join(f"w{i}_{j}" for j in range(30))) for i in range(5)]
 
@@ -67,12 +66,11 @@ def test_judgments_become_rows_and_gains_and_grade_0_is_no_answer():
     assert got == [LabelledQuery("x", (0, 1), (3, 1))]
 
 
-def test_the_collator_pads_right_cuts_and_looks_up_codes():
-    tokenizer = train_tokenizer(["one two three four"] * 3, 300)
+def test_the_collator_pads_right_cuts_and_looks_up_codes(tokenizer):
     codes = np.array([[0, 1], [2, 3]], np.int32)
-    batch = Collator(tokenizer, codes, 4)([Example("one two three four one two", 1), Example("one", 0)])
+    batch = Collator(tokenizer, codes, 4)([Example("one two three four one two", 1), Example("", 0)])
     assert batch["codes"].tolist() == [[[2, 3]], [[0, 1]]]
     assert batch["input_ids"].shape == (2, 4)
     assert batch["input_ids"][0, -1] == tokenizer.eos_token_id
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert batch["input_ids"][1, 2:].tolist() == [tokenizer.pad_token_id] * 2
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0]]
+    assert batch["input_ids"][1].tolist() == [tokenizer.eos_token_id] + [tokenizer.pad_token_id] * 3

@@ -23,7 +23,7 @@ def prepare(beir, tmp_path):
 
 def test_what_is_prepared_is_the_collection(prepare):
     data = prepare()
-    assert [d.id for d in data.documents] == data.doc_ids == [f"d{i}" for i in range(12)]
+    assert [d.id for d in data.documents] == [f"d{i}" for i in range(12)]
     assert data.documents[5].url == "/x/5"
     assert data.documents[2:4] == [data.documents[2], data.documents[3]]
     assert data.documents[-1] == list(data.documents)[-1]

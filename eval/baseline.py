@@ -20,9 +20,8 @@ def main(config: Config) -> None:
             for query, hits in zip(queries, found, strict=True)
         }
         write_run(run, config.run / "baseline" / f"bm25.{split}.trec", "bm25")
-    console.print(
-        f"BM25 (k1 {config.baseline.k1}, b {config.baseline.b}, stemmer {config.baseline.stemmer}): {', '.join(config.search.splits)}"
-    )
+    settings = config.baseline
+    console.print(f"BM25: k1 {settings.k1}, b {settings.b}, stemmer {settings.stemmer}")
 
 
 STAGE = Stage(

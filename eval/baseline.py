@@ -1,11 +1,12 @@
 """baseline: BM25 runs to stand beside the retriever's."""
 
 from genir.bm25 import BM25
+from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
 from genir.prepared import PreparedCollection
 from genir.runs import rank_scores, write_run
-from genir.stage import Stage, run_stage
+from genir.stage import Stage
 
 
 def main(config: Config) -> None:

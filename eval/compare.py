@@ -9,12 +9,13 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
 from genir.evaluation import Value, by_run, holm, paired_test, read_values
 from genir.files import atomic_folder, write_json
-from genir.stage import ConfigArgument, ForceOption, OverridesArgument, Stage, execute, run_command
+from genir.stage import Stage, execute
 
 Row = dict[str, str | float | int]
 

@@ -6,13 +6,15 @@ from typing import Any
 
 from rich.table import Table
 
+from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
+from genir.errors import GenirError
 from genir.evaluation import Interval, Value, bootstrap_interval, write_values
 from genir.files import atomic_folder, write_json
 from genir.prepared import PreparedCollection
-from genir.runs import measure, parse_measures, qrels, read_run
-from genir.stage import Stage, run_stage
+from genir.runs import deepest_cutoff, measure, qrels, read_run
+from genir.stage import Stage
 
 
 def main(config: Config) -> None:
@@ -22,7 +24,8 @@ def main(config: Config) -> None:
     of its best documents (those of its highest grade); both kinds are also given apart. A judged query without hits
     counts as 0.
     """
-    parse_measures(config.evaluate.measures)
+    if (needed := deepest_cutoff(config.evaluate.measures)) > config.search.k:
+        raise GenirError(f"evaluate.measures: {needed} hits are needed, but search.k is {config.search.k}; raise it")
     data = PreparedCollection(config.run / "collection")
     trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
     values: list[Value] = []
@@ -86,7 +89,7 @@ def table(runs: dict[str, Any], split: str, measures: Sequence[str]) -> Table:
 
 STAGE = Stage(
     "evaluate",
-    settings=("evaluate", "search.splits"),
+    settings=("evaluate", "search.splits", "search.k"),
     reads=("collection", "baseline", "runs"),
     writes=("evaluation",),
 )

@@ -6,11 +6,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
 from genir.evaluation import by_run, read_values
 from genir.files import atomic_folder, read_json
-from genir.stage import Stage, run_stage
+from genir.stage import Stage
 
 matplotlib.use("Agg")  # files only; needs no display
 from matplotlib import pyplot as plt

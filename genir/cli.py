@@ -8,10 +8,10 @@ from typing import Annotated, NamedTuple
 import typer
 
 import genir
+from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.stage import ConfigArgument, ForceOption, OverridesArgument, run_command
 
 
 class Program(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genir.errors import GenirError
 
@@ -122,6 +122,12 @@ class SearchConfig(Section):
     k: int = Field(100, ge=1)
     beams: int = Field(100, ge=1)
     batch_size: int = Field(32, ge=1)
+
+    @model_validator(mode="after")
+    def _enough_beams(self) -> "SearchConfig":
+        if self.beams < self.k:
+            raise ValueError(f"{self.beams} beams cannot give k = {self.k} documents; raise search.beams")
+        return self
 
 
 class EvaluateConfig(Section):

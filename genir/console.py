@@ -23,6 +23,7 @@ def progress() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=errors,
         transient=True,
+        disable=not errors.is_terminal,
     )
 
 

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from genir.command import run_command
 from genir.errors import GenirError
 from genir.retriever import Retriever
-from genir.stage import run_command
 
 
 def create_app(retriever: Retriever) -> Any:

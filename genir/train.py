@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from genir.batches import Collator, Example, ExampleStream, LabelledQuery, labelled_queries
+from genir.command import run_stage
 from genir.config import Config, TrainStage
 from genir.console import console
 from genir.docids.table import CodeLayout, DocidTable
@@ -20,8 +21,8 @@ from genir.lexical_start import lexical_start
 from genir.model import DocidModel, load_t5, new_model, quiet
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
-from genir.runs import measure, qrels
-from genir.stage import Stage, run_stage
+from genir.runs import deepest_cutoff, measure, qrels
+from genir.stage import Stage
 from genir.tokenizer import load_tokenizer, train_tokenizer
 from genir.trainer import Places, fit, negative_log_likelihood
 
@@ -144,8 +145,10 @@ def _dev_measures(config: Config, retriever: Retriever, data: PreparedCollection
     wanted = {query.id for query in queries}
     judged = {query_id: grades for query_id, grades in qrels(data.judgments("dev")).items() if query_id in wanted}
 
+    k = deepest_cutoff(config.evaluate.measures)
+
     def evaluate() -> dict[str, float]:
-        hits = retriever.search_many([query.text for query in queries], k=10, beams=config.sft.eval_beams)
+        hits = retriever.search_many([query.text for query in queries], k, beams=max(k, config.sft.eval_beams))
         ranks = [{hit.doc_id: -float(hit.rank) for hit in found} for found in hits]
         values = measure(dict(zip((q.id for q in queries), ranks, strict=True)), judged, config.evaluate.measures)
         return {name: sum(by_query.values()) / len(by_query) for name, by_query in values.items()}

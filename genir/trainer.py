@@ -1,6 +1,5 @@
 """The one training loop: `transformers.Trainer` with our loss, retrieval measures on dev, and exact resumption."""
 
-import os
 import shutil
 from collections.abc import Callable, Sized
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from rich.progress import Progress, TaskID
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
+from torch.utils.tensorboard import SummaryWriter
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -19,6 +19,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.batches import Collator, Example
 from genir.config import SFTConfig, TrainStage
@@ -60,7 +61,6 @@ def fit(
     An interrupted training goes on from its last complete checkpoint, to the same weights as an unbroken one.
     """
     resume = last_checkpoint(places.checkpoints)
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(places.log)
     arguments = TrainingArguments(
         output_dir=str(places.checkpoints),
         max_steps=stage.steps,
@@ -81,13 +81,15 @@ def fit(
         metric_for_best_model=f"eval_{settings.metric}",
         greater_is_better=True,
         logging_steps=10,
-        report_to=["tensorboard"],
+        report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
     )
     trainer = DocidTrainer(model, loss, evaluate, settings.embedding_rate, arguments, examples, collator)
+    tensorboard: Any = TensorBoardCallback  # untyped in transformers
+    trainer.add_callback(tensorboard(SummaryWriter(str(places.log))))
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ShowProgress(title, settings.metric))

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
 from genir.docids import BUILDERS, DocidTable
 from genir.prepared import DocumentFile
-from genir.stage import Stage, run_stage
+from genir.stage import Stage
 
 
 def main(config: Config) -> None:

@@ -8,13 +8,14 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from genir.command import run_stage
 from genir.config import Config
 from genir.console import console, progress
 from genir.docids import BUILDERS
 from genir.errors import GenirError
 from genir.files import atomic_file
 from genir.prepared import DocumentFile
-from genir.stage import Stage, run_stage
+from genir.stage import Stage
 
 
 def main(config: Config) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genir.collection import QRELS_HEADER, BeirCollection, Collection, open_collection
+from genir.command import run_stage
 from genir.config import CollectionConfig, Config
 from genir.console import console, track
 from genir.errors import GenirError
 from genir.files import atomic_file, atomic_folder, require_space, write_json
 from genir.records import Judgment
-from genir.stage import Stage, run_stage
+from genir.stage import Stage
 
 
 def main(config: Config) -> None:

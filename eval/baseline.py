@@ -4,15 +4,20 @@ from genir.bm25 import BM25
 from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
+from genir.lucene import Lucene
 from genir.prepared import PreparedCollection
 from genir.runs import rank_scores, write_run
 from genir.stage import Stage
 
 
 def main(config: Config) -> None:
-    """Search the splits of search.splits with BM25 and write baseline/bm25.SPLIT.trec."""
+    """Search the splits of search.splits with BM25 and write baseline/bm25.SPLIT.trec.
+
+    baseline.backend: bm25s needs nothing; pyserini (extra: pyserini) is Lucene with Anserini's analysis on a JVM that
+    pip brings.
+    """
     data = PreparedCollection(config.run / "collection")
-    index = BM25(data.documents, config.baseline)
+    index = BACKENDS[config.baseline.backend](data.documents, config.baseline)
     for split in config.search.splits:
         queries = data.queries(split)
         found = index.search_many([query.text for query in queries], config.search.k)
@@ -22,9 +27,10 @@ def main(config: Config) -> None:
         }
         write_run(run, config.run / "baseline" / f"bm25.{split}.trec", "bm25")
     settings = config.baseline
-    console.print(f"BM25: k1 {settings.k1}, b {settings.b}, stemmer {settings.stemmer}")
+    console.print(f"BM25 ({settings.backend}): k1 {settings.k1}, b {settings.b}, stemmer {settings.stemmer}")
 
 
+BACKENDS = {"bm25s": BM25, "pyserini": Lucene}
 STAGE = Stage(
     "baseline", settings=("baseline", "search.splits", "search.k"), reads=("collection",), writes=("baseline",)
 )

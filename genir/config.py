@@ -110,6 +110,7 @@ class SFTConfig(Section):
 class BaselineConfig(Section):
     """BM25 over title and text."""
 
+    backend: Literal["bm25s", "pyserini"] = Field("bm25s", description="pyserini: Lucene, as in published protocols")
     k1: float = Field(0.9, ge=0)
     b: float = Field(0.4, ge=0, le=1)
     stemmer: str | None = Field("english", description="a Snowball language; null: no stemming, a weaker baseline")

@@ -54,7 +54,7 @@ def test_a_stage_runs_once_and_again_only_when_something_changed(run, tmp_path):
 def test_its_record_holds_what_is_needed_to_repeat_it(run, tmp_path):
     run()
     record = json.loads((tmp_path / "r" / "stage.json").read_text())["copy"]
-    assert record["settings"] == {"baseline": {"k1": 0.9, "b": 0.4, "stemmer": "english"}}
+    assert record["settings"] == {"baseline": {"backend": "bm25s", "k1": 0.9, "b": 0.4, "stemmer": "english"}}
     assert record["inputs"].keys() == {"in.txt", "collection.path"}
     assert record["outputs"].keys() == {"out.txt"}
     assert record["seconds"] >= 0

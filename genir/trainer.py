@@ -94,6 +94,7 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ShowProgress(title, settings.metric))
     trainer.add_callback(MarkComplete())
+    trainer.add_callback(EvaluateLast())
     with quiet():
         trainer.train(resume_from_checkpoint=resume)
     model.t5.train(False)
@@ -179,6 +180,15 @@ class MarkComplete(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Mark the checkpoint of this step."""
         (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class EvaluateLast(TrainerCallback):
+    """The last step is measured and kept too, when it is no multiple of eval_steps."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        """Ask for both."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = True
 
 
 class ShowProgress(TrainerCallback):

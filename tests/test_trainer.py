@@ -106,6 +106,13 @@ def test_the_weights_best_on_dev_are_kept_and_patience_stops(make_retriever, tmp
         assert torch.equal(state[name], value), name
 
 
+def test_the_last_step_is_measured_and_can_be_the_best(make_retriever, tmp_path):
+    retriever, log = train(make_retriever, tmp_path, steps=10, measure=rising())
+    assert [entry["step"] for entry in log if "eval_RR@10" in entry] == [0, 4, 8, 10]
+    last = load_file(tmp_path / "checkpoints" / "checkpoint-10" / "model.safetensors")
+    assert all(torch.equal(retriever.model.t5.state_dict()[name], value) for name, value in last.items())
+
+
 def test_the_loss_is_the_mean_negative_log_probability(make_retriever):
     retriever = make_retriever(CODES, (2, 3))
     batch = tokenize(retriever.tokenizer, WORDS[:3], 16) | {"codes": torch.from_numpy(CODES[:3]).unsqueeze(1)}

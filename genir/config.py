@@ -46,16 +46,25 @@ class AtomicConfig(Section):
     builder: Literal["atomic"] = "atomic"
 
 
+class PQConfig(Section):
+    """Product quantisation of the document vectors (Ultron, DDRO)."""
+
+    builder: Literal["pq"] = "pq"
+    levels: int = Field(24, ge=1, le=32, description="a divisor of the vectors' dimension")
+    codes: int = Field(256, ge=2, le=65536, description="in the codebook of each level; a power of two")
+    opq: bool = Field(False, description="rotate the vectors first, so that the levels hold about the same")
+
+
 class RQConfig(Section):
     """Residual quantisation of the document vectors (RIPOR, TIGER)."""
 
     builder: Literal["rq"] = "rq"
     levels: int = Field(2, ge=1, le=32)
-    codes: int = Field(32, ge=2, le=65536, description="in the codebook of each level")
+    codes: int = Field(32, ge=2, le=65536, description="in the codebook of each level; a power of two")
     beam: int = Field(5, ge=1, description="of the encoder: residual paths kept for each document")
 
 
-DocidsConfig = Annotated[AtomicConfig | RQConfig, Field(discriminator="builder")]
+DocidsConfig = Annotated[AtomicConfig | PQConfig | RQConfig, Field(discriminator="builder")]
 
 
 class ModelConfig(Section):

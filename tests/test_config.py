@@ -43,7 +43,7 @@ def test_a_wrong_value_names_its_key(config):
         config("collection: {}")
     with pytest.raises(GenirError, match=r"search: .*5 beams cannot give k = 9"):
         config("collection: {path: x}\nsearch: {k: 9, beams: 5}")
-    with pytest.raises(GenirError, match=r"docids: .*'atomic', 'rq'"):
+    with pytest.raises(GenirError, match=r"docids: .*'atomic', 'pq', 'rq'"):
         config("collection: {path: x}\ndocids: {builder: fancy}")
 
 

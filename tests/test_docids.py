@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from genir.docids import BUILDERS, DocidTable
-from genir.docids.rq import build_rq, unpack_codes
+from genir.docids.faiss_codes import unpack_codes
+from genir.docids.pq import build_pq
+from genir.docids.rq import build_rq
 from genir.docids.table import CodeLayout, extend_collisions
 from genir.errors import GenirError
 
-SETTINGS = {"builder": "rq", "levels": 3, "codes": 8, "beam": 5}
+SETTINGS = {"builder": "rq", "levels": 3, "codes": 8, "beam": 5, "opq": False}
 
 
 def vectors(count=60, seed=0):
@@ -67,11 +69,28 @@ def test_unpacked_codes_are_those_that_were_packed(bits, data):
     assert (unpack_codes(packed, 4, bits) == codes).all()
 
 
-def test_rq_says_what_it_cannot_do():
+@pytest.mark.parametrize("opq", [False, True])
+def test_pq_codes_are_the_nearest_code_of_each_piece(opq):
+    data = vectors()
+    built = build_pq(60, data, SETTINGS | {"opq": opq}, 0)
+    books = built.codebooks["codebooks"]
+    if opq:
+        rotation = built.codebooks["rotation"]
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(12), atol=1e-4)
+        data = data @ rotation.T
+    for level, piece in enumerate(np.split(data, 3, axis=1)):
+        distance = ((piece[:, None] - books[level]) ** 2).sum(2)
+        assert (distance.argmin(1) == built.codes[:, level]).all()
+
+
+@pytest.mark.parametrize("build", [build_pq, build_rq])
+def test_quantisers_say_what_they_cannot_do(build):
     with pytest.raises(GenirError, match=r"48 is not a power of two.*32 or 64"):
-        build_rq(60, vectors(), SETTINGS | {"codes": 48}, 0)
+        build(60, vectors(), SETTINGS | {"codes": 48}, 0)
     with pytest.raises(GenirError, match="64 codes cannot be learned from 60 documents"):
-        build_rq(60, vectors(), SETTINGS | {"codes": 64}, 0)
+        build(60, vectors(), SETTINGS | {"codes": 64}, 0)
+    with pytest.raises(GenirError, match="12 cannot be cut into 5 equal pieces"):
+        build_pq(60, vectors(), SETTINGS | {"levels": 5}, 0)
 
 
 def test_a_saved_table_reads_back_the_same(tmp_path):

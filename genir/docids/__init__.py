@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.docids.atomic import build_atomic
+from genir.docids.pq import build_pq
 from genir.docids.rq import build_rq
 from genir.docids.table import Codes, DocidTable
 
@@ -22,5 +23,6 @@ class Builder(NamedTuple):
 
 BUILDERS = {
     "atomic": Builder(build_atomic, embeds=False),
+    "pq": Builder(build_pq, embeds=True),
     "rq": Builder(build_rq, embeds=True),
 }

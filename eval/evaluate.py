@@ -9,11 +9,10 @@ from rich.table import Table
 from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
-from genir.errors import GenirError
 from genir.evaluation import Interval, Value, bootstrap_interval, write_values
 from genir.files import atomic_folder, write_json
 from genir.prepared import PreparedCollection
-from genir.runs import deepest_cutoff, measure, qrels, read_run
+from genir.runs import measure, qrels, read_run
 from genir.stage import Stage
 
 
@@ -24,8 +23,6 @@ def main(config: Config) -> None:
     of its best documents (those of its highest grade); both kinds are also given apart. A judged query without hits
     counts as 0.
     """
-    if (needed := deepest_cutoff(config.evaluate.measures)) > config.search.k:
-        raise GenirError(f"evaluate.measures: {needed} hits are needed, but search.k is {config.search.k}; raise it")
     data = PreparedCollection(config.run / "collection")
     trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
     values: list[Value] = []
@@ -89,7 +86,7 @@ def table(runs: dict[str, Any], split: str, measures: Sequence[str]) -> Table:
 
 STAGE = Stage(
     "evaluate",
-    settings=("evaluate", "search.splits", "search.k"),
+    settings=("evaluate", "search.splits"),
     reads=("collection", "baseline", "runs"),
     writes=("evaluation",),
 )

@@ -5,6 +5,7 @@ nowhere else, and goes by the same name in YAML, on the command line and in Pyth
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -146,6 +147,11 @@ class EvaluateConfig(Section):
     measures: list[str] = Field(["RR@10", "nDCG@10", "Success@1", "R@10"], min_length=1)
     bootstrap: int = Field(1000, ge=100, description="resamples of the queries for the 95 % intervals")
 
+    @property
+    def cutoff(self) -> int:
+        """Hits that a run needs for these measures: the largest @k, at least 1."""
+        return max([1, *(int(found[1]) for name in self.measures if (found := re.search(r"@(\d+)$", name)))])
+
 
 class Config(Section):
     """One experiment."""
@@ -162,6 +168,14 @@ class Config(Section):
     baseline: BaselineConfig = BaselineConfig()
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        if self.evaluate.cutoff > self.search.k:
+            raise ValueError(f"evaluate.measures need {self.evaluate.cutoff} hits, but search.k is {self.search.k}")
+        if self.sft.metric not in self.evaluate.measures:
+            raise ValueError(f"sft.metric {self.sft.metric} is not among evaluate.measures; add it there")
+        return self
 
     @property
     def run(self) -> Path:

@@ -71,11 +71,6 @@ def parse_measures(names: Iterable[str]) -> list[Any]:
     return measures
 
 
-def deepest_cutoff(names: Iterable[str]) -> int:
-    """Hits a run needs for these measures: the largest @k, at least 1."""
-    return max([1, *(int(measure.params.get("cutoff", 1)) for measure in parse_measures(names))])
-
-
 def measure(
     run: Mapping[str, Mapping[str, float]], judged: Mapping[str, Mapping[str, int]], names: Iterable[str]
 ) -> dict[str, dict[str, float]]:

@@ -21,7 +21,7 @@ from genir.lexical_start import lexical_start
 from genir.model import DocidModel, load_t5, new_model, quiet
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
-from genir.runs import deepest_cutoff, measure, qrels
+from genir.runs import measure, qrels
 from genir.stage import Stage
 from genir.tokenizer import load_tokenizer, train_tokenizer
 from genir.trainer import Places, fit, negative_log_likelihood
@@ -33,8 +33,6 @@ def main(config: Config) -> None:
     Dev queries (never test) are searched every sft.eval_steps; they choose the weights and stop a stage early.
     TensorBoard logs are in RUN/logs. A killed training goes on from its last checkpoint to the same weights.
     """
-    if config.sft.metric not in config.evaluate.measures:
-        raise GenirError(f"sft.metric: {config.sft.metric} is not among evaluate.measures; add it there")
     run = config.run
     data = PreparedCollection(run / "collection")
     table = DocidTable.load(run / "docids")
@@ -145,7 +143,7 @@ def _dev_measures(config: Config, retriever: Retriever, data: PreparedCollection
     wanted = {query.id for query in queries}
     judged = {query_id: grades for query_id, grades in qrels(data.judgments("dev")).items() if query_id in wanted}
 
-    k = deepest_cutoff(config.evaluate.measures)
+    k = config.evaluate.cutoff
 
     def evaluate() -> dict[str, float]:
         hits = retriever.search_many([query.text for query in queries], k, beams=max(k, config.sft.eval_beams))

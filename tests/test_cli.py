@@ -16,7 +16,7 @@ SMALL = [
     "sft.batch_size=16",
     "sft.eval_steps=20",
     "threads=1",
-    "search.k=5",
+    "search.k=10",
     "search.beams=12",
     "evaluate.bootstrap=100",
 ]

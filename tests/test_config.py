@@ -43,6 +43,10 @@ def test_a_wrong_value_names_its_key(config):
         config("collection: {}")
     with pytest.raises(GenirError, match=r"search: .*5 beams cannot give k = 9"):
         config("collection: {path: x}\nsearch: {k: 9, beams: 5}")
+    with pytest.raises(GenirError, match=r"evaluate\.measures need 1000 hits, but search.k is 100"):
+        config("collection: {path: x}\nevaluate: {measures: [RR@10, R@1000, AP]}")
+    with pytest.raises(GenirError, match=r"sft\.metric R@5 is not among evaluate\.measures"):
+        config("collection: {path: x}\nsft: {metric: R@5}")
     with pytest.raises(GenirError, match=r"docids: .*'atomic', 'pq', 'rq'"):
         config("collection: {path: x}\ndocids: {builder: fancy}")
 

@@ -58,9 +58,9 @@ def test_docids_that_follow_the_vectors_share_prefixes_with_neighbours():
 
 def test_warnings_name_what_would_waste_a_training():
     same = np.zeros((20, 2), np.int32)
-    words = " ".join(report(table(same), 2, np.zeros((20, 0), np.float32), 0)["warnings"])
+    words = " ".join(report(table(same, 5), 2, np.zeros((20, 0), np.float32), 0)["warnings"])
     assert "only 0.0% of the documents have a docid of their own" in words
-    assert "level 1 uses 1 of its 3 codes" in words
+    assert "level 1 uses 1 of its 5 codes" in words
     numbered = np.column_stack([np.zeros(20), np.arange(20)]).astype(np.int32)
     words = " ".join(report(table(numbered, 20), 1, np.zeros((20, 0), np.float32), 0)["warnings"])
     assert "100.0% of the documents are told apart by their number in a collision alone" in words

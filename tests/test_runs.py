@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from genir.errors import GenirError
 from genir.records import Judgment
-from genir.runs import deepest_cutoff, measure, parse_measures, qrels, rank_scores, read_run, write_run
+from genir.runs import measure, parse_measures, qrels, rank_scores, read_run, write_run
 
 
 @given(st.lists(st.floats(-1e3, 0), max_size=20).map(lambda x: sorted(x, reverse=True)))
@@ -41,11 +41,6 @@ def test_measures_are_those_worked_out_by_hand():
     assert values["nDCG@10"]["q1"] == pytest.approx((2 / math.log2(3) + 1 / math.log2(4)) / ideal)
     assert values["Success@1"] == {"q1": 0.0, "q2": 0.0, "q3": 0.0}
     assert values["R@10"] == {"q1": 1.0, "q2": 0.0, "q3": 0.0}
-
-
-def test_the_deepest_cutoff_is_the_hits_a_run_needs():
-    assert deepest_cutoff(["RR@10", "R@100", "nDCG@5"]) == 100
-    assert deepest_cutoff(["AP"]) == 1
 
 
 def test_an_unknown_measure_is_named():

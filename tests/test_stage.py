@@ -34,7 +34,7 @@ def run(tmp_path):
 def test_a_stage_runs_once_and_again_only_when_something_changed(run, tmp_path):
     assert run()
     assert not run()
-    assert not run("search.k=7")  # a setting it does not use
+    assert not run("search.batch_size=7")  # a setting it does not use
     assert run("baseline.k1=1.2")
     assert run()
     (tmp_path / "r" / "in.txt").write_text("two")

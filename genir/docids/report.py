@@ -101,6 +101,8 @@ def warnings(figures: dict[str, Any]) -> list[str]:
             "collision alone, which says nothing of their text: use more levels or codes"
         )
     for number, level in enumerate(figures["levels"], 1):
-        if level["used"] < 0.5 * level["codes"]:
-            found.append(f"level {number} uses {level['used']} of its {level['codes']} codes; fewer codes would do")
+        if level["used"] < 0.25 * level["codes"]:
+            found.append(
+                f"level {number} uses {level['used']} of its {level['codes']} codes: most of the codebook is dead"
+            )
     return found

@@ -1,4 +1,5 @@
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -91,6 +92,13 @@ def test_quantisers_say_what_they_cannot_do(build):
         build(60, vectors(), SETTINGS | {"codes": 64}, 0)
     with pytest.raises(GenirError, match="12 cannot be cut into 5 equal pieces"):
         build_pq(60, vectors(), SETTINGS | {"levels": 5}, 0)
+
+
+@pytest.mark.parametrize("build", [build_pq, build_rq])
+def test_a_missing_faiss_names_both_extras(monkeypatch, build):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(GenirError, match=r"genir\[cpu\] or, with CUDA, genir\[gpu\]; never both"):
+        build(60, vectors(), SETTINGS, 0)
 
 
 def test_a_saved_table_reads_back_the_same(tmp_path):

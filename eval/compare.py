@@ -71,9 +71,9 @@ def table(rows: list[Row]) -> Table:
     """One line a pair and measure; significant differences are bold."""
     shown = Table(title="b - a, paired randomisation test, Holm-corrected", title_justify="left")
     for name in ("split", "measure", "a", "b"):
-        shown.add_column(name)
-    for name in ("b - a", "queries better", "worse", "p", "p corrected"):
-        shown.add_column(name, justify="right")
+        shown.add_column(name, no_wrap=True)
+    for name in ("b - a", "better", "worse", "p", "p Holm"):
+        shown.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         significant = float(row["p_holm"]) < 0.05
         difference = f"{row['difference']:+.3f}"

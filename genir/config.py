@@ -189,8 +189,9 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     Raises GenirError with the key and the nearest known one.
     """
     path = Path(path)
-    if path.is_dir():
-        path = path / "config.yaml"
+    run = path if path.is_dir() else None  # a run folder may have been moved, or be named from elsewhere
+    if run is not None:
+        path = run / "config.yaml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -199,6 +200,8 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         raise GenirError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise GenirError(f"{path}: a config is a mapping of sections; see configs/quickstart.yaml")
+    if run is not None:
+        values |= {"name": run.resolve().name, "folder": str(run.resolve().parent)}
     for override in overrides:
         _override(values, override)
     values.setdefault("name", path.stem)

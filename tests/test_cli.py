@@ -93,6 +93,8 @@ def test_a_second_run_does_nothing_again(finished):
     folder, _ = finished
     again = genir("run", "small.yaml", *SMALL, cwd=folder, check=0).stdout
     assert again.count("up to date") == 9
+    elsewhere = genir("docids", folder / "runs" / "small", cwd=folder.parent, check=0).stdout
+    assert "up to date" in elsewhere
 
 
 def test_search_answers_from_the_run_folder_and_interactively(finished):

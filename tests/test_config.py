@@ -74,5 +74,7 @@ def test_what_is_not_a_config_is_a_clear_error(config, tmp_path):
 
 def test_a_saved_config_is_read_back_from_its_run_folder(config, tmp_path):
     first = config("collection: {path: x}\ndocids: {builder: atomic}\nseed: 4")
-    save_config(first, tmp_path / "run" / "config.yaml")
-    assert load_config(tmp_path / "run") == first
+    save_config(first, tmp_path / "moved" / "config.yaml")
+    again = load_config(tmp_path / "moved")
+    assert again.run == tmp_path / "moved"
+    assert again.model_copy(update={"name": first.name, "folder": first.folder}) == first

@@ -85,7 +85,7 @@ def model_vectors(documents: DocumentFile, name: str, batch_size: int) -> NDArra
         task = bar.add_task("embedding", total=len(documents), note="")
         for start in range(0, len(documents), batch_size):
             texts = [document.body for document in documents[start : start + batch_size]]
-            parts.append(model.encode(texts, batch_size, show_progress_bar=False, normalize_embeddings=True))
+            parts.append(model.encode(texts, batch_size=batch_size, show_progress_bar=False, normalize_embeddings=True))
             bar.advance(task, len(texts))
     return np.concatenate(parts).astype(np.float32)
 

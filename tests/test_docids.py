@@ -95,6 +95,13 @@ def test_quantisers_say_what_they_cannot_do(build):
 
 
 @pytest.mark.parametrize("build", [build_pq, build_rq])
+def test_fewer_documents_than_dimensions_are_quantised_too(build):
+    data = np.random.default_rng(0).normal(size=(20, 96)).astype(np.float32)
+    built = build(20, data, SETTINGS, 0)
+    assert len({tuple(row) for row in built.codes.tolist()}) == 20
+
+
+@pytest.mark.parametrize("build", [build_pq, build_rq])
 def test_a_missing_faiss_names_both_extras(monkeypatch, build):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(GenirError, match=r"genir\[cpu\] or, with CUDA, genir\[gpu\]; never both"):

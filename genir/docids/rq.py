@@ -23,6 +23,8 @@ def build_rq(count: int, vectors: NDArray[np.float32], settings: Mapping[str, An
     quantizer = faiss.ResidualQuantizer(vectors.shape[1], levels, bits)
     quantizer.cp.seed = seed
     quantizer.cp.min_points_per_centroid = 1  # small collections are meant; faiss would warn under 39
+    if count < vectors.shape[1]:  # the usual training goes through a PCA, which needs as many documents as dimensions
+        quantizer.train_type = faiss.ResidualQuantizer.Train_default
     quantizer.max_beam_size = int(settings["beam"])
     quantizer.train(vectors)
     codes = unpack_codes(quantizer.compute_codes(vectors), levels, bits)

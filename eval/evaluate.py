@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from genir.command import run_stage
-from genir.config import Config
+from genir.config import TRAINED, Config
 from genir.console import console
 from genir.evaluation import Interval, Value, bootstrap_interval, write_values
 from genir.files import atomic_folder, write_json
@@ -48,10 +48,10 @@ def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
 
 
 def run_files(run: Path, split: str) -> list[Path]:
-    """The baseline's run files, then those of the training stages in their order."""
-    order = ("bm25", "sft", "ddro", "irpo")
-    found = [*(run / "baseline").glob(f"*.{split}.trec"), *(run / "runs").glob(f"*.{split}.trec")]
-    return sorted(found, key=lambda path: order.index(path.name.split(".")[0]))
+    """The baseline's run files, those of the training stages in their order, then any others."""
+    found = {*(run / "runs").glob(f"*.{split}.trec")}
+    stages = [path for name in TRAINED if (path := run / "runs" / f"{name}.{split}.trec") in found]
+    return [*sorted((run / "baseline").glob(f"*.{split}.trec")), *stages, *sorted(found - {*stages})]
 
 
 def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:

@@ -86,9 +86,12 @@ def run(
 
     It can be stopped at any moment; the same command goes on where it was. Everything goes into runs/NAME/.
     """
+    from genir.runs import parse_measures  # not needed for --help
+
     if until not in STAGES:
         raise GenirError(f"--until: no stage {until!r}; there are: {', '.join(STAGES)}")
     settings = load_config(config, overrides or [])
+    parse_measures(settings.evaluate.measures)  # a misspelt one is told now, not after the training
     for name in STAGES:
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
         if name == until:

@@ -17,6 +17,8 @@ from genir.errors import GenirError
 
 Mix = Literal["spans", "queries", "pseudo_queries"]
 Normalize = Literal["level", "full"]
+TRAINED = ("sft",)
+"""The training stages, in their order; each leaves a retriever in a folder of its name."""
 
 
 class Section(BaseModel):

@@ -1,6 +1,6 @@
 """BM25 through pyserini's Anserini (Lucene on a real JVM), the baseline of published protocols.
 
-Only the jar's classes are called: importing pyserini itself takes ten seconds and asks for keys of web services.
+Only the jar's classes are called: importing pyserini itself is slow and asks for keys of web services.
 """
 
 import importlib.util

@@ -7,15 +7,13 @@ from typing import Annotated
 import typer
 
 from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
-from genir.config import Config, load_config
+from genir.config import TRAINED, Config, load_config
 from genir.console import console
 from genir.errors import GenirError
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
 from genir.runs import rank_scores, write_run
 from genir.stage import Stage, execute
-
-TRAINED = ("sft",)  # the training stages, in their order; each leaves a retriever in a folder of its name
 
 
 def main(config: Config) -> None:

@@ -91,9 +91,8 @@ def _load(folder: Path, config: Config, table: DocidTable) -> DocidModel:
 
 
 def _queries(data: PreparedCollection, table: DocidTable) -> list[LabelledQuery]:
-    rows = {doc_id: row for row, doc_id in enumerate(table.doc_ids)}
     texts = {query.id: query.text for query in data.queries("train")}
-    return labelled_queries(texts, qrels(data.judgments("train")), rows)
+    return labelled_queries(texts, qrels(data.judgments("train")), table.rows)
 
 
 def _train_stage(
@@ -158,12 +157,11 @@ def _pseudo_queries(path: str | None, table: DocidTable) -> list[Example]:
     """Lines {"doc_id": ..., "text": ...} of a JSONL file; an unknown document raises GenirError."""
     if path is None:
         raise GenirError("sft.stages: the mix names pseudo_queries, so sft.pseudo_queries must name their file")
-    rows = {doc_id: row for row, doc_id in enumerate(table.doc_ids)}
     examples = []
     for line, text in numbered_lines(Path(path)):
         try:
             entry = json.loads(text)
-            examples.append(Example(str(entry["text"]), rows[entry["doc_id"]]))
+            examples.append(Example(str(entry["text"]), table.rows[entry["doc_id"]]))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise at(path, line, f'needs {{"doc_id": a known document, "text": a query}}: {error!r}') from None
     return examples

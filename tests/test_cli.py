@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,14 @@ def test_a_second_run_does_nothing_again(finished):
     assert "up to date" in elsewhere
 
 
+def test_a_run_file_of_one_s_own_is_measured_too(finished):
+    folder, _ = finished
+    copy = shutil.copytree(folder / "runs" / "small", folder / "copy")
+    shutil.copy(copy / "runs" / "sft.test.trec", copy / "runs" / "own.test.trec")
+    text = genir("evaluate", copy, cwd=folder, check=0).stdout
+    assert re.findall(r"^│ (\w+) ", text, re.M)[:3] == ["bm25", "sft", "own"]
+
+
 def test_search_answers_from_the_run_folder_and_interactively(finished):
     folder, _ = finished
     one = genir("search", "runs/small", "--query", "owls hunt mice keyword0", "--k", 2, cwd=folder, check=0).stdout
@@ -149,6 +158,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished):
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: no such config file or run folder"),
         (["run", "small.yaml", "sft.bach_size=3"], "unknown key sft.bach_size; did you mean batch_size?"),
+        (["run", "small.yaml", "evaluate.measures=[RRR@10]", "sft.metric=RRR@10"], "'RRR@10' is no measure"),
         (["run", "small.yaml", "--until", "lunch"], "no stage 'lunch'"),
         (["run", "small.yaml", "collection.path=nowhere"], "nowhere: no such folder"),
         (["train", "small.yaml", "name=fresh"], "missing; run the stages before this one first"),

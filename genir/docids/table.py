@@ -68,7 +68,8 @@ class DocidTable:
         return len(self.doc_ids)
 
     @cached_property
-    def _rows(self) -> dict[str, int]:
+    def rows(self) -> dict[str, int]:
+        """doc_id -> its position in the table."""
         return {doc_id: row for row, doc_id in enumerate(self.doc_ids)}
 
     @cached_property
@@ -78,13 +79,9 @@ class DocidTable:
             holders.setdefault(tuple(codes), []).append(doc_id)
         return holders
 
-    def row(self, doc_id: str) -> int:
-        """Position of a document; KeyError when it is not in the table."""
-        return self._rows[doc_id]
-
     def docid(self, doc_id: str) -> tuple[int, ...]:
         """The docid of a document; KeyError when it is not in the table."""
-        return tuple(self.codes[self._rows[doc_id]].tolist())
+        return tuple(self.codes[self.rows[doc_id]].tolist())
 
     def documents(self, docid: Sequence[int]) -> list[str]:
         """The documents that hold a docid, in the collection's order; empty when nobody does."""

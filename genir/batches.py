@@ -7,14 +7,13 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from genir.config import Mix, SFTConfig, SpanConfig
+from genir.docids.order import Array
 from genir.records import Document
 
 
@@ -107,16 +106,22 @@ def drop_words(text: str, share: float, rng: random.Random) -> str:
 
 
 class Collator:
-    """Examples -> input_ids, attention_mask [B, S] and codes [B, 1, L]."""
+    """Examples -> input_ids, attention_mask [B, S] and codes [B, 1, L], L as in the longest docid of the batch."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, codes: NDArray[np.int32], max_tokens: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, codes: Array, max_tokens: int) -> None:
         self.tokenizer = tokenizer
-        self.codes = torch.from_numpy(codes).long()
+        self.codes = codes
         self.max_tokens = max_tokens
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         batch = tokenize(self.tokenizer, [example.text for example in examples], self.max_tokens)
-        return batch | {"codes": self.codes[[example.row for example in examples]].unsqueeze(1)}
+        return batch | {"codes": docid_batch(self.codes, [example.row for example in examples]).unsqueeze(1)}
+
+
+def docid_batch(codes: Array, rows: Any) -> Tensor:
+    """The docids of some rows [n]: [n, L] int64, without the levels that none of them reaches."""
+    chosen = torch.from_numpy(codes[rows]).long()
+    return chosen[:, : int((chosen >= 0).any(0).sum())]
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> dict[str, Any]:

@@ -6,12 +6,12 @@ nowhere else, and goes by the same name in YAML, on the command line and in Pyth
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from genir.errors import GenirError
 
@@ -43,9 +43,14 @@ class EmbedConfig(Section):
     batch_size: int = Field(64, ge=1)
 
 
+Collisions = Literal["extend", "reassign", "share"]
+COLLISIONS = "of documents with the same codes: extend (one more level), reassign (nearest free code) or share"
+
+
 class AtomicConfig(Section):
     """One code for each document (DSI)."""
 
+    collisions: ClassVar[Collisions] = "share"  # there are none
     builder: Literal["atomic"] = "atomic"
 
 
@@ -56,6 +61,7 @@ class PQConfig(Section):
     levels: int = Field(24, ge=1, le=32, description="a divisor of the vectors' dimension")
     codes: int = Field(256, ge=2, le=65536, description="in the codebook of each level; a power of two")
     opq: bool = Field(False, description="rotate the vectors first, so that the levels hold about the same")
+    collisions: Collisions = Field("extend", description=COLLISIONS)
 
 
 class RQConfig(Section):
@@ -65,6 +71,7 @@ class RQConfig(Section):
     levels: int = Field(2, ge=1, le=32)
     codes: int = Field(32, ge=2, le=65536, description="in the codebook of each level; a power of two")
     beam: int = Field(5, ge=1, description="of the encoder: residual paths kept for each document")
+    collisions: Collisions = Field("extend", description=COLLISIONS)
 
 
 DocidsConfig = Annotated[AtomicConfig | PQConfig | RQConfig, Field(discriminator="builder")]
@@ -79,7 +86,9 @@ class ModelConfig(Section):
     vocabulary: int = Field(8000, ge=100, description="from scratch: pieces of the new tokenizer")
     lexical_start: bool = Field(True, description="from scratch: start as a lexical (BM25) retriever")
     dropout: float = Field(0.0, ge=0, lt=1)
-    normalize: Normalize = "level"
+    normalize: Normalize | None = Field(
+        None, description="softmax over a level's codebook (level) or the vocabulary (full); none: full for text docids"
+    )
 
 
 class TrainStage(Section):
@@ -211,6 +220,12 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise GenirError(f"{path}: " + "; ".join(_explain(dict(e)) for e in error.errors())) from None
+
+
+def parse_docids(values: Mapping[str, Any]) -> DocidsConfig:
+    """The docids section that a docid table was built with."""
+    adapter: TypeAdapter[DocidsConfig] = TypeAdapter(DocidsConfig)
+    return adapter.validate_python(values)
 
 
 def save_config(config: Config, path: Path) -> None:

@@ -26,6 +26,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from genir.docids.order import Array
 from genir.docids.table import CodeLayout
 from genir.model import DocidModel
 
@@ -37,11 +38,11 @@ HEAD_SCALE = 1.5  # mean length of a document's head vector: sharpness of the fi
 
 
 def lexical_start(
-    model: DocidModel, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], codes: NDArray[np.int32], seed: int
+    model: DocidModel, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], codes: Array, seed: int
 ) -> None:
     """Set the weights of a fresh `model` in place; `texts` are the N documents in the order of `codes` [N, L]."""
     width = model.t5.config.d_model
-    matrix = bm25_matrix(token_counts(tokenizer, texts, model.layout.base))
+    matrix = bm25_matrix(token_counts(tokenizer, texts, len(tokenizer)))
     rank = min(width - 1, *matrix.shape)
     left, values, right = randomized_svd(matrix, rank, n_iter=4, random_state=seed)
     tokens = torch.from_numpy(left * np.sqrt(values)).float()
@@ -88,15 +89,26 @@ def code_vectors(documents: Tensor, codes: Tensor, layout: CodeLayout) -> Tensor
     """Vectors [sum K, R] of all codes, so that those of a docid sum to its documents' vectors [N, R] as well as may
     be level by level: each is the mean of what the levels before it have left.
     """
-    rest = documents
+    if layout.text:
+        return _token_means(documents, codes, layout.vocabulary)
+    rest = documents.clone()
     levels = []
     for level, size in enumerate(layout.sizes):
-        code = codes[:, level]
+        here = codes[:, level] >= 0
+        code = codes[here, level]
         count = torch.bincount(code, minlength=size).clamp(min=1).unsqueeze(1)
-        mean = documents.new_zeros(size, documents.shape[1]).index_add_(0, code, rest) / count
-        rest = rest - mean[code]
+        mean = documents.new_zeros(size, documents.shape[1]).index_add_(0, code, rest[here]) / count
+        rest[here] -= mean[code]
         levels.append(mean)
     return torch.cat(levels)
+
+
+def _token_means(documents: Tensor, codes: Tensor, vocabulary: int) -> Tensor:
+    """Text docids: a token's vector is the mean over its places in docids of the documents' vectors, [V, R]."""
+    row, level = (codes >= 0).nonzero(as_tuple=True)
+    token = codes[row, level]
+    count = torch.bincount(token, minlength=vocabulary).clamp(min=1).unsqueeze(1)
+    return documents.new_zeros(vocabulary, documents.shape[1]).index_add_(0, token, documents[row]) / count
 
 
 def _set_embeddings(model: DocidModel, tokens: Tensor) -> None:
@@ -115,7 +127,8 @@ def _set_embeddings(model: DocidModel, tokens: Tensor) -> None:
     start = model.t5.config.decoder_start_token_id
     shared[start] = 0
     shared[start, -1] = scale
-    shared[model.layout.base :, -1] = scale  # codes are decoder inputs too
+    if not model.layout.text:
+        shared[model.layout.base :, -1] = scale  # codes are decoder inputs too
 
 
 def _silence_branches(model: DocidModel) -> None:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
+from genir import decoder
 from genir.config import ModelConfig, Normalize
+from genir.decoder import Memory
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 
@@ -32,18 +34,21 @@ class Encoded(NamedTuple):
     mask: Tensor
 
 
-def new_model(settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: tuple[int, ...]) -> "DocidModel":
-    """A T5 whose vocabulary is the text pieces followed by the codes of all levels.
+def new_model(
+    settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: tuple[int, ...], text: bool = False
+) -> "DocidModel":
+    """A T5 whose vocabulary is the text pieces followed by the codes of all levels; text docids need no codes.
 
     From scratch it has the v1.1 shape (gated GELU, untied head), small embeddings (std 0.1: Adam moves rows of the
     usual std 1.0 too slowly for rare words) and the given size.
     """
     if settings.pretrained is not None:
         model = load_t5(settings.pretrained)
-        layout = CodeLayout(model.config.vocab_size, sizes)
-        _add_codes(model, layout)
+        layout = CodeLayout(0 if text else model.config.vocab_size, sizes, text)
+        if not text:
+            _add_codes(model, layout)
     else:
-        layout = CodeLayout(len(tokenizer), sizes)
+        layout = CodeLayout(0 if text else len(tokenizer), sizes, text)
         config = T5Config(
             **SIZES[settings.size],
             d_kv=64,
@@ -60,6 +65,8 @@ def new_model(settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: 
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = settings.dropout
+        elif isinstance(getattr(module, "dropout", None), float):  # of the attention weights
+            setattr(module, "dropout", settings.dropout)  # noqa: B010
     return DocidModel(model, layout, settings.normalize)
 
 
@@ -127,12 +134,12 @@ class DocidModel:
     normalize "full": softmax over the whole vocabulary, as Hugging Face `generate` ranks.
     """
 
-    def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, normalize: Normalize) -> None:
+    def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, normalize: Normalize | None) -> None:
         if layout.vocabulary > t5.config.vocab_size:
             raise GenirError(f"the model has {t5.config.vocab_size} tokens, its docids need {layout.vocabulary}")
         self.t5 = t5
         self.layout = layout
-        self.normalize = normalize
+        self.normalize: Normalize = normalize or ("full" if layout.text else "level")
 
     @property
     def device(self) -> torch.device:
@@ -144,15 +151,22 @@ class DocidModel:
         output = self.t5.encoder(input_ids=input_ids, attention_mask=attention_mask)
         return Encoded(output.last_hidden_state, attention_mask)
 
-    def decode(self, encoded: Encoded, tokens: Tensor, cache: Any = None) -> Tensor:
-        """Decoder states [B, T, D] after the tokens [B, T], ready for the head; `cache` is extended when given."""
-        hidden: Tensor = self.t5.decoder(
+    def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """Decoder states [B, N, T, D] after the tokens [B, N, T], ready for the head."""
+        return self._scaled(decoder.decode(self.t5, memory, tokens))
+
+    def step(self, encoded: Encoded, tokens: Tensor, cache: Any) -> Tensor:
+        """Decoder states [n, D] after the next tokens [n, 1] of each row; `cache` is extended."""
+        output = self.t5.decoder(
             input_ids=tokens,
             encoder_hidden_states=encoded.states,
             encoder_attention_mask=encoded.mask,
             past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
+            use_cache=True,
+        )
+        return self._scaled(output.last_hidden_state[:, -1])
+
+    def _scaled(self, hidden: Tensor) -> Tensor:
         return hidden * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else hidden
 
     def level_logps(self, hidden: Tensor, level: int) -> Tensor:
@@ -164,27 +178,28 @@ class DocidModel:
             return functional.linear(hidden, head[codes]).float().log_softmax(-1)
         return functional.linear(hidden, head).float().log_softmax(-1)[..., codes]
 
-    def start_tokens(self, count: int) -> Tensor:
-        """The decoder's first input [count, 1]."""
-        start = self.t5.config.decoder_start_token_id
-        return torch.full((count, 1), start, dtype=torch.long, device=self.device)
+    def start_tokens(self, *shape: int) -> Tensor:
+        """The decoder's first input [*shape, 1]."""
+        return torch.full((*shape, 1), self.t5.config.decoder_start_token_id, dtype=torch.long, device=self.device)
 
     def tokens(self, codes: Tensor) -> Tensor:
-        """Model tokens of docids: codes [..., L] -> [..., L]."""
-        return codes + self.layout.base + torch.tensor(self.layout.offsets, device=codes.device)
+        """Model tokens of docids: codes [..., L] -> [..., L]; padding becomes the first token of its level."""
+        offsets = torch.tensor(self.layout.offsets[: codes.shape[-1]], device=codes.device)
+        return codes.clamp(min=0) + self.layout.base + offsets
 
     def tokens_of_level(self, codes: Tensor, level: int) -> Tensor:
         """Model tokens of one level's codes, as decoder input: [n] -> [n, 1]."""
         return (codes + self.layout.base + self.layout.offsets[level]).unsqueeze(1)
 
+    def code_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
+        """Log-probability of each code of docids given those before it: codes [B, N, L] -> [B, N, L], 0 at padding."""
+        levels = codes.shape[-1]
+        inputs = torch.cat([self.start_tokens(*codes.shape[:2]), self.tokens(codes)[..., :-1]], -1)
+        hidden = self.decode(decoder.remember(self.t5, *encoded), inputs)
+        wanted = codes.clamp(min=0).unsqueeze(-1)
+        logps = [self.level_logps(hidden[:, :, m], m).gather(-1, wanted[:, :, m])[..., 0] for m in range(levels)]
+        return torch.stack(logps, -1).masked_fill(codes < 0, 0)
+
     def sequence_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        """Log-probability of whole docids: codes [B, N, L] -> [B, N], the sum over levels."""
-        queries, candidates, levels = codes.shape
-        rows = encoded if candidates == 1 else Encoded(*(x.repeat_interleave(candidates, 0) for x in encoded))
-        flat = codes.reshape(-1, levels)
-        inputs = torch.cat([self.start_tokens(len(flat)), self.tokens(flat)[:, :-1]], 1)
-        hidden = self.decode(rows, inputs)
-        total = hidden.new_zeros(len(flat), dtype=torch.float32)
-        for level in range(levels):
-            total = total + self.level_logps(hidden[:, level], level).gather(1, flat[:, level : level + 1])[:, 0]
-        return total.view(queries, candidates)
+        """Log-probability of whole docids: codes [B, N, L] -> [B, N], the sum over their codes."""
+        return self.code_logps(encoded, codes).sum(-1)

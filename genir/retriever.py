@@ -1,14 +1,16 @@
 """The thing a user holds: a folder with a model, its docids and their settings, that ranks documents for a query."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from genir.batches import tokenize
 from genir.beam import BeamResult, beam_search
 from genir.console import track
+from genir.docids.order import Array
 from genir.docids.table import CodeLayout, DocidTable
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, write_json
@@ -29,7 +31,12 @@ class Retriever:
     """
 
     def __init__(
-        self, model: DocidModel, tokenizer: PreTrainedTokenizerBase, table: DocidTable, max_tokens: int = 64
+        self,
+        model: DocidModel,
+        tokenizer: PreTrainedTokenizerBase,
+        table: DocidTable,
+        max_tokens: int = 64,
+        trie: Trie | None = None,
     ) -> None:
         if model.layout.sizes != table.sizes:
             raise GenirError(f"the model's codebooks are {model.layout.sizes}, the docid table's {table.sizes}")
@@ -37,7 +44,7 @@ class Retriever:
         self.tokenizer = tokenizer
         self.table = table
         self.max_tokens = max_tokens
-        self.trie = Trie.from_codes(table.codes)
+        self.trie = trie or Trie.from_codes(table.codes)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | torch.device | None = None) -> "Retriever":
@@ -50,8 +57,10 @@ class Retriever:
         if about["format"] != FORMAT:
             raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
         table = DocidTable.load(path / "docids")
-        model = DocidModel(load_t5(str(path), device), CodeLayout(about["base"], table.sizes), about["normalize"])
-        return cls(model, load_tokenizer(str(path)), table, about["max_tokens"])
+        layout = CodeLayout(about["base"], table.sizes, table.text)
+        model = DocidModel(load_t5(str(path), device), layout, about["normalize"])
+        trie = Trie.load(path / "docids" / "trie.safetensors")
+        return cls(model, load_tokenizer(str(path)), table, about["max_tokens"], trie)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all; it is a plain Hugging Face model folder too."""
@@ -59,66 +68,72 @@ class Retriever:
             self.model.t5.save_pretrained(new)
             self.tokenizer.save_pretrained(new)
             self.table.save(new / "docids")
+            self.trie.save(new / "docids" / "trie.safetensors")
             layout = self.model.layout
             about = {"format": FORMAT, "normalize": self.model.normalize, "base": layout.base}
             write_json(new / "genir.json", about | {"max_tokens": self.max_tokens})
 
-    def search(self, query: str, k: int = 10, beams: int | None = None) -> Hits:
+    def search(self, query: str, k: int = 10, beams: int | None = None, allowed: Collection[str] | None = None) -> Hits:
         """The k best documents for a query; see `search_many`."""
-        return self.search_many([query], k, beams)[0]
+        return self.search_many([query], k, beams, allowed)[0]
 
     def search_many(
         self,
         queries: Sequence[str],
         k: int = 10,
         beams: int | None = None,
+        allowed: Collection[str] | None = None,
         batch_size: int = 32,
         show_progress: bool = False,
     ) -> list[Hits]:
         """The k best documents for each query.
 
-        beams: docids followed at once; default k, at least 10. Scores are natural log-probabilities of docids.
-        Raises GenirError for an empty query.
+        beams: docids followed at once; default k, at least 10. allowed: search among these doc_ids only (a tenant, a
+        range of dates), as if there were no others. Scores are natural log-probabilities of docids. Raises GenirError
+        for an empty query, or an allowed document that does not exist.
         """
         if k < 1 or batch_size < 1 or (beams is not None and beams < 1):
             raise GenirError(f"k, beams and batch_size must be at least 1, not {k}, {beams} and {batch_size}")
         for number, query in enumerate(queries):
             if not query.strip():
                 raise GenirError(f"query {number} is empty; a retriever needs at least one word")
+        rows = None if allowed is None else np.unique([self.table.row(doc_id) for doc_id in allowed]).astype(np.int64)
         starts = range(0, len(queries), batch_size)
         hits: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
-            result = self._decode(batch, max(k, 10) if beams is None else beams, k)
+            result = self._decode(batch, max(k, 10) if beams is None else beams, k, rows)
             for query, leaves, scores in zip(batch, result.leaves.tolist(), result.scores.tolist(), strict=True):
-                hits.append(self._hits(query, leaves, scores, k))
+                hits.append(self._hits(query, leaves, scores, k, rows))
         return hits
 
     @torch.inference_mode()
-    def _decode(self, queries: Sequence[str], beams: int, k: int) -> BeamResult:
+    def _decode(self, queries: Sequence[str], beams: int, k: int, rows: Array | None) -> BeamResult:
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
         trie = self.trie = self.trie.to(self.model.device)
         training = self.model.t5.training
         self.model.t5.train(False)  # a policy that is being trained is searched without dropout
         encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-        result = beam_search(self.model, trie, encoded, beams, k)
+        allowed = None if rows is None else trie.leaves(rows).to(self.model.device)
+        result = beam_search(self.model, trie, encoded, beams, k, allowed)
         self.model.t5.train(training)
         return result
 
-    def _hits(self, query: str, leaves: Sequence[int], scores: Sequence[float], k: int) -> Hits:
+    def _hits(self, query: str, leaves: Sequence[int], scores: Sequence[float], k: int, allowed: Array | None) -> Hits:
         """Docids -> documents; those that share a docid stand in the collection's order."""
-        rows = [
+        found = [
             (int(row), score)
             for leaf, score in zip(leaves, scores, strict=True)
             if leaf >= 0
             for row in self.trie.documents(leaf)
+            if allowed is None or row in allowed
         ][:k]
         table = self.table
         return Hits(
             query,
             [
-                Hit(rank, table.doc_ids[row], score, tuple(table.codes[row].tolist()), table.titles[row])
-                for rank, (row, score) in enumerate(rows, 1)
+                Hit(rank, table.doc_ids[row], score, table.docid_of(row), table.titles[row])
+                for rank, (row, score) in enumerate(found, 1)
             ],
         )
 

@@ -28,7 +28,7 @@ def main(config: Config) -> None:
                 [query.text for query in queries],
                 config.search.k,
                 config.search.beams,
-                config.search.batch_size,
+                batch_size=config.search.batch_size,
                 show_progress=True,
             )
             each = (time.perf_counter() - started) / len(queries) * 1000

@@ -7,7 +7,9 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from genir.config import Config
 from genir.errors import GenirError
+from genir.records import Document
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
@@ -40,6 +42,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
     )
     return wrapped
+
+
+def docid_tokenizer(config: Config, documents: Iterable[Document]) -> PreTrainedTokenizerBase:
+    """The tokenizer that text docids are written with: the model's, or a new one trained on the corpus."""
+    name = config.model.tokenizer or config.model.pretrained
+    if name is not None:
+        return load_tokenizer(name)
+    return train_tokenizer((document.body for document in documents), config.model.vocabulary)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

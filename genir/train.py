@@ -72,12 +72,14 @@ def _starting_point(
     if not folder.exists():
         settings = config.model
         name = settings.tokenizer or settings.pretrained
-        if name is not None:
+        if table.text:  # the docids are written with its pieces
+            tokenizer = load_tokenizer(str(config.run / "docids" / "tokenizer"))
+        elif name is not None:
             tokenizer = load_tokenizer(name)
         else:
             queries = (query.text for query in data.queries("train"))
             tokenizer = train_tokenizer(chain((d.body for d in data.documents), queries), settings.vocabulary)
-        model = new_model(settings, tokenizer, table.sizes)
+        model = new_model(settings, tokenizer, table.sizes, table.text)
         if settings.pretrained is None and settings.lexical_start:
             lexical_start(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)
         Retriever(model, tokenizer, table, config.sft.max_tokens).save_pretrained(folder)
@@ -86,8 +88,8 @@ def _starting_point(
 
 def _load(folder: Path, config: Config, table: DocidTable) -> DocidModel:
     t5 = load_t5(str(folder))
-    base = t5.config.vocab_size - sum(table.sizes)
-    return DocidModel(t5, CodeLayout(base, table.sizes), config.model.normalize)
+    base = 0 if table.text else t5.config.vocab_size - sum(table.sizes)
+    return DocidModel(t5, CodeLayout(base, table.sizes, table.text), config.model.normalize)
 
 
 def _queries(data: PreparedCollection, table: DocidTable) -> list[LabelledQuery]:

@@ -1,88 +1,139 @@
-"""The prefix tree over all docids, as sorted arrays.
+"""The prefix tree over all docids, as sorted arrays: a node is a range of docids that share their first codes.
 
-Nodes of one depth are numbered in the lexicographic order of their prefixes, so the children of a node are a range of
-the nodes one level down. For N docids of L codes this takes at most 12 bytes a node and no Python object a node.
+U distinct docids of at most L codes take U * (L + 4) bytes with codes of one byte, and no Python object a node. Readers
+map the saved file into memory, so that several processes hold it once.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from genir.docids.order import Array, compact, lengths, order_docids
+from genir.errors import GenirError
+from genir.files import atomic_file
 
-class Level(NamedTuple):
-    """The nodes of one depth. code [n] int64: last code of each node's prefix; children [n + 1] int64: node i has the
-    children children[i] .. children[i + 1] - 1 one level down (leaves: the range of its documents in `Trie.rows`).
+
+class Children(NamedTuple):
+    """Nodes one level down, [c] each: owner, index of the node each belongs to; docids first .. last - 1 are below it;
+    code, its last code.
     """
 
+    owner: Tensor
+    first: Tensor
+    last: Tensor
     code: Tensor
-    children: Tensor
 
 
 class Trie:
-    """levels[m] holds the prefixes of length m; levels[0] is the root, levels[L] are the docids.
+    """codes [U, L]: the docids in order, -1 after the end of shorter ones. splits[m]: the places i, rising, where docid
+    i shares exactly m codes with the one before it, and U at the end.
 
-    rows [N]: row of the docid table for each document in docid order; documents that share a docid stand together,
-    in the collection's order.
+    rows [N]: row of the docid table for each document in docid order. starts [U + 1]: where each docid's documents
+    begin in `rows`; None when each docid has one. Documents that share a docid stand in the collection's order.
     """
 
-    def __init__(self, levels: Sequence[Level], rows: NDArray[np.int64]) -> None:
-        self.levels = list(levels)
+    def __init__(self, codes: Tensor, splits: Sequence[Tensor], rows: Tensor, starts: Tensor | None) -> None:
+        self.codes = codes
+        self.splits = list(splits)
         self.rows = rows
+        self.starts = starts
 
     @classmethod
-    def from_codes(cls, codes: NDArray[np.integer]) -> "Trie":
-        """Build from codes [N, L], N and L at least 1."""
+    def from_codes(cls, codes: Array) -> "Trie":
+        """Build from codes [N, L], N and L at least 1.
+
+        Raises GenirError when a docid is a prefix of another, which no search could tell from its end.
+        """
         count, depth = codes.shape
         if count == 0 or depth == 0:
             raise ValueError(f"a trie needs at least one docid of one code, not {codes.shape}")
-        order = np.lexsort(codes.T[::-1])
-        ordered = codes[order]
-        new = np.zeros(count, bool)  # does row i begin a new prefix of the length reached so far?
-        new[0] = True
-        starts, last = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
-        for level in range(depth):
-            new[1:] |= ordered[1:, level] != ordered[:-1, level]
-            start = np.flatnonzero(new)
-            starts.append(start)
-            last.append(ordered[start, level].astype(np.int64))
-        starts.append(np.arange(count))
-        levels = []
-        for depth_now, code in enumerate(last):
-            ends = np.append(starts[depth_now], count)
-            children = np.searchsorted(starts[depth_now + 1], ends)
-            levels.append(Level(torch.from_numpy(code), torch.from_numpy(children)))
-        return cls(levels, order)
+        codes = compact(codes)
+        order, shared = order_docids(codes)
+        distinct = np.flatnonzero(np.append(True, shared[1:-1] < depth))
+        unique = codes[order[distinct]]
+        shared = np.append(shared[distinct], 0)
+        _require_prefix_free(unique, shared)
+        splits = [
+            torch.from_numpy(np.append(np.flatnonzero(shared[1:-1] == level) + 1, len(unique)).astype(np.int32))
+            for level in range(depth)
+        ]
+        starts = None if len(unique) == count else torch.from_numpy(np.append(distinct, count).astype(np.int32))
+        return cls(torch.from_numpy(unique), splits, torch.from_numpy(order.astype(np.int32)), starts)
 
     @property
     def depth(self) -> int:
-        """Codes in a docid."""
-        return len(self.levels) - 1
+        """Codes in the longest docid."""
+        return self.codes.shape[1]
 
     @property
     def size(self) -> int:
         """Number of distinct docids."""
-        return len(self.levels[-1].code)
+        return len(self.codes)
 
-    def documents(self, leaf: int) -> NDArray[np.int64]:
+    def documents(self, leaf: int) -> Array:
         """Rows of the docid table that hold docid number `leaf`."""
-        children = self.levels[-1].children
-        return self.rows[int(children[leaf]) : int(children[leaf + 1])]
+        first, last = (leaf, leaf + 1) if self.starts is None else self.starts[leaf : leaf + 2].tolist()
+        rows: Array = self.rows[first:last].numpy()
+        return rows
 
-    def expand(self, level: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """All children of `nodes` [n] at depth `level`: (owner [c]: index into nodes, child [c]: node at level + 1),
-        in the order of nodes, then of codes.
+    def leaves(self, rows: Array) -> Tensor:
+        """The docids of some rows of the docid table, as rising numbers, each once."""
+        wanted = np.zeros(len(self.rows), bool)
+        wanted[rows] = True
+        places = np.flatnonzero(wanted[self.rows.numpy()])
+        if self.starts is not None:
+            places = np.unique(np.searchsorted(self.starts.numpy(), places, side="right") - 1)
+        return torch.from_numpy(places)
+
+    def expand(self, level: int, first: Tensor, last: Tensor) -> Children:
+        """All children of the nodes [n] of docids first .. last - 1, which share their first `level` codes; in the
+        order of nodes, then of codes.
         """
-        first = self.levels[level].children[nodes]
-        counts = self.levels[level].children[nodes + 1] - first
-        owner = torch.repeat_interleave(torch.arange(len(nodes), device=nodes.device), counts)
-        before = torch.cumsum(counts, 0) - counts
-        child = first[owner] + torch.arange(len(owner), device=nodes.device) - before[owner]
-        return owner, child
+        split = self.splits[level]
+        inside = torch.searchsorted(split, first.to(split.dtype), right=True)
+        counts = torch.searchsorted(split, last.to(split.dtype)) - inside + 1
+        owner = torch.repeat_interleave(torch.arange(len(first), device=first.device), counts)
+        place = torch.arange(len(owner), device=first.device) - (torch.cumsum(counts, 0) - counts)[owner]
+        end = inside[owner] + place
+        begin = torch.where(place == 0, first[owner], split[end - 1])
+        return Children(
+            owner, begin, torch.minimum(split[end].to(last.dtype), last[owner]), self.codes[begin, level].long()
+        )
+
+    def ended(self, level: int, first: Tensor) -> Tensor:
+        """Whether the docids [n] have no code at `level` any more."""
+        if level >= self.depth:
+            return torch.ones_like(first, dtype=torch.bool)
+        return self.codes[first, level] < 0
 
     def to(self, device: torch.device | str) -> "Trie":
-        """The same trie with its arrays on a device."""
-        return Trie([Level(x.code.to(device), x.children.to(device)) for x in self.levels], self.rows)
+        """The same trie with the arrays that a search reads on a device."""
+        return Trie(self.codes.to(device), [split.to(device) for split in self.splits], self.rows, self.starts)
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file, whole or not at all."""
+        tensors = {"codes": self.codes, "rows": self.rows} | {f"splits.{m}": x for m, x in enumerate(self.splits)}
+        if self.starts is not None:
+            tensors["starts"] = self.starts
+        with atomic_file(path, "wb") as handle:
+            save_file(tensors, handle.name)
+
+    @classmethod
+    def load(cls, path: Path) -> "Trie":
+        """Map a file that `save` wrote into memory; pages are read when a search first touches them."""
+        tensors = load_file(path)
+        splits = [tensors[f"splits.{level}"] for level in range(tensors["codes"].shape[1])]
+        return cls(tensors["codes"], splits, tensors["rows"], tensors.get("starts"))
+
+
+def _require_prefix_free(codes: Array, shared: Array) -> None:
+    """In docid order a prefix stands right before a docid that it begins."""
+    prefix = np.flatnonzero(shared[1:-1] == lengths(codes)[:-1])
+    if len(prefix):
+        short, long = ([x for x in codes[i].tolist() if x >= 0] for i in (prefix[0], prefix[0] + 1))
+        raise GenirError(f"docid {short} is a prefix of {long}, so the longer one could never be written; build again")

@@ -10,35 +10,46 @@ from rich.table import Table
 from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
-from genir.docids import BUILDERS, DocidTable
+from genir.docids import BUILDERS, DocidTable, Source
+from genir.docids.assign import build_docids
 from genir.docids.report import report
-from genir.files import write_json
+from genir.files import atomic_folder, write_json
 from genir.prepared import DocumentFile
 from genir.stage import Stage
+from genir.tokenizer import docid_tokenizer
+from genir.trie import Trie
 
 matplotlib.use("Agg")  # files only; needs no display
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+MOST_LEVELS = 12  # shown in the terminal
 
 
 def main(config: Config) -> None:
-    """Build docids/: the table (doc_id <-> docid), its vocabulary layout, the codebooks and a report with a figure.
+    """Build docids/: the table (doc_id <-> docid), its vocabulary layout, the codebooks, the trie, and a report with a
+    figure.
 
-    docids.builder: atomic (one code a document), pq (product quantisation of the vectors) or rq (residual
-    quantisation), both of levels x codes; documents that would share a docid get one more level. The report warns when
-    training would be wasted.
+    docids.builder: atomic (one code a document), kmeans (hierarchical clusters), pq and rq (product and residual
+    quantisation of the vectors), rqvae (a residual-quantised autoencoder) or text (titles, urls, keywords).
+    docids.collisions says what becomes of documents with the same codes. The report warns when training would be
+    wasted.
     """
     documents = DocumentFile(config.run / "collection" / "corpus.jsonl")
-    settings = config.docids.model_dump()
     vectors = np.load(config.run / "embeddings.npy", allow_pickle=False)
-    built = BUILDERS[config.docids.builder].build(len(documents), vectors, settings, config.seed)
+    tokenizer = docid_tokenizer(config, documents) if BUILDERS[config.docids.builder].needs == "tokenizer" else None
+    built, final = build_docids(Source(documents, vectors, tokenizer), config.docids, config.seed)
     doc_ids, titles = zip(*((document.id, document.title) for document in documents), strict=True)
-    about = settings | {"embedder": config.embed.method, "seed": config.seed}
-    table = DocidTable(doc_ids, titles, built.codes, built.sizes, about, built.codebooks)
-    figures = report(table, settings.get("levels", 1), vectors, config.seed)
-    folder = config.run / "docids"
-    table.save(folder)
-    write_json(folder / "report.json", figures)
-    draw(figures, folder / "report.png")
+    about = {"docids": config.docids.model_dump(), "seed": config.seed}
+    table = DocidTable(doc_ids, titles, *final[:2], about, final.codebooks, text=tokenizer is not None)
+    figures = report(table, built.codes, vectors, config.seed)
+    with atomic_folder(config.run / "docids") as folder:
+        table.save(folder)
+        Trie.from_codes(table.codes).save(folder / "trie.safetensors")
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder / "tokenizer")
+        write_json(folder / "report.json", figures)
+        draw(figures, folder / "report.png")
     show(figures)
 
 
@@ -48,15 +59,20 @@ def show(figures: dict[str, Any]) -> None:
         title=f"{figures['documents']:,} documents, {figures['unique_share']:.1%} with a docid of their own",
         title_justify="left",
     )
-    for name in ("level", "codes used", "entropy", "children of a prefix", "documents unique from here"):
+    for name in ("level", "documents", "codes used", "entropy", "children of a prefix", "documents unique from here"):
         shown.add_column(name, justify="right")
-    for number, level in enumerate(figures["levels"], 1):
+    for number, level in enumerate(figures["levels"][:MOST_LEVELS], 1):
         entropy = f"{level['entropy_bits']:.2f} of {np.log2(level['codes']):.2f} bits"
-        unique = figures["unique_depth"][number - 1] / figures["documents"]
-        shown.add_row(
-            str(number), f"{level['used']} of {level['codes']}", entropy, f"{level['branching']:.1f}", f"{unique:.1%}"
-        )
+        unique = f"{figures['unique_depth'][number - 1] / figures['documents']:.1%}"
+        used = f"{level['used']:,} of {level['codes']:,}"
+        shown.add_row(str(number), f"{level['documents']:,}", used, entropy, f"{level['branching']:.1f}", unique)
     console.print(shown)
+    if len(figures["levels"]) > MOST_LEVELS:
+        console.print(f"and {len(figures['levels']) - MOST_LEVELS} more levels; all are in docids/report.json")
+    console.print(
+        f"before collisions were resolved ({figures['collisions']}): {figures['unique_share_before_collisions']:.1%} "
+        f"unique, {figures['collision_groups']:,} groups, the largest of {figures['largest_collision']:,} documents"
+    )
     for row in figures["shared_prefix"]:
         console.print(f"prefix shared with neighbours {row['neighbours']}: {row['shared']:.2f} codes")
     for warning in figures["warnings"]:
@@ -64,22 +80,33 @@ def show(figures: dict[str, Any]) -> None:
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:
-    """Code use by level, where docids become unique, and the prefix shared with near and far documents."""
+    """Code use by level, lengths and where docids become unique, the prefix shared with near and far documents."""
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     numbers = np.arange(1, len(figures["levels"]) + 1)
     left.bar(numbers, [level["used"] / level["codes"] for level in figures["levels"]])
-    left.set(xlabel="level", ylabel="share of codes used", ylim=(0, 1), xticks=numbers)
-    labels = [*map(str, numbers), "never"]
-    middle.bar(labels, np.array(figures["unique_depth"]) / figures["documents"])
-    middle.set(xlabel="codes until the docid is unique", ylabel="share of documents")
+    left.set(xlabel="level", ylabel="share of codes used", ylim=(0, 1))
+    count = figures["documents"]
+    depth = np.array(figures["unique_depth"]) / count
+    middle.bar(np.arange(1, len(depth) + 1), depth, label="codes until the docid is unique")
+    lengths = np.array(figures["lengths"]) / count
+    middle.step(np.arange(len(lengths)), lengths, where="mid", color="tab:orange", label="codes of the docid")
+    middle.set(xlabel="codes", ylabel="share of documents")
+    middle.legend()
     rows = figures["shared_prefix"]
     right.bar([row["neighbours"] for row in rows], [row["shared"] for row in rows])
     right.set(xlabel="neighbours by vector", ylabel="mean shared prefix")
+    for axes in (left, middle):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-STAGE = Stage("docids", settings=("docids",), reads=("collection", "embeddings.npy"), writes=("docids",))
+STAGE = Stage(
+    "docids",
+    settings=("docids", "model.tokenizer", "model.pretrained", "model.vocabulary"),
+    reads=("collection", "embeddings.npy"),
+    writes=("docids",),
+)
 
 if __name__ == "__main__":
     run_stage(STAGE, main)

@@ -26,7 +26,7 @@ def main(config: Config) -> None:
     """
     documents = DocumentFile(config.run / "collection" / "corpus.jsonl")
     method = config.embed.method
-    if not BUILDERS[config.docids.builder].embeds:
+    if BUILDERS[config.docids.builder].needs != "vectors":
         vectors = np.zeros((len(documents), 0), np.float32)
     elif method == "tfidf":
         vectors = tfidf_vectors(documents, config.embed.dimension, config.seed)

@@ -17,12 +17,12 @@ CODES = st.tuples(st.integers(2, 25), st.integers(1, 3)).flatmap(
 
 def table(codes, size=3):
     names = [f"d{i}" for i in range(len(codes))]
-    return DocidTable(names, names, codes, (size,) * codes.shape[1])
+    return DocidTable(names, names, codes, (size,) * codes.shape[1], {"docids": {"collisions": "extend"}})
 
 
 @given(CODES)
 def test_figures_are_those_of_counting_tuples(codes):
-    got = report(table(codes), codes.shape[1], np.zeros((len(codes), 0), np.float32), 0)
+    got = report(table(codes), codes, np.zeros((len(codes), 0), np.float32), 0)
     docids = [tuple(row) for row in codes.tolist()]
     counts = Counter(docids)
     assert got["unique_share"] == pytest.approx(sum(counts[docid] == 1 for docid in docids) / len(docids))
@@ -48,7 +48,7 @@ def test_docids_that_follow_the_vectors_share_prefixes_with_neighbours():
     meaning = np.column_stack([subject, np.tile(np.arange(30), 10)]).astype(np.int32)
     chance = meaning[rng.permutation(300)]
     by_meaning, by_chance = (
-        {row["neighbours"]: row["shared"] for row in report(table(codes, 30), 2, vectors, 0)["shared_prefix"]}
+        {row["neighbours"]: row["shared"] for row in report(table(codes, 30), codes, vectors, 0)["shared_prefix"]}
         for codes in (meaning, chance)
     )
     assert by_meaning["1-1"] > 0.95
@@ -58,11 +58,11 @@ def test_docids_that_follow_the_vectors_share_prefixes_with_neighbours():
 
 def test_warnings_name_what_would_waste_a_training():
     same = np.zeros((20, 2), np.int32)
-    words = " ".join(report(table(same, 5), 2, np.zeros((20, 0), np.float32), 0)["warnings"])
+    words = " ".join(report(table(same, 5), same, np.zeros((20, 0), np.float32), 0)["warnings"])
     assert "only 0.0% of the documents have a docid of their own" in words
     assert "level 1 uses 1 of its 5 codes" in words
     numbered = np.column_stack([np.zeros(20), np.arange(20)]).astype(np.int32)
-    words = " ".join(report(table(numbered, 20), 1, np.zeros((20, 0), np.float32), 0)["warnings"])
+    words = " ".join(report(table(numbered, 20), numbered[:, :1], np.zeros((20, 0), np.float32), 0)["warnings"])
     assert "100.0% of the documents are told apart by their number in a collision alone" in words
     good = np.column_stack([np.arange(20) // 5, np.arange(20) % 5]).astype(np.int32)
-    assert report(table(good, 5), 2, np.zeros((20, 0), np.float32), 0)["warnings"] == []
+    assert report(table(good, 5), good, np.zeros((20, 0), np.float32), 0)["warnings"] == []

@@ -3,47 +3,79 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
+from genir.errors import GenirError
 from genir.trie import Trie
 
-CODES = st.tuples(st.integers(1, 30), st.integers(1, 4)).flatmap(
-    lambda shape: arrays(np.int32, shape, elements=st.integers(0, 3))
-)
+PLAIN = st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=30)
+ENDED = st.lists(st.lists(st.integers(0, 2), max_size=4).map(lambda codes: [*codes, 3]), min_size=1, max_size=30)
+DOCIDS = PLAIN | ENDED  # all of one length, or prefix-free since each ends with a code that stands nowhere else
 
 
-@given(CODES)
-def test_the_trie_has_exactly_the_prefixes_of_the_docids(codes):
-    """Against sets of tuples: nodes in order, children of every node, documents of every leaf."""
-    trie = Trie.from_codes(codes)
-    rows = [tuple(row) for row in codes.tolist()]
-    prefixes = [()]
-    for level in range(trie.depth):
-        wanted = sorted({row[: level + 1] for row in rows})
-        owner, child = trie.expand(level, torch.arange(len(prefixes)))
-        code = trie.levels[level + 1].code[child]
-        got = [(*prefixes[o], c) for o, c in zip(owner.tolist(), code.tolist(), strict=True)]
-        assert got == wanted
-        assert child.tolist() == list(range(len(wanted)))
-        prefixes = wanted
-    assert trie.size == len(prefixes)
-    for leaf, docid in enumerate(prefixes):
-        assert trie.documents(leaf).tolist() == [i for i, row in enumerate(rows) if row == docid]
+def padded(docids):
+    codes = np.full((len(docids), max(map(len, docids))), -1, np.int32)
+    for row, docid in enumerate(docids):
+        codes[row, : len(docid)] = docid
+    return codes
 
 
-@given(CODES, st.data())
-def test_expanding_some_nodes_gives_their_children_alone(codes, data):
-    trie = Trie.from_codes(codes)
-    level = data.draw(st.integers(0, trie.depth - 1))
-    count = len(trie.levels[level].code)
-    nodes = data.draw(st.lists(st.integers(0, count - 1), min_size=1, unique=True).map(sorted))
-    all_owner, all_child = trie.expand(level, torch.arange(count))
-    owner, child = trie.expand(level, torch.tensor(nodes))
-    pairs = list(zip([nodes[o] for o in owner.tolist()], child.tolist(), strict=True))
-    everything = zip(all_owner.tolist(), all_child.tolist(), strict=True)
-    assert pairs == [(o, c) for o, c in everything if o in nodes]
+def walk(trie):
+    """Every prefix that expanding from the root reaches, by level: {prefix: (first, last)}."""
+    level = {(): (0, trie.size)}
+    yield level
+    for depth in range(trie.depth):
+        going = {p: x for p, x in level.items() if not trie.ended(depth, torch.tensor([x[0]]))[0]}
+        if not going:
+            return
+        first, last = torch.tensor(list(going.values())).T
+        found = trie.expand(depth, first, last)
+        prefixes = list(going)
+        level = {(*prefixes[o], c): (f, e) for o, f, e, c in zip(*(x.tolist() for x in found), strict=True)}
+        yield level
 
 
-def test_an_empty_trie_is_refused():
+@given(DOCIDS)
+def test_the_trie_has_exactly_the_prefixes_of_the_docids(docids):
+    """Against sets of tuples: the nodes of each level in order, and the documents below each."""
+    trie = Trie.from_codes(padded(docids))
+    distinct = sorted({tuple(docid) for docid in docids})
+    assert trie.size == len(distinct)
+    for depth, level in enumerate(walk(trie)):
+        assert list(level) == sorted({docid[:depth] for docid in distinct if len(docid) >= depth})
+        for prefix, (first, last) in level.items():
+            assert [d for d in distinct if d[:depth] == prefix] == distinct[first:last]
+    for leaf, docid in enumerate(distinct):
+        assert trie.documents(leaf).tolist() == [i for i, row in enumerate(docids) if tuple(row) == docid]
+
+
+@given(DOCIDS, st.data())
+def test_the_leaves_of_documents_are_their_docids(docids, data):
+    trie = Trie.from_codes(padded(docids))
+    rows = data.draw(st.lists(st.integers(0, len(docids) - 1), unique=True))
+    distinct = sorted({tuple(docid) for docid in docids})
+    wanted = sorted({distinct.index(tuple(docids[row])) for row in rows})
+    assert trie.leaves(np.array(rows, np.int64)).tolist() == wanted
+
+
+@given(DOCIDS)
+def test_a_saved_trie_maps_back_the_same(tmp_path_factory, docids):
+    trie = Trie.from_codes(padded(docids))
+    path = tmp_path_factory.mktemp("trie") / "trie.safetensors"
+    trie.save(path)
+    loaded = Trie.load(path)
+    assert list(walk(loaded)) == list(walk(trie))
+    assert [loaded.documents(leaf).tolist() for leaf in range(loaded.size)] == [
+        trie.documents(leaf).tolist() for leaf in range(trie.size)
+    ]
+
+
+def test_large_codes_sort_by_value():
+    codes = np.array([[70_000, 1], [3, 65_000], [255, 2], [256, 0], [3, 9]], np.int32)
+    assert Trie.from_codes(codes).codes.tolist() == sorted(codes.tolist())
+
+
+def test_what_cannot_be_a_trie_is_refused():
     with pytest.raises(ValueError, match="at least one docid"):
         Trie.from_codes(np.zeros((0, 2), np.int32))
+    with pytest.raises(GenirError, match=r"docid \[1\] is a prefix of \[1, 2\]"):
+        Trie.from_codes(padded([[1, 2], [0, 5], [1]]))

@@ -1,28 +1,33 @@
 """Docid builders: each gives every document of a collection a docid, a tuple of codes."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.docids.atomic import build_atomic
-from genir.docids.pq import build_pq
-from genir.docids.rq import build_rq
-from genir.docids.table import Codes, DocidTable
+from genir.docids.atomic import build_atomic, encode_atomic
+from genir.docids.pq import build_pq, encode_pq, last_distances_pq
+from genir.docids.rq import build_rq, encode_rq, last_distances_rq
+from genir.docids.table import Codes, DocidTable, Source
 
-__all__ = ["BUILDERS", "Builder", "Codes", "DocidTable"]
+__all__ = ["BUILDERS", "Builder", "Codes", "DocidTable", "Source"]
 
 
 class Builder(NamedTuple):
-    """`build(count, vectors, settings, seed)` -> Codes; `vectors` [N, D] are given where `embeds` is true."""
+    """build(source, settings, seed) -> Codes and encode(source, settings, codebooks) -> codes [n, L] of new documents,
+    both before collisions are resolved; needs: what of the source; distances(source, codes, codebooks) -> [n, K]
+    between a document and each code of the last level, where collided documents can be moved.
+    """
 
-    build: Callable[[int, NDArray[np.float32], Mapping[str, Any], int], Codes]
-    embeds: bool
+    build: Callable[[Source, Any, int], Codes]
+    encode: Callable[..., NDArray[np.int32]]
+    needs: Literal["documents", "vectors", "tokenizer"]
+    distances: Callable[..., NDArray[np.float32]] | None = None
 
 
 BUILDERS = {
-    "atomic": Builder(build_atomic, embeds=False),
-    "pq": Builder(build_pq, embeds=True),
-    "rq": Builder(build_rq, embeds=True),
+    "atomic": Builder(build_atomic, encode_atomic, "documents"),
+    "pq": Builder(build_pq, encode_pq, "vectors", last_distances_pq),
+    "rq": Builder(build_rq, encode_rq, "vectors", last_distances_rq),
 }

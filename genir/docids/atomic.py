@@ -6,9 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.docids.table import Codes
+from genir.config import AtomicConfig
+from genir.docids.table import Codes, Source
+from genir.errors import GenirError
 
 
-def build_atomic(count: int, vectors: NDArray[np.float32], settings: Mapping[str, Any], seed: int) -> Codes:
+def build_atomic(source: Source, settings: AtomicConfig, seed: int) -> Codes:
     """Document i gets the docid (i,): codes [N, 1], one codebook of N codes."""
+    count = len(source.documents)
     return Codes(np.arange(count, dtype=np.int32)[:, None], (count,), {})
+
+
+def encode_atomic(source: Source, settings: AtomicConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
+    """Atomic docids say nothing of the text, so that a new one means nothing to a trained model."""
+    raise GenirError("atomic docids cannot take new documents: the model never learned their codes; train anew")

@@ -33,3 +33,20 @@ def unpack_codes(packed: NDArray[np.uint8], levels: int, bits: int) -> NDArray[n
     powers = 1 << np.arange(bits, dtype=np.int32)
     codes: NDArray[np.int32] = flat.reshape(len(packed), levels, bits).astype(np.int32) @ powers
     return codes
+
+
+def checked_width(vectors: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """New documents' vectors [n, D], once they are as wide as those that the codebooks were made from."""
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise GenirError(f"vectors of shape {vectors.shape}: the codebooks were made from vectors of {width} numbers")
+    if not np.isfinite(vectors).all():
+        raise GenirError(f"vector {np.flatnonzero(~np.isfinite(vectors).all(1))[0]} holds a value that is not finite")
+    return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def squared_distances(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Between each of [n, D] and each of [K, D]: [n, K], up to rounding."""
+    distances: NDArray[np.float32] = (
+        (vectors**2).sum(1, keepdims=True) - 2 * vectors @ centres.T + (centres**2).sum(1)[None]
+    )
+    return distances

@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.docids.faiss_codes import checked_bits, import_faiss, unpack_codes
-from genir.docids.table import Codes, extend_collisions
+from genir.config import PQConfig
+from genir.docids.faiss_codes import checked_bits, checked_width, import_faiss, squared_distances, unpack_codes
+from genir.docids.table import Codes, Source
 from genir.errors import GenirError
 
 
-def build_pq(count: int, vectors: NDArray[np.float32], settings: Mapping[str, Any], seed: int) -> Codes:
-    """Quantise `vectors` [N, D] into `levels` codes of `codes` each; collisions get one more level.
+def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:
+    """Quantise vectors [N, D] into `levels` codes of `codes` each; D must be a multiple of `levels`.
 
-    D must be a multiple of `levels`. Deterministic for a seed and a number of threads. codebooks["codebooks"] is
-    [levels, codes, D / levels]; with opq, codebooks["rotation"] is [D, D], applied to a vector from the left.
+    Deterministic for a seed and a number of threads. codebooks["codebooks"] is [levels, codes, D / levels]; with opq,
+    codebooks["rotation"] is [D, D], applied to a vector from the left.
     """
-    levels, size = int(settings["levels"]), int(settings["codes"])
-    bits = checked_bits(size, count)
+    vectors = source.vectors
+    levels, size = settings.levels, settings.codes
+    bits = checked_bits(size, len(vectors))
     width = vectors.shape[1]
     if width % levels:
         raise GenirError(f"docids.levels: vectors of {width} cannot be cut into {levels} equal pieces; use a divisor")
@@ -30,14 +32,36 @@ def build_pq(count: int, vectors: NDArray[np.float32], settings: Mapping[str, An
     quantizer = faiss.ProductQuantizer(width, levels, bits)
     quantizer.cp.seed = seed
     quantizer.cp.min_points_per_centroid = 1  # small collections are meant; faiss would warn under 39
-    if settings["opq"]:
+    if settings.opq:
         rotation = faiss.OPQMatrix(width, levels)
         rotation.pq = quantizer
         rotation.train(vectors)
-        vectors = rotation.apply(vectors)
         codebooks["rotation"] = faiss.vector_to_array(rotation.A).reshape(width, width)
-    quantizer.train(vectors)
-    codes = unpack_codes(quantizer.compute_codes(vectors), levels, bits)
+    quantizer.train(_rotated(vectors, codebooks))
     codebooks["codebooks"] = faiss.vector_to_array(quantizer.centroids).reshape(levels, size, -1)
-    extended, sizes = extend_collisions(codes, (size,) * levels)
-    return Codes(extended, sizes, codebooks)
+    return Codes(encode_pq(source, settings, codebooks), (size,) * levels, codebooks)
+
+
+def encode_pq(source: Source, settings: PQConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
+    """Codes [n, levels] of vectors [n, D] by trained codebooks."""
+    faiss = import_faiss()
+    levels, size, piece = codebooks["codebooks"].shape
+    bits = size.bit_length() - 1
+    quantizer = faiss.ProductQuantizer(levels * piece, levels, bits)
+    faiss.copy_array_to_vector(codebooks["codebooks"].ravel(), quantizer.centroids)
+    vectors = checked_width(source.vectors, levels * piece)
+    return unpack_codes(quantizer.compute_codes(_rotated(vectors, codebooks)), levels, bits)
+
+
+def last_distances_pq(
+    source: Source, codes: NDArray[np.int32], codebooks: Mapping[str, NDArray[Any]]
+) -> NDArray[np.float32]:
+    """Squared distance of the last piece of a vector to each code of the last level: [n, K]."""
+    last = codebooks["codebooks"][-1]
+    return squared_distances(_rotated(source.vectors, codebooks)[:, -last.shape[1] :], last)
+
+
+def _rotated(vectors: NDArray[np.float32], codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    if "rotation" not in codebooks:
+        return vectors
+    return np.ascontiguousarray(vectors @ codebooks["rotation"].T, dtype=np.float32)

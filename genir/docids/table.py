@@ -1,6 +1,6 @@
 """The docid table: doc_id <-> docid, both ways, and the layout of code tokens in the model's vocabulary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,60 +9,83 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from genir.docids.order import Array, Ordered, compact, order_docids
 from genir.errors import GenirError
 from genir.files import atomic_file, atomic_folder, clear_os_errors, read_json, write_json
+from genir.records import Document
+
+
+class Source(NamedTuple):
+    """What docids are made from: N documents; their vectors [N, D], D = 0 unless the builder needs them; the text
+    tokenizer, for the builders that write text.
+    """
+
+    documents: Sequence[Document]
+    vectors: NDArray[np.float32]
+    tokenizer: Any = None
 
 
 class Codes(NamedTuple):
-    """What a builder makes: codes [N, L] int32, codebook sizes K_1..K_L, and the tensors that code a new document."""
+    """What a builder makes: codes [N, L] int32, -1 after the end of shorter docids; codebook sizes K_1..K_L; and the
+    tensors that give a new document its codes.
+    """
 
     codes: NDArray[np.int32]
     sizes: tuple[int, ...]
-    codebooks: Mapping[str, NDArray[np.float32]]
+    codebooks: Mapping[str, NDArray[Any]]
 
 
 class CodeLayout(NamedTuple):
-    """Code c of level m (from 0) is model token `base + offsets[m] + c`."""
+    """Code c of level m (from 0) is model token `base + offsets[m] + c`.
+
+    Text docids are written with the model's own tokens: base and all offsets are 0, and every level has all of them.
+    """
 
     base: int
     sizes: tuple[int, ...]
+    text: bool = False
 
     @property
     def offsets(self) -> tuple[int, ...]:
         """First code of each level, counted from `base`."""
-        return tuple(int(x) for x in np.cumsum((0, *self.sizes[:-1])))
+        return (0,) * len(self.sizes) if self.text else tuple(int(x) for x in np.cumsum((0, *self.sizes[:-1])))
 
     @property
     def vocabulary(self) -> int:
         """Rows that the model's embedding needs."""
-        return self.base + sum(self.sizes)
+        return self.base + (max(self.sizes) if self.text else sum(self.sizes))
 
 
 class DocidTable:
     """Documents and their docids, in the collection's order.
 
-    doc_ids, titles: N strings. codes: [N, L] int32. sizes: K_1..K_L.
+    doc_ids, titles: N strings. codes: [N, L], -1 after the end of shorter docids, kept in the smallest integer type.
+    sizes: K_1..K_L. text: whether codes are text tokens of the model.
     """
 
     def __init__(
         self,
         doc_ids: Sequence[str],
         titles: Sequence[str],
-        codes: NDArray[np.int32],
+        codes: Array,
         sizes: Sequence[int],
         settings: Mapping[str, Any] | None = None,
-        codebooks: Mapping[str, NDArray[np.float32]] | None = None,
+        codebooks: Mapping[str, NDArray[Any]] | None = None,
+        text: bool = False,
     ) -> None:
         if not len(doc_ids) == len(titles) == len(codes) or codes.shape[1] != len(sizes):
             raise ValueError(f"{len(doc_ids)} doc_ids, {len(titles)} titles, codes {codes.shape}, {len(sizes)} sizes")
-        if len(codes) and ((codes < 0).any() or (codes >= np.asarray(sizes)).any()):
+        if len(codes) and ((codes < -1).any() or (codes >= np.asarray(sizes)).any() or (codes[:, 0] < 0).any()):
             raise ValueError("a code lies outside its codebook")
+        if ((codes[:, :-1] < 0) & (codes[:, 1:] >= 0)).any():
+            raise ValueError("a code stands after the end of its docid")
         self.doc_ids = list(doc_ids)
         self.titles = list(titles)
-        self.codes = codes
+        self.codes = compact(codes)
         self.sizes = tuple(sizes)
         self.settings = dict(settings or {})
         self.codebooks = dict(codebooks or {})
+        self.text = text
 
     def __len__(self) -> int:
         return len(self.doc_ids)
@@ -73,39 +96,69 @@ class DocidTable:
         return {doc_id: row for row, doc_id in enumerate(self.doc_ids)}
 
     @cached_property
-    def _holders(self) -> dict[tuple[int, ...], list[str]]:
-        holders: dict[tuple[int, ...], list[str]] = {}
-        for doc_id, codes in zip(self.doc_ids, self.codes.tolist(), strict=True):
-            holders.setdefault(tuple(codes), []).append(doc_id)
-        return holders
+    def ordered(self) -> Ordered:
+        """The documents in the order of their docids."""
+        return order_docids(self.codes)
+
+    def row(self, doc_id: str) -> int:
+        """The position of a document; GenirError when it is not in the table."""
+        if doc_id not in self.rows:
+            raise GenirError(f"no document {doc_id!r} among the {len(self):,} of this docid table")
+        return self.rows[doc_id]
 
     def docid(self, doc_id: str) -> tuple[int, ...]:
-        """The docid of a document; KeyError when it is not in the table."""
-        return tuple(self.codes[self.rows[doc_id]].tolist())
+        """The docid of a document."""
+        return self.docid_of(self.row(doc_id))
+
+    def docid_of(self, row: int) -> tuple[int, ...]:
+        """The docid of the document at a position."""
+        return tuple(code for code in self.codes[row].tolist() if code >= 0)
 
     def documents(self, docid: Sequence[int]) -> list[str]:
         """The documents that hold a docid, in the collection's order; empty when nobody does."""
-        return list(self._holders.get(tuple(docid), []))
+        if not 0 < len(docid) <= len(self.sizes):
+            return []
+        order = self.ordered.order
+        for level, code in enumerate([*docid, -1][: len(self.sizes)]):
+            column = self.codes[order, level]
+            order = order[np.searchsorted(column, code) : np.searchsorted(column, code, side="right")]
+        return [self.doc_ids[row] for row in order]
 
     @cached_property
     def unique_share(self) -> float:
         """Share of documents whose docid no other document has."""
-        return sum(len(holders) == 1 for holders in self._holders.values()) / max(1, len(self))
+        equal = self.ordered.shared == len(self.sizes)
+        return 1 - float((equal[:-1] | equal[1:]).sum()) / max(1, len(self))
+
+    def subset(self, rows: Array) -> "DocidTable":
+        """The table of some of its documents, in the order of `rows`."""
+        doc_ids, titles = ([column[row] for row in rows.tolist()] for column in (self.doc_ids, self.titles))
+        return DocidTable(doc_ids, titles, self.codes[rows], self.sizes, self.settings, self.codebooks, self.text)
+
+    def extended(self, doc_ids: Sequence[str], titles: Sequence[str], codes: Array) -> "DocidTable":
+        """The table with new documents after the old ones; codes [n, L] as in this table."""
+        known = [doc_id for doc_id in doc_ids if doc_id in self.rows]
+        if known:
+            raise GenirError(f"document {known[0]!r} is in the docid table already, as {len(known):,} new ones are")
+        return DocidTable(
+            [*self.doc_ids, *doc_ids],
+            [*self.titles, *titles],
+            np.concatenate([self.codes.astype(np.int32), codes]),
+            self.sizes,
+            self.settings,
+            self.codebooks,
+            self.text,
+        )
 
     def save(self, folder: Path) -> None:
         """Write the table: docids.json (layout), codes.safetensors, documents.tsv, codebooks.safetensors."""
         with clear_os_errors(folder), atomic_folder(folder) as new:
-            smallest = np.min_scalar_type(max(self.sizes) - 1)
-            kind = np.dtype(np.int32) if smallest.itemsize > 2 else smallest
-            save_file({"codes": np.ascontiguousarray(self.codes.astype(kind))}, new / "codes.safetensors")
+            save_file({"codes": self.codes}, new / "codes.safetensors")
             save_file({k: np.ascontiguousarray(v) for k, v in self.codebooks.items()}, new / "codebooks.safetensors")
             with atomic_file(new / "documents.tsv") as handle:
-                for doc_id, title in zip(self.doc_ids, self.titles, strict=True):
-                    handle.write(f"{doc_id}\t{' '.join(title.split())}\n")
-            write_json(
-                new / "docids.json",
-                {"documents": len(self), "sizes": self.sizes, "unique_share": self.unique_share} | self.settings,
-            )
+                handle.writelines(_lines(self.doc_ids, self.titles))
+            about = {"documents": len(self), "sizes": self.sizes, "text": self.text, "unique_share": self.unique_share}
+            write_json(new / "docids.json", about | self.settings)
 
     @classmethod
     def load(cls, folder: Path) -> "DocidTable":
@@ -113,24 +166,15 @@ class DocidTable:
         about = read_json(folder / "docids.json")
         sizes = about.pop("sizes")
         count = about.pop("documents")
+        text = about.pop("text")
         about.pop("unique_share")
-        codes = load_file(folder / "codes.safetensors")["codes"].astype(np.int32)
+        codes = load_file(folder / "codes.safetensors")["codes"]
         lines = (folder / "documents.tsv").read_text(encoding="utf-8").split("\n")[:-1]
         if not len(lines) == len(codes) == count:
             raise GenirError(f"{folder}: {len(lines)} documents, {len(codes)} docids, {count} expected; build it again")
         doc_ids, titles = zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
-        return cls(doc_ids, titles, codes, sizes, about, load_file(folder / "codebooks.safetensors"))
+        return cls(doc_ids, titles, codes, sizes, about, load_file(folder / "codebooks.safetensors"), text)
 
 
-def extend_collisions(codes: NDArray[np.int32], sizes: Sequence[int]) -> tuple[NDArray[np.int32], tuple[int, ...]]:
-    """Make docids unique with one more level (TIGER, arXiv 2305.05065, section 3.1): documents that share a docid are
-    numbered in the collection's order. codes [N, L] -> [N, L + 1]; unchanged when all are unique already.
-    """
-    _, group, counts = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
-    if len(codes) == 0 or counts.max() == 1:
-        return codes, tuple(sizes)
-    order = np.argsort(group, kind="stable")
-    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    number = np.empty(len(codes), np.int32)
-    number[order] = np.arange(len(codes)) - np.repeat(first, counts)
-    return np.column_stack([codes, number]).astype(np.int32), (*sizes, int(counts.max()))
+def _lines(doc_ids: Iterable[str], titles: Iterable[str]) -> Iterable[str]:
+    return (f"{doc_id}\t{' '.join(title.split())}\n" for doc_id, title in zip(doc_ids, titles, strict=True))

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from genir.docids.collisions import extend, extended_sizes, reassign
+from genir.errors import GenirError
+
+CODES = st.tuples(st.integers(1, 40), st.integers(1, 3)).flatmap(
+    lambda shape: arrays(np.int32, shape, elements=st.integers(0, 2))
+)
+
+
+def tuples(codes):
+    return [tuple(row) for row in codes.tolist()]
+
+
+@given(CODES)
+def test_extended_docids_number_the_documents_of_a_group_in_their_order(codes):
+    extended = extend(codes)
+    assert (extended < np.asarray(extended_sizes((3,) * codes.shape[1], extended))).all()
+    assert tuples(extended[:, :-1]) == tuples(codes)
+    for docid in set(tuples(codes)):
+        assert [e[-1] for e in tuples(extended) if e[:-1] == docid] == list(range(tuples(codes).count(docid)))
+
+
+@given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=3), min_size=1, max_size=30))
+def test_the_number_stands_right_after_the_last_code_of_shorter_docids(paths):
+    codes = np.full((len(paths), 3), -1, np.int32)
+    for row, path in enumerate(paths):
+        codes[row, : len(path)] = path
+    for path, docid in zip(paths, extend(codes).tolist(), strict=True):
+        assert docid[: len(path)] == path
+        assert docid[len(path)] >= 0
+        assert docid[len(path) + 1 :] == [-1] * (3 - len(path))
+
+
+@given(CODES, st.data())
+def test_new_documents_get_the_smallest_free_numbers(codes, data):
+    """Numbering in two goes equals numbering at once; after a removal the number that became free is given again."""
+    cut = data.draw(st.integers(0, len(codes)))
+    whole = extend(codes)
+    assert tuples(extend(codes[cut:], whole[:cut])) == tuples(whole[cut:])
+    gone = data.draw(st.integers(0, len(codes) - 1))
+    kept = np.delete(whole, gone, axis=0)
+    assert tuples(extend(codes[gone : gone + 1], kept)) == [tuples(whole)[gone]]
+
+
+@given(st.data())
+def test_reassigned_docids_are_unique_and_as_near_as_free_codes_allow(data):
+    count, size = data.draw(st.integers(1, 12)), 4
+    codes = data.draw(arrays(np.int32, (count, 2), elements=st.integers(0, 2)))
+    codes[:, 0] = np.arange(count) // size  # never more documents with a prefix than codes
+    distances = np.random.default_rng(count).random((count, size), dtype=np.float32)
+    moved = reassign(codes, size, lambda rows: distances[rows])
+    assert len(set(tuples(moved))) == count
+    assert (moved[:, 0] == codes[:, 0]).all()
+    for row in range(count):
+        if tuples(codes).index(tuples(codes)[row]) == row:
+            assert tuples(moved)[row] == tuples(codes)[row]  # the first of a group stays
+            continue
+        nearer = [c for c in range(size) if distances[row, c] < distances[row, moved[row, 1]]]
+        for code in nearer:  # somebody else has each nearer one
+            assert (codes[row, 0], code) in tuples(moved)
+
+
+def test_reassigning_beyond_the_codebook_says_what_to_do():
+    codes = np.zeros((5, 2), np.int32)
+    with pytest.raises(GenirError, match=r"1 documents find no free code.*more than 4 documents"):
+        reassign(codes, 4, lambda rows: np.zeros((len(rows), 4), np.float32))
+
+
+@given(CODES)
+def test_documents_added_to_a_reassigned_table_leave_its_docids_alone(codes):
+    size = 128
+    distances = np.random.default_rng(0).random((len(codes), size), dtype=np.float32)
+    old = reassign(codes, size, lambda rows: distances[rows])
+    new = reassign(codes, size, lambda rows: distances[rows], old)
+    assert not {*tuples(old)} & {*tuples(new)}
+    assert len({*tuples(new)}) == len(codes)

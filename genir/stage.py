@@ -62,7 +62,7 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
     record = wanted | {
         "outputs": {name: content_hash(run / name, hashes) for name in stage.writes},
         "seconds": round(time.perf_counter() - started, 2),
-        "peak_memory_mb": round(_peak_memory_mb()),
+        "peak_memory_mb": round(peak_memory_mb()),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": _versions(),
     }
@@ -109,7 +109,7 @@ def _prepare_process(config: Config) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_memory_mb() -> float:
+def peak_memory_mb() -> float:
     """Peak resident memory since the stage began (Linux), else since the process began."""
     try:
         line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))

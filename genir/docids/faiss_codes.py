@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from genir.errors import GenirError
 
+POINTS_PER_CODE = 256
+
 
 def import_faiss() -> Any:
     """faiss, or a clear error that names the two extras."""
@@ -25,6 +27,14 @@ def checked_bits(size: int, count: int) -> int:
     if count < size:
         raise GenirError(f"docids.codes: {size} codes cannot be learned from {count} documents; use fewer codes")
     return bits
+
+
+def training_sample(vectors: NDArray[np.float32], size: int, seed: int) -> NDArray[np.float32]:
+    """The vectors that codebooks of `size` codes are trained on: 256 for each code say all that more would."""
+    if len(vectors) <= POINTS_PER_CODE * size:
+        return vectors
+    rows = np.random.default_rng(seed).choice(len(vectors), POINTS_PER_CODE * size, replace=False)
+    return vectors[np.sort(rows)]
 
 
 def unpack_codes(packed: NDArray[np.uint8], levels: int, bits: int) -> NDArray[np.int32]:

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.config import PQConfig
-from genir.docids.faiss_codes import checked_bits, checked_width, import_faiss, squared_distances, unpack_codes
+from genir.docids.faiss_codes import (
+    checked_bits,
+    checked_width,
+    import_faiss,
+    squared_distances,
+    training_sample,
+    unpack_codes,
+)
 from genir.docids.table import Codes, Source
 from genir.errors import GenirError
 
@@ -21,9 +28,9 @@ def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:
     Deterministic for a seed and a number of threads. codebooks["codebooks"] is [levels, codes, D / levels]; with opq,
     codebooks["rotation"] is [D, D], applied to a vector from the left.
     """
-    vectors = source.vectors
     levels, size = settings.levels, settings.codes
-    bits = checked_bits(size, len(vectors))
+    bits = checked_bits(size, len(source.vectors))
+    vectors = training_sample(source.vectors, size, seed)
     width = vectors.shape[1]
     if width % levels:
         raise GenirError(f"docids.levels: vectors of {width} cannot be cut into {levels} equal pieces; use a divisor")

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.config import RQConfig
-from genir.docids.faiss_codes import checked_bits, checked_width, import_faiss, squared_distances, unpack_codes
+from genir.docids.faiss_codes import (
+    checked_bits,
+    checked_width,
+    import_faiss,
+    squared_distances,
+    training_sample,
+    unpack_codes,
+)
 from genir.docids.table import Codes, Source
 
 
@@ -18,16 +25,16 @@ def build_rq(source: Source, settings: RQConfig, seed: int) -> Codes:
 
     Deterministic for a seed and a number of threads. codebooks["codebooks"] is [levels, codes, D].
     """
-    vectors = source.vectors
     levels, size = settings.levels, settings.codes
-    bits = checked_bits(size, len(vectors))
+    bits = checked_bits(size, len(source.vectors))
+    vectors = training_sample(source.vectors, size, seed)
     faiss = import_faiss()
     quantizer = faiss.ResidualQuantizer(vectors.shape[1], levels, bits)
     quantizer.cp.seed = seed
     quantizer.cp.min_points_per_centroid = 1  # small collections are meant; faiss would warn under 39
     if len(vectors) < vectors.shape[1]:  # the usual training goes through a PCA, which needs as many documents
         quantizer.train_type = faiss.ResidualQuantizer.Train_default
-    quantizer.max_beam_size = settings.beam
+    quantizer.max_beam_size = 1  # training with the beam took four times as long for codebooks no better on new vectors
     quantizer.train(vectors)
     codebooks = {"codebooks": faiss.vector_to_array(quantizer.codebooks).reshape(levels, size, -1)}
     return Codes(encode_rq(source, settings, codebooks), (size,) * levels, codebooks)

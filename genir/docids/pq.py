@@ -22,6 +22,9 @@ from genir.docids.table import Codes, Source
 from genir.errors import GenirError
 
 
+BLOCK = 16_384  # vectors coded at once
+
+
 def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:
     """Quantise vectors [N, D] into `levels` codes of `codes` each; D must be a multiple of `levels`.
 
@@ -57,7 +60,11 @@ def encode_pq(source: Source, settings: PQConfig, codebooks: Mapping[str, NDArra
     quantizer = faiss.ProductQuantizer(levels * piece, levels, bits)
     faiss.copy_array_to_vector(codebooks["codebooks"].ravel(), quantizer.centroids)
     vectors = checked_width(source.vectors, levels * piece)
-    return unpack_codes(quantizer.compute_codes(_rotated(vectors, codebooks)), levels, bits)
+    blocks = [  # faiss tables the distances of all vectors it is given, n * levels * codes floats
+        unpack_codes(quantizer.compute_codes(_rotated(vectors[start : start + BLOCK], codebooks)), levels, bits)
+        for start in range(0, len(vectors), BLOCK)
+    ]
+    return np.concatenate(blocks)
 
 
 def last_distances_pq(

@@ -21,7 +21,6 @@ from genir.docids.faiss_codes import (
 from genir.docids.table import Codes, Source
 from genir.errors import GenirError
 
-
 BLOCK = 16_384  # vectors coded at once
 
 

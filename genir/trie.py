@@ -54,16 +54,23 @@ class Trie:
             raise ValueError(f"a trie needs at least one docid of one code, not {codes.shape}")
         codes = compact(codes)
         order, shared = order_docids(codes)
-        distinct = np.flatnonzero(np.append(True, shared[1:-1] < depth))
-        unique = codes[order[distinct]]
-        shared = np.append(shared[distinct], 0)
+        distinct = np.append(True, shared[1:-1] < depth)
+        starts = None
+        if distinct.all():
+            unique = codes[order]
+        else:
+            begins = np.flatnonzero(distinct)
+            unique, shared = codes[order[begins]], np.append(shared[begins], np.uint8(0))
+            starts = torch.from_numpy(np.append(begins, count).astype(np.int32))
         _require_prefix_free(unique, shared)
+        end = np.int32(len(unique))
         splits = [
-            torch.from_numpy(np.append(np.flatnonzero(shared[1:-1] == level) + 1, len(unique)).astype(np.int32))
+            torch.from_numpy(
+                np.append(np.flatnonzero(shared[1:-1] == level).astype(np.int32) + 1, np.int32(len(unique)))
+            )
             for level in range(depth)
         ]
-        starts = None if len(unique) == count else torch.from_numpy(np.append(distinct, count).astype(np.int32))
-        return cls(torch.from_numpy(unique), splits, torch.from_numpy(order.astype(np.int32)), starts)
+        return cls(torch.from_numpy(unique), splits, torch.from_numpy(order), starts)
 
     @property
     def depth(self) -> int:
@@ -133,6 +140,8 @@ class Trie:
 
 def _require_prefix_free(codes: Array, shared: Array) -> None:
     """In docid order a prefix stands right before a docid that it begins."""
+    if codes.min() >= 0:
+        return  # all are of one length
     prefix = np.flatnonzero(shared[1:-1] == lengths(codes)[:-1])
     if len(prefix):
         short, long = ([x for x in codes[i].tolist() if x >= 0] for i in (prefix[0], prefix[0] + 1))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from genir.errors import GenirError
 
 POINTS_PER_CODE = 256
+BLOCK = 16_384  # vectors coded at once
 
 
 def import_faiss() -> Any:
@@ -35,6 +36,15 @@ def training_sample(vectors: NDArray[np.float32], size: int, seed: int) -> NDArr
         return vectors
     rows = np.random.default_rng(seed).choice(len(vectors), POINTS_PER_CODE * size, replace=False)
     return vectors[np.sort(rows)]
+
+
+def compute_codes(quantizer: Any, vectors: NDArray[np.float32], levels: int, bits: int) -> NDArray[np.int32]:
+    """Codes [N, levels] by a faiss quantizer; in blocks, since it keeps distances to all codes for each vector."""
+    blocks = [
+        unpack_codes(quantizer.compute_codes(vectors[start : start + BLOCK]), levels, bits)
+        for start in range(0, len(vectors), BLOCK)
+    ]
+    return np.concatenate(blocks)
 
 
 def unpack_codes(packed: NDArray[np.uint8], levels: int, bits: int) -> NDArray[np.int32]:

@@ -12,12 +12,12 @@ Array = NDArray[np.integer]
 
 
 class Ordered(NamedTuple):
-    """order [N] int64: rows in docid order, equal ones in their given order; shared [N + 1]: leading codes that docid
+    """order [N]: rows in docid order, equal ones in their given order; shared [N + 1]: leading codes that docid
     order[i] shares with order[i - 1] (L when they are equal); 0 at both ends.
     """
 
-    order: NDArray[np.int64]
-    shared: NDArray[np.int16]
+    order: NDArray[np.int32]
+    shared: NDArray[np.uint8]
 
 
 def compact(codes: Array) -> Array:
@@ -28,9 +28,13 @@ def compact(codes: Array) -> Array:
 
 
 def order_docids(codes: Array) -> Ordered:
-    """Sort codes [N, L]; memory: about twice the codes, and 10 bytes a document."""
-    order = np.lexsort(_sort_keys(codes)[::-1]) if len(codes) > 1 else np.arange(len(codes))
-    shared = np.zeros(len(codes) + 1, np.int16)
+    """Sort codes [N, L], L at most 255; memory: about as much as the codes, and 16 bytes a document."""
+    order = np.zeros(len(codes), np.int32)
+    if len(codes) > 1:
+        keys = _sort_keys(codes)
+        order = (np.lexsort(keys[::-1]) if len(keys) > 1 else np.argsort(keys[0], kind="stable")).astype(np.int32)
+        del keys
+    shared = np.zeros(len(codes) + 1, np.uint8)
     same = np.ones(max(0, len(codes) - 1), bool)
     for level in range(codes.shape[1] if len(codes) else 0):
         column = codes[:, level][order]

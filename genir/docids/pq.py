@@ -13,15 +13,13 @@ from genir.config import PQConfig
 from genir.docids.faiss_codes import (
     checked_bits,
     checked_width,
+    compute_codes,
     import_faiss,
     squared_distances,
     training_sample,
-    unpack_codes,
 )
 from genir.docids.table import Codes, Source
 from genir.errors import GenirError
-
-BLOCK = 16_384  # vectors coded at once
 
 
 def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:
@@ -59,11 +57,7 @@ def encode_pq(source: Source, settings: PQConfig, codebooks: Mapping[str, NDArra
     quantizer = faiss.ProductQuantizer(levels * piece, levels, bits)
     faiss.copy_array_to_vector(codebooks["codebooks"].ravel(), quantizer.centroids)
     vectors = checked_width(source.vectors, levels * piece)
-    blocks = [  # faiss tables the distances of all vectors it is given, n * levels * codes floats
-        unpack_codes(quantizer.compute_codes(_rotated(vectors[start : start + BLOCK], codebooks)), levels, bits)
-        for start in range(0, len(vectors), BLOCK)
-    ]
-    return np.concatenate(blocks)
+    return compute_codes(quantizer, _rotated(vectors, codebooks), levels, bits)
 
 
 def last_distances_pq(

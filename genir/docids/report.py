@@ -85,7 +85,7 @@ def level_figures(table: DocidTable, level: int) -> dict[str, Any]:
     }
 
 
-def _parents(shared: NDArray[np.int16], here: NDArray[np.bool_], level: int) -> int:
+def _parents(shared: NDArray[np.uint8], here: NDArray[np.bool_], level: int) -> int:
     """Prefixes of `level` codes that some docid goes on from."""
     group = np.cumsum(shared < level) if level else np.ones(len(shared), int)
     return len(np.unique(group[here]))

@@ -12,10 +12,10 @@ from genir.config import RQConfig
 from genir.docids.faiss_codes import (
     checked_bits,
     checked_width,
+    compute_codes,
     import_faiss,
     squared_distances,
     training_sample,
-    unpack_codes,
 )
 from genir.docids.table import Codes, Source
 
@@ -49,7 +49,7 @@ def encode_rq(source: Source, settings: RQConfig, codebooks: Mapping[str, NDArra
     faiss.copy_array_to_vector(codebooks["codebooks"].ravel(), quantizer.codebooks)
     quantizer.is_trained = True
     quantizer.max_beam_size = settings.beam
-    return unpack_codes(quantizer.compute_codes(checked_width(source.vectors, width)), levels, bits)
+    return compute_codes(quantizer, checked_width(source.vectors, width), levels, bits)
 
 
 def last_distances_rq(

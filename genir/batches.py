@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from genir.config import Mix, SFTConfig, SpanConfig
+from genir.config import LoopConfig, Mix, SpanConfig
 from genir.docids.order import Array
 from genir.records import Document
 
@@ -30,6 +30,7 @@ class LabelledQuery(NamedTuple):
     text: str
     rows: tuple[int, ...]
     gains: tuple[int, ...]
+    query_id: str = ""
 
 
 def labelled_queries(
@@ -40,7 +41,7 @@ def labelled_queries(
     for query_id, grades in qrels.items():
         relevant = {rows[doc_id]: 2**grade - 1 for doc_id, grade in grades.items() if grade > 0}
         if relevant:
-            result.append(LabelledQuery(texts[query_id], tuple(relevant), tuple(relevant.values())))
+            result.append(LabelledQuery(texts[query_id], tuple(relevant), tuple(relevant.values()), query_id))
     return result
 
 
@@ -59,7 +60,7 @@ class ExampleStream(Dataset[Example]):
         documents: Sequence[Document],
         queries: Sequence[LabelledQuery],
         pseudo_queries: Sequence[Example],
-        settings: SFTConfig,
+        settings: LoopConfig,
     ) -> None:
         self.length = length
         self.seed = seed
@@ -73,17 +74,23 @@ class ExampleStream(Dataset[Example]):
         return self.length
 
     def __getitem__(self, index: int) -> Example:
+        example = self.labelled(index)
+        rng = random.Random(f"{self.seed}/{index}/row")
+        return Example(example.text, rng.choices(example.rows, example.gains)[0])
+
+    def labelled(self, index: int) -> LabelledQuery:
+        """Example `index` with all its relevant documents."""
         rng = random.Random(f"{self.seed}/{index}")
         kind = rng.choices(self.kinds, self.weights)[0]
         if kind == "spans":
             row = rng.randrange(len(self.documents))
-            return Example(random_span(self.documents[row], self.settings.spans, rng), row)
+            return LabelledQuery(random_span(self.documents[row], self.settings.spans, rng), (row,), (1,))
         if kind == "pseudo_queries":
             text, row = rng.choice(self.pseudo_queries)
+            query = LabelledQuery(text, (row,), (1,))
         else:
             query = rng.choice(self.queries)
-            text, row = query.text, rng.choices(query.rows, query.gains)[0]
-        return Example(drop_words(text, self.settings.query_word_dropout, rng), row)
+        return query._replace(text=drop_words(query.text, self.settings.query_word_dropout, rng))
 
 
 def random_span(document: Document, settings: SpanConfig, rng: random.Random) -> str:

@@ -17,7 +17,8 @@ from genir.errors import GenirError
 
 Mix = Literal["spans", "queries", "pseudo_queries"]
 Normalize = Literal["level", "full"]
-TRAINED = ("sft",)
+Loss = Literal["ddro", "s_dpo", "irpo", "adpo", "lipo", "sft"]
+TRAINED = ("sft", "ddro", "irpo")
 """The training stages, in their order; each leaves a retriever in a folder of its name."""
 
 
@@ -108,13 +109,9 @@ class SpanConfig(Section):
     title_share: float = Field(0.5, ge=0, le=1, description="of the spans, preceded by the title")
 
 
-class SFTConfig(Section):
-    """Supervised training: text -> docid."""
+class LoopConfig(Section):
+    """What every training loop has."""
 
-    stages: list[TrainStage] = Field([TrainStage()], min_length=1)
-    spans: SpanConfig = SpanConfig()
-    query_word_dropout: float = Field(0.2, ge=0, lt=1)
-    pseudo_queries: str | None = Field(None, description="a JSONL file with doc_id and text, for that mix")
     batch_size: int = Field(128, ge=1)
     max_tokens: int = Field(64, ge=4, description="of the input text")
     embedding_rate: float = Field(2.0, gt=0, description="learning rate of the embeddings, as a multiple")
@@ -126,6 +123,47 @@ class SFTConfig(Section):
     eval_beams: int = Field(10, ge=1)
     metric: str = Field("RR@10", description="the dev measure that chooses the weights and stops early")
     patience: int = Field(5, ge=1, description="evaluations without gain before a stage stops")
+    spans: SpanConfig = SpanConfig()
+    query_word_dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class SFTConfig(LoopConfig):
+    """Supervised training: text -> docid."""
+
+    stages: list[TrainStage] = Field([TrainStage()], min_length=1)
+    pseudo_queries: str | None = Field(None, description="a JSONL file with doc_id and text, for that mix")
+
+
+class PreferenceConfig(LoopConfig):
+    """Refinement of the stage before: candidates of a query are scored against the frozen start (the reference)."""
+
+    loss: Loss = "ddro"
+    beta: float = Field(0.4, gt=0, description="how far the policy may leave the reference: small is far")
+    steps: int = Field(200, ge=1, description="in each round")
+    learning_rate: float = Field(1e-4, gt=0)
+    batch_size: int = Field(32, ge=1, description="queries; each brings its candidates")
+    embedding_rate: float = Field(1.0, gt=0, description="learning rate of the embeddings, as a multiple")
+    mix: dict[Mix, float] = Field({"spans": 0.5, "queries": 0.5}, description="share of each kind of example")
+    pool: int = Field(4096, ge=1, description="examples drawn from the mix and given candidates in each round")
+    beam: int = Field(16, ge=0, description="candidates from the policy's own beam, for every example")
+    mined: int = Field(16, ge=0, description="candidates from negatives.jsonl, for the queries that are there")
+    candidates: int = Field(16, ge=2, description="of an example in one step: its positives, then a random choice")
+    positions: Literal["ideal", "model", "reference"] = Field("ideal", description="whose ranks discount IRPO's gains")
+    sft_coef: float = Field(0.0, ge=0, description="of the positives' negative log-likelihood, added to the loss")
+    floor_coef: float = Field(0.0, ge=0, description="of max(0, reference - policy log-prob of the positives)")
+    rounds: int = Field(1, ge=1, description="candidates are drawn anew from the policy in each")
+    reanchor: bool = Field(False, description="each round takes the policy as its new reference")
+
+
+class DDROConfig(PreferenceConfig):
+    """Pairwise refinement (DDRO)."""
+
+
+class IRPOConfig(PreferenceConfig):
+    """Listwise refinement (IRPO)."""
+
+    loss: Loss = "irpo"
+    metric: str = Field("nDCG@10", description="the dev measure that chooses the weights and stops early")
 
 
 class BaselineConfig(Section):
@@ -176,6 +214,8 @@ class Config(Section):
     docids: DocidsConfig = RQConfig()
     model: ModelConfig = ModelConfig()
     sft: SFTConfig = SFTConfig()
+    ddro: DDROConfig | None = Field(None, description="null: left out")
+    irpo: IRPOConfig | None = Field(None, description="null: left out")
     baseline: BaselineConfig = BaselineConfig()
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -184,9 +224,15 @@ class Config(Section):
     def _fits_together(self) -> "Config":
         if self.evaluate.cutoff > self.search.k:
             raise ValueError(f"evaluate.measures need {self.evaluate.cutoff} hits, but search.k is {self.search.k}")
-        if self.sft.metric not in self.evaluate.measures:
-            raise ValueError(f"sft.metric {self.sft.metric} is not among evaluate.measures; add it there")
+        for name in self.trained:
+            if (metric := getattr(self, name).metric) not in self.evaluate.measures:
+                raise ValueError(f"{name}.metric {metric} is not among evaluate.measures; add it there")
         return self
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The training stages of this experiment, in their order."""
+        return tuple(name for name in TRAINED if getattr(self, name) is not None)
 
     @property
     def run(self) -> Path:

@@ -191,6 +191,12 @@ class DocidModel:
         """Model tokens of one level's codes, as decoder input: [n] -> [n, 1]."""
         return (codes + self.layout.base + self.layout.offsets[level]).unsqueeze(1)
 
+    def docid_states(self, encoded: Encoded, codes: Tensor) -> Tensor:
+        """Sum over a docid's codes of the decoder states that predict them: codes [B, N, L] -> [B, N, D]."""
+        inputs = torch.cat([self.start_tokens(*codes.shape[:2]), self.tokens(codes)[..., :-1]], -1)
+        hidden = self.decode(decoder.remember(self.t5, *encoded), inputs)
+        return hidden.masked_fill(codes.unsqueeze(-1) < 0, 0).sum(-2)
+
     def code_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
         """Log-probability of each code of docids given those before it: codes [B, N, L] -> [B, N, L], 0 at padding."""
         levels = codes.shape[-1]

@@ -19,7 +19,7 @@ from genir.stage import Stage, execute
 def main(config: Config) -> None:
     """Search the splits of search.splits with the retriever of every training stage."""
     data = PreparedCollection(config.run / "collection")
-    for name in TRAINED:
+    for name in config.trained:
         retriever = Retriever.from_pretrained(config.run / name)
         for split in config.search.splits:
             queries = data.queries(split)
@@ -85,7 +85,7 @@ def ask(retriever: Retriever, k: int) -> None:
             console.print(str(error), markup=False)
 
 
-STAGE = Stage("search", settings=("search",), reads=("collection", *TRAINED), writes=("runs",))
+STAGE = Stage("search", settings=("search",), reads=("collection", *(f"{name}?" for name in TRAINED)), writes=("runs",))
 
 if __name__ == "__main__":
     run_command(command, STAGE.name, STAGE.settings)

@@ -23,7 +23,9 @@ from genir.files import content_hash, read_json, write_json
 
 
 class Stage(NamedTuple):
-    """What a stage depends on and leaves behind; paths are relative to the run folder."""
+    """What a stage depends on and leaves behind; paths are relative to the run folder, and what it reads only where it
+    exists has a ? after its name.
+    """
 
     name: str
     settings: tuple[str, ...] = ()  # dotted names of the settings that it uses
@@ -40,7 +42,7 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
     run = config.run
     hashes = _load(run / ".hashes.json")
     settings = {name: _setting(config, name) for name in stage.settings}
-    inputs = {name: _input_hash(run / name, hashes) for name in stage.reads}
+    inputs = {name: _input_hash(run, name, hashes) for name in stage.reads}
     for name in stage.external:
         path = Path(str(_setting(config, name)))
         if path.exists():
@@ -82,8 +84,11 @@ def _setting(config: Config, dotted: str) -> Any:
     return value
 
 
-def _input_hash(path: Path, hashes: dict[str, Any]) -> str:
+def _input_hash(run: Path, name: str, hashes: dict[str, Any]) -> str | None:
+    path = run / name.removesuffix("?")
     if not path.exists():
+        if name.endswith("?"):
+            return None
         raise GenirError(f"{path}: missing; run the stages before this one first (genir run CONFIG does them all)")
     return content_hash(path, hashes)
 

@@ -1,7 +1,7 @@
 """The one training loop: `transformers.Trainer` with our loss, retrieval measures on dev, and exact resumption."""
 
 import shutil
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -21,8 +21,7 @@ from transformers import (
 )
 from transformers.integrations.integration_utils import TensorBoardCallback
 
-from genir.batches import Collator, Example
-from genir.config import SFTConfig, TrainStage
+from genir.config import LoopConfig
 from genir.console import progress
 from genir.model import DocidModel, quiet
 
@@ -46,12 +45,13 @@ def negative_log_likelihood(model: DocidModel, batch: dict[str, Tensor]) -> Tens
 
 def fit(
     model: DocidModel,
-    examples: Dataset[Example],
-    collator: Collator,
+    examples: Dataset[Any],
+    collator: Callable[[Sequence[Any]], dict[str, Tensor]],
     loss: Loss,
     evaluate: Evaluate,
-    settings: SFTConfig,
-    stage: TrainStage,
+    settings: LoopConfig,
+    steps: int,
+    learning_rate: float,
     seed: int,
     places: Places,
     title: str,
@@ -63,11 +63,11 @@ def fit(
     resume = last_checkpoint(places.checkpoints)
     arguments = TrainingArguments(
         output_dir=str(places.checkpoints),
-        max_steps=stage.steps,
+        max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
-        learning_rate=stage.learning_rate,
+        learning_rate=learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=min(settings.warmup_steps, stage.steps // 2),
+        warmup_steps=min(settings.warmup_steps, steps // 2),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         eval_strategy="steps",
@@ -111,8 +111,8 @@ class DocidTrainer(Trainer):
         measure: Evaluate,
         embedding_rate: float,
         arguments: TrainingArguments,
-        examples: Dataset[Example],
-        collator: Collator,
+        examples: Dataset[Any],
+        collator: Callable[[Sequence[Any]], dict[str, Tensor]],
     ) -> None:
         super().__init__(
             model=docid_model.t5,

@@ -64,13 +64,9 @@ class Trie:
             starts = torch.from_numpy(np.append(begins, count).astype(np.int32))
         _require_prefix_free(unique, shared)
         end = np.int32(len(unique))
-        splits = [
-            torch.from_numpy(
-                np.append(np.flatnonzero(shared[1:-1] == level).astype(np.int32) + 1, np.int32(len(unique)))
-            )
-            for level in range(depth)
-        ]
-        return cls(torch.from_numpy(unique), splits, torch.from_numpy(order), starts)
+        splits = [np.flatnonzero(shared[1:-1] == level).astype(np.int32) + 1 for level in range(depth)]
+        closed = [torch.from_numpy(np.append(split, end)) for split in splits]
+        return cls(torch.from_numpy(unique), closed, torch.from_numpy(order), starts)
 
     @property
     def depth(self) -> int:

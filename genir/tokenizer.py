@@ -26,7 +26,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     tokenizer.decoder = decoders.Metaspace()
     special = ["<pad>", "</s>", "<unk>"]
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", show_progress=False
+        vocab_size=vocabulary,
+        special_tokens=special,
+        unk_token="<unk>",
+        initial_alphabet=list("0123456789"),  # text docids are numbered
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     # The trainer sums in no fixed order: round its noise away and order the pieces, so that the same texts give the

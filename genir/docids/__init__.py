@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.docids.atomic import build_atomic, encode_atomic
+from genir.docids.kmeans import build_kmeans, encode_kmeans
 from genir.docids.pq import build_pq, encode_pq, last_distances_pq
 from genir.docids.rq import build_rq, encode_rq, last_distances_rq
+from genir.docids.rqvae import build_rqvae, encode_rqvae, last_distances_rqvae
 from genir.docids.table import Codes, DocidTable, Source
+from genir.docids.text import build_text, encode_text
 
 __all__ = ["BUILDERS", "Builder", "Codes", "DocidTable", "Source"]
 
@@ -28,6 +31,9 @@ class Builder(NamedTuple):
 
 BUILDERS = {
     "atomic": Builder(build_atomic, encode_atomic, "documents"),
+    "kmeans": Builder(build_kmeans, encode_kmeans, "vectors"),
     "pq": Builder(build_pq, encode_pq, "vectors", last_distances_pq),
     "rq": Builder(build_rq, encode_rq, "vectors", last_distances_rq),
+    "rqvae": Builder(build_rqvae, encode_rqvae, "vectors", last_distances_rqvae),
+    "text": Builder(build_text, encode_text, "tokenizer"),
 }

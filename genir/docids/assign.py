@@ -9,6 +9,7 @@ from genir.config import parse_docids
 from genir.docids import BUILDERS, Codes, DocidTable, Source
 from genir.docids.collisions import extend, extended_sizes, reassign
 from genir.docids.order import Array
+from genir.docids.text import extend_text, same_length
 from genir.errors import GenirError
 
 
@@ -16,7 +17,9 @@ def build_docids(source: Source, settings: Any, seed: int) -> tuple[Codes, Codes
     """The builder's own codes, in which documents may collide, and the docids after `settings.collisions`."""
     built = BUILDERS[settings.builder].build(source, settings, seed)
     codes = _resolved(built.codes, source, settings, built, None)
-    sizes = extended_sizes(built.sizes, codes) if codes.shape[1] > len(built.sizes) else built.sizes
+    sizes = built.sizes
+    if codes.shape[1] > len(sizes):
+        sizes = sizes[:1] * codes.shape[1] if source.tokenizer is not None else extended_sizes(sizes, codes)
     return built, Codes(codes, sizes, built.codebooks)
 
 
@@ -28,8 +31,8 @@ def new_docids(source: Source, table: DocidTable) -> NDArray[np.int32]:
     settings = parse_docids(table.settings["docids"])
     raw = BUILDERS[settings.builder].encode(source, settings, table.codebooks)
     built = Codes(raw, table.sizes, table.codebooks)
-    codes = _resolved(raw, source, settings, built, table.codes)
-    full = np.flatnonzero((codes >= np.asarray(table.sizes)).any(1)) if codes.shape[1] == len(table.sizes) else [0]
+    codes = same_length(_resolved(raw, source, settings, built, table.codes), len(table.sizes))
+    full = np.flatnonzero((codes >= np.asarray(table.sizes)).any(1))
     if len(full):
         raise GenirError(
             f"document {source.documents[full[0]].id!r} finds no free docid: too many documents have its codes "
@@ -40,6 +43,8 @@ def new_docids(source: Source, table: DocidTable) -> NDArray[np.int32]:
 
 def _resolved(raw: Array, source: Source, settings: Any, built: Codes, taken: Array | None) -> NDArray[np.int32]:
     policy = settings.collisions
+    if policy == "extend" and source.tokenizer is not None:
+        return extend_text(raw, source.tokenizer, taken)
     if policy == "extend":
         return extend(raw, taken)
     if policy == "reassign":

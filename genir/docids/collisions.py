@@ -13,7 +13,7 @@ from genir.docids.order import Array, groups, lengths
 from genir.errors import GenirError
 
 Policy = Literal["extend", "reassign", "share"]
-ROOM = 2  # extra level: codes for this many times the largest group, so that new documents find free numbers
+ROOM = 2  # codes for this many times the largest group, so that new documents find free numbers
 Distances = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """Rows [n] -> distance of each one's vector to each code of the last level [n, K]."""
 

@@ -44,6 +44,17 @@ class Collection(ABC):
             raise GenirError(f"{self.name}: no split {split!r}; there are: {', '.join(self.splits) or 'none'}")
 
 
+def read_documents(path: Path) -> Iterator[Document]:
+    """The documents of a `corpus.jsonl[.gz]`; what is malformed, twice there or missing raises GenirError."""
+    seen: set[str] = set()
+    for line, row in _json_rows(path):
+        doc_id = _checked_id(row, seen, path, line)
+        title, text, url = (_text(row, key, path, line) for key in ("title", "text", "url"))
+        yield Document(doc_id, title, text, url)
+    if not seen:
+        raise GenirError(f"{path}: there is no document in this file")
+
+
 def open_collection(path: str | Path, splits: Mapping[str, str] | None = None) -> Collection:
     """Open a BEIR folder, or an ir_datasets id written `irds:beir/nfcorpus`.
 
@@ -76,13 +87,7 @@ class BeirCollection(Collection):
         return list(self._qrels)
 
     def documents(self) -> Iterator[Document]:
-        seen: set[str] = set()
-        for line, row in _json_rows(self.corpus):
-            doc_id = _checked_id(row, seen, self.corpus, line)
-            title, text, url = (_text(row, key, self.corpus, line) for key in ("title", "text", "url"))
-            yield Document(doc_id, title, text, url)
-        if not seen:
-            raise GenirError(f"{self.corpus}: there is no document in this file")
+        return read_documents(self.corpus)
 
     def queries(self) -> Iterator[Query]:
         seen: set[str] = set()

@@ -39,7 +39,7 @@ class CollectionConfig(Section):
 class EmbedConfig(Section):
     """Document vectors, for the docid builders that need them."""
 
-    method: str = Field("tfidf", description="tfidf, a .npy file, or the name of a sentence-transformers model")
+    method: str = Field("tfidf", description="tfidf, minilm, a .npy file, or the name of a sentence-transformers model")
     dimension: int = Field(128, ge=2, description="of the tfidf vectors")
     batch_size: int = Field(64, ge=1)
 

@@ -1,21 +1,25 @@
 """The thing a user holds: a folder with a model, its docids and their settings, that ranks documents for a query."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from genir.batches import tokenize
 from genir.beam import BeamResult, beam_search
 from genir.console import track
+from genir.docids.assign import new_docids
 from genir.docids.order import Array
-from genir.docids.table import CodeLayout, DocidTable
+from genir.docids.table import CodeLayout, DocidTable, Source
+from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, write_json
 from genir.model import DocidModel, load_t5, quiet
-from genir.records import Hit, Hits
+from genir.records import Document, Hit, Hits
 from genir.tokenizer import load_tokenizer
 from genir.trie import Trie
 
@@ -37,6 +41,7 @@ class Retriever:
         table: DocidTable,
         max_tokens: int = 64,
         trie: Trie | None = None,
+        embedder: TfidfEmbedder | ModelEmbedder | None = None,
     ) -> None:
         if model.layout.sizes != table.sizes:
             raise GenirError(f"the model's codebooks are {model.layout.sizes}, the docid table's {table.sizes}")
@@ -44,6 +49,7 @@ class Retriever:
         self.tokenizer = tokenizer
         self.table = table
         self.max_tokens = max_tokens
+        self.embedder = embedder
         self.trie = trie or Trie.from_codes(table.codes)
 
     @classmethod
@@ -52,7 +58,7 @@ class Retriever:
 
         device: where to put it; default CUDA where there is one, else the CPU.
         """
-        path = _local(folder)
+        path = retriever_folder(folder)
         about = read_json(path / "genir.json")
         if about["format"] != FORMAT:
             raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
@@ -60,7 +66,8 @@ class Retriever:
         layout = CodeLayout(about["base"], table.sizes, table.text)
         model = DocidModel(load_t5(str(path), device), layout, about["normalize"])
         trie = Trie.load(path / "docids" / "trie.safetensors")
-        return cls(model, load_tokenizer(str(path)), table, about["max_tokens"], trie)
+        embedder = load_embedder(path / "docids" / "embedder")
+        return cls(model, load_tokenizer(str(path)), table, about["max_tokens"], trie, embedder)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all; it is a plain Hugging Face model folder too."""
@@ -69,9 +76,39 @@ class Retriever:
             self.tokenizer.save_pretrained(new)
             self.table.save(new / "docids")
             self.trie.save(new / "docids" / "trie.safetensors")
+            if self.embedder is not None:
+                self.embedder.save(new / "docids" / "embedder")
             layout = self.model.layout
             about = {"format": FORMAT, "normalize": self.model.normalize, "base": layout.base}
             write_json(new / "genir.json", about | {"max_tokens": self.max_tokens})
+
+    def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
+        """Give new documents docids by the saved codebooks and make them findable, without any training.
+
+        vectors [n, D]: needed where the first documents' vectors were given as a file. No docid of the others changes.
+        Raises GenirError for a doc_id that is there already and when no free docid is left.
+        """
+        ids = [document.id for document in documents]
+        repeated = sorted({doc_id for doc_id, times in Counter(ids).items() if times > 1 or doc_id in self.table.rows})
+        if repeated:
+            raise GenirError(f"document {repeated[0]!r} is there already; remove it first to change it")
+        if self.table.text:
+            vectors = np.zeros((len(documents), 0), np.float32)
+        elif vectors is None:
+            if self.embedder is None:
+                raise GenirError("the first documents' vectors were given as a file: give those of the new ones too")
+            vectors = self.embedder.embed(documents)
+        codes = new_docids(Source(documents, vectors, self.tokenizer if self.table.text else None), self.table)
+        self.table = self.table.extended(ids, [document.title for document in documents], codes)
+        self.trie = Trie.from_codes(self.table.codes)
+
+    def remove(self, doc_ids: Collection[str]) -> None:
+        """Make documents unfindable; their docids become free. GenirError for a doc_id that is not there."""
+        gone = {self.table.row(doc_id) for doc_id in doc_ids}
+        if len(gone) == len(self.table):
+            raise GenirError("a retriever needs at least one document; these would be all")
+        self.table = self.table.subset(np.delete(np.arange(len(self.table)), sorted(gone)))
+        self.trie = Trie.from_codes(self.table.codes)
 
     def search(self, query: str, k: int = 10, beams: int | None = None, allowed: Collection[str] | None = None) -> Hits:
         """The k best documents for a query; see `search_many`."""
@@ -138,7 +175,8 @@ class Retriever:
         )
 
 
-def _local(folder: str | Path) -> Path:
+def retriever_folder(folder: str | Path) -> Path:
+    """The folder itself, the one of a run, or one of the hub by its name."""
     path = Path(folder)
     if (path / "genir.json").is_file():
         return path

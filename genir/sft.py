@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from genir.batches import Collator, Example, ExampleStream, LabelledQuery, labelled_queries
 from genir.config import Config, TrainStage
 from genir.docids.table import CodeLayout, DocidTable
+from genir.embedders import load_embedder
 from genir.errors import GenirError, at
 from genir.files import atomic_folder, numbered_lines, read_json, write_json
 from genir.lexical_start import lexical_start
@@ -33,7 +34,8 @@ def main(config: Config) -> None:
     work = work_folder(config, "sft", settings, ("collection", "docids"))
     set_seed(config.seed)
     model, tokenizer = _starting_point(config, data, table, work / "start")
-    retriever = Retriever(model, tokenizer, table, config.sft.max_tokens)
+    embedder = load_embedder(run / "docids" / "embedder")
+    retriever = Retriever(model, tokenizer, table, config.sft.max_tokens, embedder=embedder)
     queries = train_queries(data, table)
     log = []
     for number, stage in enumerate(config.sft.stages, 1):

@@ -1,21 +1,26 @@
 """docids: give every document a docid, and say what the docids are worth."""
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib
 import numpy as np
+import typer
 from rich.table import Table
 
-from genir.command import run_stage
-from genir.config import Config
+from genir.collection import read_documents
+from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.config import Config, load_config
 from genir.console import console
 from genir.docids import BUILDERS, DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.docids.report import report
-from genir.files import atomic_folder, write_json
+from genir.embedders import own_vectors
+from genir.files import atomic_folder, numbered_lines, write_json
 from genir.prepared import DocumentFile
-from genir.stage import Stage
+from genir.retriever import Retriever, retriever_folder
+from genir.stage import Stage, execute
 from genir.tokenizer import docid_tokenizer
 from genir.trie import Trie
 
@@ -26,7 +31,14 @@ from matplotlib.ticker import MaxNLocator
 MOST_LEVELS = 12  # shown in the terminal
 
 
-def main(config: Config) -> None:
+def command(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    add: Annotated[Path | None, typer.Option(metavar="FILE", help="Add its documents to a trained retriever.")] = None,
+    vectors: Annotated[Path | None, typer.Option(metavar="FILE", help="With --add: their vectors, a .npy.")] = None,
+    remove: Annotated[Path | None, typer.Option(metavar="FILE", help="Remove its doc_ids from the retriever.")] = None,
+    force: ForceOption = False,
+) -> None:
     """Build docids/: the table (doc_id <-> docid), its vocabulary layout, the codebooks, the trie, and a report with a
     figure.
 
@@ -34,7 +46,28 @@ def main(config: Config) -> None:
     quantisation of the vectors), rqvae (a residual-quantised autoencoder) or text (titles, urls, keywords).
     docids.collisions says what becomes of documents with the same codes. The report warns when training would be
     wasted.
+
+    With --add or --remove, CONFIG is a run or retriever folder whose trained retriever is changed, without training:
+    --add takes a corpus.jsonl (_id, title, text, url), --remove a file with one doc_id a line.
     """
+    if add is None and remove is None:
+        execute(STAGE, main, load_config(config, overrides or []), force)
+        return
+    folder = retriever_folder(config)
+    retriever = Retriever.from_pretrained(folder)
+    before = len(retriever.table)
+    if remove is not None:
+        retriever.remove([text.strip() for _, text in numbered_lines(remove) if text.strip()])
+    if add is not None:
+        documents = list(read_documents(add))
+        own = None if vectors is None else np.asarray(own_vectors(vectors, len(documents)), np.float32)
+        retriever.add(documents, own)
+    retriever.save_pretrained(folder)
+    console.print(f"{folder}: {before:,} documents before, {len(retriever.table):,} now")
+
+
+def main(config: Config) -> None:
+    """Build the docids of the collection and report on them."""
     documents = DocumentFile(config.run / "collection" / "corpus.jsonl")
     vectors = np.load(config.run / "embeddings.npy", allow_pickle=False)
     tokenizer = docid_tokenizer(config, documents) if BUILDERS[config.docids.builder].needs == "tokenizer" else None
@@ -46,6 +79,8 @@ def main(config: Config) -> None:
     with atomic_folder(config.run / "docids") as folder:
         table.save(folder)
         Trie.from_codes(table.codes).save(folder / "trie.safetensors")
+        if (config.run / "embedder").exists():
+            shutil.copytree(config.run / "embedder", folder / "embedder")
         if tokenizer is not None:
             tokenizer.save_pretrained(folder / "tokenizer")
         write_json(folder / "report.json", figures)
@@ -104,9 +139,9 @@ def draw(figures: dict[str, Any], path: Path) -> None:
 STAGE = Stage(
     "docids",
     settings=("docids", "model.tokenizer", "model.pretrained", "model.vocabulary"),
-    reads=("collection", "embeddings.npy"),
+    reads=("collection", "embeddings.npy", "embedder?"),
     writes=("docids",),
 )
 
 if __name__ == "__main__":
-    run_stage(STAGE, main)
+    run_command(command, STAGE.name, ("docids",))

@@ -4,7 +4,11 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from genir import Retriever
+from genir.config import RQConfig
+from genir.docids import DocidTable, Source
+from genir.docids.assign import build_docids
 from genir.errors import GenirError
+from genir.records import Document
 
 CODES = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])
 
@@ -70,6 +74,33 @@ def test_a_search_among_allowed_documents_ranks_as_if_there_were_no_others(retri
     assert len(retriever.search("owls", allowed=[])) == 0
     with pytest.raises(GenirError, match="no document 'nowhere'"):
         retriever.search("owls", allowed=["nowhere"])
+
+
+def test_documents_come_and_go_without_training(tmp_path, make_model, tokenizer):
+    """The others keep their docids and scores; what is added is found, what is removed is not, also once saved."""
+    vectors = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    documents = [Document(f"d{i}", f"Title {i}", "") for i in range(40)]
+    config = RQConfig(levels=2, codes=4)
+    _, built = build_docids(Source(documents[:30], vectors[:30]), config, 0)
+    names = [document.id for document in documents[:30]]
+    table = DocidTable(names, names, *built[:2], {"docids": config.model_dump()}, built.codebooks)
+    retriever = Retriever(make_model(built.sizes, base=len(tokenizer)), tokenizer, table)
+    before = {hit.doc_id: (hit.docid, hit.score) for hit in retriever.search("owls", k=99, beams=99)}
+    with pytest.raises(GenirError, match="vectors were given as a file"):
+        retriever.add(documents[30:])
+    with pytest.raises(GenirError, match="document 'd3' is there already"):
+        retriever.add(documents[3:4], vectors[3:4])
+    retriever.add(documents[30:], vectors[30:])
+    retriever.remove(["d0", "d35"])
+    retriever.save_pretrained(tmp_path / "r")
+    for found in (retriever, Retriever.from_pretrained(tmp_path / "r")):
+        after = {hit.doc_id: (hit.docid, hit.score) for hit in found.search("owls", k=99, beams=99)}
+        assert set(after) == {f"d{i}" for i in range(40)} - {"d0", "d35"}
+        for doc_id in set(before) & set(after):
+            assert after[doc_id][0] == before[doc_id][0]
+            assert after[doc_id][1] == pytest.approx(before[doc_id][1], rel=1e-5)
+    with pytest.raises(GenirError, match="no document 'd0'"):
+        retriever.remove(["d0"])
 
 
 @pytest.mark.parametrize("call", [{"k": 0}, {"k": -1}, {"beams": 0}, {"batch_size": 0}])

@@ -116,7 +116,7 @@ def test_one_s_own_vectors_are_checked(tmp_path):
     good = np.arange(12, dtype=np.float64).reshape(4, 3)
     np.save(path, good)
     assert (own_vectors(path, 4) == good).all()
-    with pytest.raises(GenirError, match=r"has shape \(4, 3\); of float64; one row of floats for each of the 5"):
+    with pytest.raises(GenirError, match=r"has shape \(4, 3\) of float64; one row of floats for each of the 5"):
         own_vectors(path, 5)
     good[2, 1] = np.nan
     np.save(path, good)

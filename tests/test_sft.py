@@ -1,4 +1,4 @@
-"""The train program: a curriculum of stages, each from the weights of the one before."""
+"""The sft stage: a curriculum of stages, each from the weights of the one before."""
 
 import json
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-import genir.train
+import genir.sft
 from genir.config import load_config
 from genir.docids import DocidTable
 from genir.errors import GenirError
 from genir.model import load_t5
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
-from genir.train import main
+from genir.sft import main
 from indexing.prepare_collection import main as prepare
 
 CODES = np.array([[i // 4, i % 4] for i in range(12)], np.int32)
@@ -57,14 +57,14 @@ def test_the_stages_of_a_curriculum_follow_one_another(load):
     best = max(e["eval_RR@10"] for e in log if e["stage"] == 1 and "eval_RR@10" in e and e["step"])
     assert ends[2] == best  # stage 2 starts from the best weights of stage 1
     assert {path.name for path in (config.run / "logs").iterdir()} == {"sft-1", "sft-2"}
-    retriever = Retriever.from_pretrained(config.run)
+    retriever = Retriever.from_pretrained(config.run / "sft")
     assert len(retriever.search("owls", k=12)) == 12
-    assert not (config.run / "checkpoints").exists()
+    assert not (config.run / "checkpoints" / "sft").exists()
 
 
 def test_a_finished_stage_is_not_trained_again(load, monkeypatch):
     config = load()
-    original = genir.train.fit
+    original = genir.sft.fit
     titles = []
 
     def stop_at_the_second(*args):
@@ -73,18 +73,18 @@ def test_a_finished_stage_is_not_trained_again(load, monkeypatch):
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(genir.train, "fit", stop_at_the_second)
+    monkeypatch.setattr(genir.sft, "fit", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         main(config)
     main(config)
     assert titles == ["sft 1/2", "sft 2/2", "sft 2/2"]
-    cut = load_t5(str(config.run / "retriever")).state_dict()
+    cut = load_t5(str(config.run / "sft")).state_dict()
     whole_config = load("name=whole")
     for name in ("collection", "docids"):
         whole_config.run.mkdir(exist_ok=True)
         (whole_config.run / name).symlink_to(config.run / name)
     main(whole_config)
-    whole = load_t5(str(whole_config.run / "retriever")).state_dict()
+    whole = load_t5(str(whole_config.run / "sft")).state_dict()
     assert all(torch.equal(cut[name], whole[name]) for name in whole)
 
 
@@ -93,16 +93,16 @@ def test_checkpoints_of_other_settings_are_not_gone_on_with(load, monkeypatch):
         raise KeyboardInterrupt
 
     config = load()
-    monkeypatch.setattr(genir.train, "fit", stop)
+    monkeypatch.setattr(genir.sft, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         main(config)
-    (config.run / "checkpoints" / "left-over").touch()
+    (config.run / "checkpoints" / "sft" / "left-over").touch()
     with pytest.raises(KeyboardInterrupt):
         main(config)
-    assert (config.run / "checkpoints" / "left-over").exists()
+    assert (config.run / "checkpoints" / "sft" / "left-over").exists()
     with pytest.raises(KeyboardInterrupt):
         main(load("sft.batch_size=9"))
-    assert not (config.run / "checkpoints" / "left-over").exists()
+    assert not (config.run / "checkpoints" / "sft" / "left-over").exists()
 
 
 def test_a_pretrained_folder_and_its_tokenizer_are_taken(load, tmp_path, make_model, tokenizer):
@@ -110,10 +110,10 @@ def test_a_pretrained_folder_and_its_tokenizer_are_taken(load, tmp_path, make_mo
     tokenizer.save_pretrained(tmp_path / "t5")
     config = load(f"model.pretrained={tmp_path / 't5'}", "model.normalize=full")
     main(config)
-    about = json.loads((config.run / "retriever" / "genir.json").read_text())
+    about = json.loads((config.run / "sft" / "genir.json").read_text())
     assert about["base"] == len(tokenizer) + 1
     assert about["normalize"] == "full"
-    assert load_t5(str(config.run / "retriever")).config.d_model == 16
+    assert load_t5(str(config.run / "sft")).config.d_model == 16
 
 
 @pytest.mark.parametrize("line", ['{"doc_id": "nowhere", "text": "x"}', '{"doc_id": "d1"}', "{", "[]"])

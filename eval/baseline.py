@@ -1,13 +1,12 @@
 """baseline: BM25 runs to stand beside the retriever's."""
 
-from genir.bm25 import BM25
 from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
-from genir.lucene import Lucene
 from genir.prepared import PreparedCollection
 from genir.runs import rank_scores, write_run
 from genir.stage import Stage
+from genir.text_index import open_index
 
 
 def main(config: Config) -> None:
@@ -17,7 +16,7 @@ def main(config: Config) -> None:
     pip brings.
     """
     data = PreparedCollection(config.run / "collection")
-    index = BACKENDS[config.baseline.backend](data.documents, config.baseline)
+    index = open_index(data.documents, config.baseline)
     for split in config.search.splits:
         queries = data.queries(split)
         found = index.search_many([query.text for query in queries], config.search.k)
@@ -30,7 +29,6 @@ def main(config: Config) -> None:
     console.print(f"BM25 ({settings.backend}): k1 {settings.k1}, b {settings.b}, stemmer {settings.stemmer}")
 
 
-BACKENDS = {"bm25s": BM25, "pyserini": Lucene}
 STAGE = Stage(
     "baseline", settings=("baseline", "search.splits", "search.k"), reads=("collection",), writes=("baseline",)
 )

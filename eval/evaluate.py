@@ -9,11 +9,14 @@ from rich.table import Table
 from genir.command import run_stage
 from genir.config import TRAINED, Config
 from genir.console import console
+from genir.docids import DocidTable
+from genir.docids.order import groups
 from genir.evaluation import Interval, Value, bootstrap_interval, write_values
 from genir.files import atomic_folder, write_json
 from genir.prepared import PreparedCollection
 from genir.runs import measure, qrels, read_run
 from genir.stage import Stage
+from genir.ties import tie_measures
 
 
 def main(config: Config) -> None:
@@ -21,24 +24,42 @@ def main(config: Config) -> None:
 
     Means stand with their 95 % bootstrap intervals over queries. A query is seen when a training query points to one
     of its best documents (those of its highest grade); both kinds are also given apart. A judged query without hits
-    counts as 0.
+    counts as 0. Where documents share a docid, measures of the best, expected and worst order among them are given too.
     """
     data = PreparedCollection(config.run / "collection")
     trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
     values: list[Value] = []
+    ties: list[Value] = []
+    docid = shared_docids(config.run / "docids")
     for split in config.search.splits:
         judged = qrels(data.judgments(split))
         seen = {query: is_seen(grades, trained) for query, grades in judged.items()}
         for path in run_files(config.run, split):
             name = path.name.split(".")[0]
-            for label, by_query in measure(read_run(path), judged, config.evaluate.measures).items():
+            found = read_run(path)
+            for label, by_query in measure(found, judged, config.evaluate.measures).items():
                 values += [Value(split, name, query, seen[query], label, value) for query, value in by_query.items()]
-    summary = summarise(values, config)
+            if docid and path.parent.name == "runs":
+                orders = tie_measures(found, judged, docid, config.evaluate.measures, config.seed)
+                for order, measures in orders.items():
+                    rows = [(label, q, x) for label, by_query in measures.items() for q, x in by_query.items()]
+                    ties += [Value(split, f"{name} ({order} order)", q, seen[q], label, x) for label, q, x in rows]
+    summary = summarise([*values, *ties], config)
     with atomic_folder(config.run / "evaluation") as folder:
         write_values(values, folder / "per_query.tsv")
         write_json(folder / "measures.json", summary)
     for split in config.search.splits:
         console.print(table(summary[split], split, config.evaluate.measures))
+
+
+def shared_docids(folder: Path) -> dict[str, int]:
+    """document -> number of its docid; empty when there is no table, or every document has a docid of its own."""
+    if not folder.exists():
+        return {}
+    table = DocidTable.load(folder)
+    if table.unique_share == 1:
+        return {}
+    return dict(zip(table.doc_ids, groups(table.codes).tolist(), strict=True))
 
 
 def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
@@ -87,7 +108,7 @@ def table(runs: dict[str, Any], split: str, measures: Sequence[str]) -> Table:
 STAGE = Stage(
     "evaluate",
     settings=("evaluate", "search.splits"),
-    reads=("collection", "baseline", "runs"),
+    reads=("collection", "docids?", "baseline", "runs"),
     writes=("evaluation",),
 )
 

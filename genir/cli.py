@@ -26,6 +26,7 @@ STAGES = {
     "embed": Program("indexing/embed_documents.py", "One vector for each document."),
     "docids": Program("indexing/build_docids.py", "Give every document a docid."),
     "baseline": Program("eval/baseline.py", "BM25 runs to compare with."),
+    "negatives": Program("indexing/mine_negatives.py", "Hard negatives for the refinement stages."),
     "train": Program("genir/train.py", "Teach the model to write docids."),
     "search": Program("genir/search.py", "Search the evaluation splits, or for your own questions."),
     "evaluate": Program("eval/evaluate.py", "Measures of every run, with intervals."),

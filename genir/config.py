@@ -210,6 +210,24 @@ class BaselineConfig(Section):
     stemmer: str | None = Field("english", description="a Snowball language; null: no stemming, a weaker baseline")
 
 
+class Band(Section):
+    """A band of BM25 ranks that negatives are drawn from."""
+
+    first: int = Field(ge=1)
+    last: int = Field(ge=1)
+    count: int = Field(ge=1)
+
+
+class NegativesConfig(Section):
+    """Hard negatives of the train queries, for the refinement stages (ddro.mined, irpo.mined)."""
+
+    bands: list[Band] = Field(
+        [Band(first=1, last=100, count=10), Band(first=101, last=500, count=10), Band(first=501, last=1000, count=12)],
+        description="of the ranks of BM25 (section baseline), drawn at random; default: DDRO's",
+    )
+    siblings: int = Field(0, ge=0, description="documents whose docids share the longest prefixes with a positive's")
+
+
 class SearchConfig(Section):
     """Decoding: which splits, how many documents, how many beams."""
 
@@ -252,6 +270,7 @@ class Config(Section):
     ddro: DDROConfig | None = Field(None, description="null: left out")
     irpo: IRPOConfig | None = Field(None, description="null: left out")
     baseline: BaselineConfig = BaselineConfig()
+    negatives: NegativesConfig = NegativesConfig()
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 

@@ -20,6 +20,11 @@ def import_faiss() -> Any:
     return faiss
 
 
+def gpus() -> int:
+    """GPUs that this faiss can use; 0 with faiss-cpu."""
+    return int(getattr(import_faiss(), "get_num_gpus", lambda: 0)())
+
+
 def checked_bits(size: int, count: int) -> int:
     """Bits of a code; faiss needs codebooks of a power of two, and at least as many documents as codes."""
     bits = size.bit_length() - 1

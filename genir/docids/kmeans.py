@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from genir.config import KMeansConfig
 from genir.docids.collisions import ROOM
-from genir.docids.faiss_codes import BLOCK, POINTS_PER_CODE, checked_width, import_faiss, squared_distances
+from genir.docids.faiss_codes import BLOCK, POINTS_PER_CODE, checked_width, gpus, import_faiss, squared_distances
 from genir.docids.table import Codes, Source
 
 ROOT = 0
@@ -68,13 +68,12 @@ def split(vectors: NDArray[np.float32], settings: KMeansConfig, seed: int) -> ND
     """Centres of at most `branching` clusters that each hold some of the vectors [n, D]; None if there is only one."""
     faiss = import_faiss()
     count = min(settings.branching, len(vectors))
-    gpu = getattr(faiss, "get_num_gpus", lambda: 0)() > 0
     clustering = faiss.Kmeans(
         vectors.shape[1],
         count,
         niter=20,
         seed=seed,
-        gpu=gpu,
+        gpu=gpus() > 0,
         min_points_per_centroid=1,
         max_points_per_centroid=POINTS_PER_CODE,
     )

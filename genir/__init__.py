@@ -18,12 +18,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if TYPE_CHECKING:
     from genir.collection import open_collection as open_collection
     from genir.config import load_config as load_config
+    from genir.records import Document as Document
     from genir.retriever import Retriever as Retriever
 
 __version__ = "0.1.0"
-__all__ = ["Retriever", "__version__", "load_config", "open_collection"]
+__all__ = ["Document", "Retriever", "__version__", "load_config", "open_collection"]
 
-_HOMES = {"Retriever": "genir.retriever", "load_config": "genir.config", "open_collection": "genir.collection"}
+_HOMES = {
+    "Document": "genir.records",
+    "Retriever": "genir.retriever",
+    "load_config": "genir.config",
+    "open_collection": "genir.collection",
+}
 
 
 def __getattr__(name: str) -> Any:

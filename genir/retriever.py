@@ -96,7 +96,10 @@ class Retriever:
             vectors = np.zeros((len(documents), 0), np.float32)
         elif vectors is None:
             if self.embedder is None:
-                raise GenirError("the first documents' vectors were given as a file: give those of the new ones too")
+                raise GenirError(
+                    "no embedder was kept, since the first documents' vectors were given as a file: give those of the "
+                    "new ones too (--vectors)"
+                )
             vectors = self.embedder.embed(documents)
         codes = new_docids(Source(documents, vectors, self.tokenizer if self.table.text else None), self.table)
         self.table = self.table.extended(ids, [document.title for document in documents], codes)

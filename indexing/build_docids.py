@@ -94,10 +94,17 @@ def show(figures: dict[str, Any]) -> None:
         title=f"{figures['documents']:,} documents, {figures['unique_share']:.1%} with a docid of their own",
         title_justify="left",
     )
-    for name in ("level", "documents", "codes used", "entropy", "children of a prefix", "documents unique from here"):
+    for name in (
+        "level",
+        "documents",
+        "codes used",
+        "entropy, bits",
+        "children of a prefix",
+        "documents unique from here",
+    ):
         shown.add_column(name, justify="right")
     for number, level in enumerate(figures["levels"][:MOST_LEVELS], 1):
-        entropy = f"{level['entropy_bits']:.2f} of {np.log2(level['codes']):.2f} bits"
+        entropy = f"{level['entropy_bits']:.2f} of {np.log2(level['codes']):.2f}"
         unique = f"{figures['unique_depth'][number - 1] / figures['documents']:.1%}"
         used = f"{level['used']:,} of {level['codes']:,}"
         shown.add_row(str(number), f"{level['documents']:,}", used, entropy, f"{level['branching']:.1f}", unique)

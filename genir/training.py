@@ -95,6 +95,8 @@ def finish(config: Config, name: str, retriever: Retriever, log: Sequence[dict[s
     retriever.save_pretrained(config.run / name)
     write_json(config.run / name / "log.json", list(log))
     shutil.rmtree(work)
+    if not any(work.parent.iterdir()):
+        work.parent.rmdir()
     metric = getattr(config, name).metric
     best = max(entry[f"eval_{metric}"] for entry in log if f"eval_{metric}" in entry)
     console.print(f"{name}: dev {metric} {best:.3f}")

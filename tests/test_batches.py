@@ -63,7 +63,7 @@ def test_judgments_become_rows_and_gains_and_grade_0_is_no_answer():
     rows = {"d0": 0, "d1": 1}
     qrels = {"q1": {"d0": 2, "d1": 1}, "q2": {"d0": 0}}
     got = labelled_queries({"q1": "x", "q2": "y"}, qrels, rows)
-    assert got == [LabelledQuery("x", (0, 1), (3, 1))]
+    assert got == [LabelledQuery("x", (0, 1), (3, 1), "q1")]
 
 
 def test_the_collator_pads_right_cuts_and_looks_up_codes(tokenizer):

@@ -52,6 +52,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
         "embed",
         "docids",
         "baseline",
+        "negatives",
         "train",
         "search",
         "evaluate",
@@ -64,7 +65,8 @@ def test_help_lists_every_stage_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["run", "prepare", "embed", "docids", "baseline", "train", "search", "evaluate", "compare", "plot", "serve"]
+    "name",
+    "run prepare embed docids baseline negatives train search evaluate compare plot serve".split(),
 )
 def test_every_command_has_its_own_help(tmp_path, name):
     text = genir(name, "--help", cwd=tmp_path, check=0).stdout
@@ -86,14 +88,15 @@ def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
     assert measures.keys() == {"bm25", "sft"}
     assert measures["bm25"]["RR@10"]["all"]["mean"] > 0.9
     records = json.loads((run / "stage.json").read_text())
-    assert list(records) == ["prepare", "embed", "docids", "baseline", "train", "search", "evaluate", "compare", "plot"]
+    stages = "prepare embed docids baseline negatives sft retriever search evaluate compare plot"
+    assert list(records) == stages.split()
     assert all(record["peak_memory_mb"] > 1 for record in records.values())
 
 
 def test_a_second_run_does_nothing_again(finished):
     folder, _ = finished
     again = genir("run", "small.yaml", *SMALL, cwd=folder, check=0).stdout
-    assert again.count("up to date") == 9
+    assert again.count("up to date") == 11
     elsewhere = genir("docids", folder / "runs" / "small", cwd=folder.parent, check=0).stdout
     assert "up to date" in elsewhere
 
@@ -139,7 +142,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished):
             break
     process.wait()
     process.stderr.close()
-    checkpoints = folder / "runs" / "killed" / "checkpoints" / "stage-1"
+    checkpoints = folder / "runs" / "killed" / "checkpoints" / "sft" / "stage-1"
     last = max(
         int(path.name.split("-")[1]) for path in checkpoints.glob("checkpoint-*/complete") for path in [path.parent]
     )

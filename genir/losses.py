@@ -67,21 +67,44 @@ def s_dpo(c: Candidates, beta: float) -> Tensor:
     return _mean_over(softplus(rest - reward), positive & negative.any(-1))
 
 
-def irpo(c: Candidates, beta: float, positions: Tensor | None = None) -> Tensor:
-    """IRPO (arXiv 2504.15477, equations 5 to 7): DCG-weighted softmax cross-entropy over implicit rewards [B].
+def irpo(
+    c: Candidates,
+    beta: float,
+    positions: Tensor | None = None,
+    self_term: bool = False,
+    mean_rest: bool = False,
+    normalize_weights: bool = True,
+) -> Tensor:
+    """IRPO (arXiv 2504.15477, equations 5 to 7): every relevant candidate against all others at once [B].
 
-    w_i = (2^grade_i - 1) / log2(1 + position_i), divided by their sum; L = -sum_i w_i log softmax_i(beta * delta).
-    positions [B, N] from 1: whose ranking discounts the gains; None: the ideal one, by grade.
+    L = -sum_i w_i log sigmoid(z_i), z_i = -log sum_{j != i} exp(beta delta_j - beta delta_i), and
+    w_i = (2^grade_i - 1) / log2(1 + position_i), divided by their sum for the query.
+
+    With j != i, sigmoid(z_i) is softmax_i(beta delta): a DCG-weighted softmax cross-entropy (`weighted_softmax`).
+    positions [B, N] from 1: whose ranking discounts the gains; None: the ideal one, by grade. self_term: the sum runs
+    over j = i too, which puts a floor of w log 2 under the loss. mean_rest: the mean over j in place of the sum.
     """
-    return weighted_softmax(c.delta, irpo_weights(c, positions), c.mask, beta)
+    weights = irpo_weights(c, positions, normalize_weights)
+    if not self_term and not mean_rest:
+        return weighted_softmax(c.delta, weights, c.mask, beta)
+    reward = beta * c.delta
+    others = c.mask.unsqueeze(1).expand(-1, reward.shape[1], -1)
+    if not self_term:
+        others = others & ~torch.eye(reward.shape[1], dtype=torch.bool, device=reward.device)
+    lowest = torch.finfo(reward.dtype).min
+    rest = torch.logsumexp(reward.unsqueeze(1).masked_fill(~others, lowest), -1)
+    if mean_rest:
+        rest = rest - others.sum(-1).clamp(min=1).log()
+    alone = ~others.any(-1)  # nothing to be better than
+    return (weights * softplus(rest - reward)).masked_fill(alone, 0).sum(-1)
 
 
-def irpo_weights(c: Candidates, positions: Tensor | None = None) -> Tensor:
+def irpo_weights(c: Candidates, positions: Tensor | None = None, normalize: bool = True) -> Tensor:
     """IRPO's gains times discounts, divided by their sum for each query [B, N]; 0 where nothing is relevant."""
     gains = (2.0 ** c.grades.float() - 1).masked_fill(~c.mask, 0)
     discount = ideal_discount(c) if positions is None else 1 / torch.log2(1 + positions.float())
     weights = gains * discount
-    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-12)
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-12) if normalize else weights
 
 
 def ideal_discount(c: Candidates) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 from genir import decoder
@@ -200,7 +201,9 @@ class DocidModel:
     def code_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
         """Log-probability of each code of docids given those before it: codes [B, N, L] -> [B, N, L], 0 at padding."""
         levels = codes.shape[-1]
-        inputs = torch.cat([self.start_tokens(*codes.shape[:2]), self.tokens(codes)[..., :-1]], -1)
+        # All candidates begin alike: where docids have one code, they are one decoder input a query.
+        shape = codes.shape[:2] if levels > 1 else (len(codes), 1)
+        inputs = torch.cat([self.start_tokens(*shape), self.tokens(codes)[:, : shape[1], :-1]], -1)
         hidden = self.decode(decoder.remember(self.t5, *encoded), inputs)
         wanted = codes.clamp(min=0).unsqueeze(-1)
         if self.normalize == "full" or self.layout.text:
@@ -209,7 +212,8 @@ class DocidModel:
             # One split, not a slice a level: the gradient of each slice would be as large as the whole head.
             books = self.t5.lm_head.weight[self.layout.base :].split(self._split_sizes())
             logps = [functional.linear(hidden[:, :, m], books[m]).float().log_softmax(-1) for m in range(levels)]
-        chosen = [logp.gather(-1, wanted[:, :, m])[..., 0] for m, logp in enumerate(logps)]
+        wide = [logp.expand(-1, codes.shape[1], -1) for logp in logps]
+        chosen = [logp.gather(-1, wanted[:, :, m])[..., 0] for m, logp in enumerate(wide)]
         return torch.stack(chosen, -1).masked_fill(codes < 0, 0)
 
     def _split_sizes(self) -> list[int]:
@@ -217,6 +221,17 @@ class DocidModel:
         rest = self.t5.config.vocab_size - self.layout.vocabulary
         return [*self.layout.sizes, rest]
 
-    def sequence_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        """Log-probability of whole docids: codes [B, N, L] -> [B, N], the sum over their codes."""
-        return self.code_logps(encoded, codes).sum(-1)
+    def sequence_logps(self, encoded: Encoded, codes: Tensor, at_once: int | None = None) -> Tensor:
+        """Log-probability of whole docids: codes [B, N, L] -> [B, N], the sum over their codes.
+
+        at_once: candidates whose activations are kept at a time. Longer lists are run twice: forward without keeping
+        anything, then chunk by chunk in the backward pass; the gradient is the same.
+        """
+        if at_once is None or codes.shape[1] <= at_once:
+            return self.code_logps(encoded, codes).sum(-1)
+
+        def chunk(states: Tensor, part: Tensor) -> Tensor:
+            return self.code_logps(Encoded(states, encoded.mask), part).sum(-1)
+
+        parts = codes.split(at_once, 1)
+        return torch.cat([checkpoint(chunk, encoded.states, part, use_reentrant=False) for part in parts], 1)

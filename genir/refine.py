@@ -106,13 +106,13 @@ def preference_loss(settings: PreferenceConfig) -> Callable[[DocidModel, dict[st
 
     def loss(model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
         encoded = model.encode(batch["input_ids"], batch["attention_mask"])
-        policy = model.sequence_logps(encoded, batch["codes"])
-        c = Candidates(policy, batch["reference"], batch["grades"], batch["mask"])
-        if settings.loss == "irpo" and settings.positions != "ideal":
-            scores = c.policy if settings.positions == "model" else c.reference
-            value = irpo(c, settings.beta, ranks(scores.masked_fill(~c.mask, -torch.inf)))
-        else:
-            value = LOSSES[settings.loss](c, settings.beta)
+        policy = model.sequence_logps(encoded, batch["codes"], settings.at_once)
+        reference = batch["reference"]
+        if settings.mean_logps:
+            length = (batch["codes"] >= 0).sum(-1)
+            policy, reference = policy / length, reference / length
+        c = Candidates(policy, reference, batch["grades"], batch["mask"])
+        value = irpo_loss(c, settings) if settings.loss == "irpo" else LOSSES[settings.loss](c, settings.beta)
         if settings.sft_coef:
             value = value + settings.sft_coef * sft(c, settings.beta)
         if settings.floor_coef:
@@ -120,6 +120,13 @@ def preference_loss(settings: PreferenceConfig) -> Callable[[DocidModel, dict[st
         return value
 
     return loss
+
+
+def irpo_loss(c: Candidates, settings: PreferenceConfig) -> Tensor:
+    """IRPO with the section's choices where the paper leaves them open."""
+    scores = {"ideal": None, "model": c.policy, "reference": c.reference}[settings.positions]
+    positions = None if scores is None else ranks(scores.masked_fill(~c.mask, -torch.inf))
+    return irpo(c, settings.beta, positions, settings.self_term, settings.mean_rest, settings.normalize_weights)
 
 
 def _measures(

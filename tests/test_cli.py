@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from genir.cli import EXTRAS, STAGES
+
 SMALL = [
     "docids={builder: rq, levels: 2, codes: 4}",
     "embed.dimension=6",
@@ -64,10 +66,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
     assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
 
 
-@pytest.mark.parametrize(
-    "name",
-    "run prepare embed docids baseline negatives train search evaluate compare plot serve".split(),
-)
+@pytest.mark.parametrize("name", ["run", *STAGES, *EXTRAS])
 def test_every_command_has_its_own_help(tmp_path, name):
     text = genir(name, "--help", cwd=tmp_path, check=0).stdout
     assert f"genir {name}" in text

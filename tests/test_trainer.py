@@ -8,7 +8,7 @@ from transformers import TrainerCallback
 
 import genir.trainer
 from genir.batches import Collator, ExampleStream, LabelledQuery, tokenize
-from genir.config import SFTConfig, TrainStage
+from genir.config import SFTConfig
 from genir.records import Document
 from genir.trainer import Places, fit, last_checkpoint, negative_log_likelihood
 
@@ -20,7 +20,6 @@ CODES = np.array([[i // 3, i % 3] for i in range(6)])
 def train(make_retriever, folder, steps=12, measure=None, **settings):
     retriever = make_retriever(CODES, (2, 3))
     settings = SFTConfig(batch_size=8, eval_steps=4, warmup_steps=2, embedding_rate=1.0, **settings)
-    stage = TrainStage(steps=steps, learning_rate=0.01)
     queries = [LabelledQuery(word, (i,), (1,)) for i, word in enumerate(WORDS)]
     log = fit(
         retriever.model,
@@ -29,7 +28,8 @@ def train(make_retriever, folder, steps=12, measure=None, **settings):
         negative_log_likelihood,
         lambda: {"RR@10": measure(retriever)},
         settings,
-        stage,
+        steps,
+        0.01,
         seed=1,
         places=Places(folder / "checkpoints", folder / "log"),
         title="test",

@@ -233,5 +233,5 @@ class DocidModel:
         def chunk(states: Tensor, part: Tensor) -> Tensor:
             return self.code_logps(Encoded(states, encoded.mask), part).sum(-1)
 
-        parts = codes.split(at_once, 1)
+        parts = torch.split(codes, at_once, 1)
         return torch.cat([checkpoint(chunk, encoded.states, part, use_reentrant=False) for part in parts], 1)

@@ -5,6 +5,7 @@ Shapes: P examples of a pool, C candidates of an example at most, B examples of 
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +18,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from genir.batches import ExampleStream, LabelledQuery, docid_batch, tokenize
+from genir.candidates import Candidate, keep_negatives
 from genir.config import PreferenceConfig
-from genir.console import track
+from genir.console import console, track
 from genir.docids.order import groups
 from genir.docids.table import DocidTable
 from genir.files import atomic_file
 from genir.retriever import Retriever
+from genir.teacher import Teacher, taught
 
 Mined = Mapping[str, Sequence[int]]
 """query id -> rows of the docid table that were mined as its negatives"""
@@ -56,30 +59,58 @@ def build_pool(
     mined: Mined,
     settings: PreferenceConfig,
     folder: Path | None = None,
+    teacher: Teacher | None = None,
 ) -> Pool:
     """Give each example its candidates: its positives, the policy's own beam, and what was mined for its query.
 
     judged: query id -> rows that are relevant. No relevant document, and none that shares a docid with one or with
-    another candidate, becomes a negative. The reference's log-probs are kept in `folder` under a hash of the lists.
+    another candidate, becomes a negative; those left out are counted and told. The teacher grades the lists. The
+    reference's log-probs are kept in `folder` under a hash of the lists.
     """
     docid = groups(retriever.table.codes)
     beams = own_beam(retriever, [example.text for example in examples], settings.beam)
+    dropped: Counter[str] = Counter()
     lists = []
     for example, beam in zip(examples, beams, strict=True):
-        relevant = {docid[row] for row in (*example.rows, *judged.get(example.query_id, ()))}
-        found = [*beam[: settings.beam], *mined.get(example.query_id, ())[: settings.mined]]
-        negatives = {docid[row]: row for row in reversed(found) if docid[row] not in relevant}
+        mine = mined.get(example.query_id, ())[: settings.mined]
+        found = [Candidate(row, "beam", rank) for rank, row in enumerate(beam, 1)]
+        found += [Candidate(row, "mined", rank) for rank, row in enumerate(mine, 1)]
+        relevant = {*example.rows, *judged.get(example.query_id, ())}
+        negatives = [candidate.row for candidate in keep_negatives(found, relevant, docid, dropped)]
         graded = sorted(zip(example.rows, example.gains, strict=True), key=lambda item: item[1])
         positives = {docid[row]: (row, gain) for row, gain in graded}  # of one docid, the highest grade stays
-        lists.append((list(positives.values()), list(negatives.values())[::-1]))
+        lists.append((list(positives.values()), negatives))
+    rows, grades = _padded(lists)
+    _tell(rows, grades, dropped)
+    if teacher is not None:
+        rows, grades = _best_first(rows, taught(teacher(examples, rows), grades))
+    texts = [example.text for example in examples]
+    return Pool(texts, rows, grades, reference_logps(reference, texts, rows, settings, folder))
+
+
+def _padded(lists: Sequence[tuple[list[tuple[int, int]], list[int]]]) -> tuple[NDArray[np.int64], Tensor]:
+    """Lists of (positive row, gain) and of negative rows as rows and grades [P, C]."""
     width = max(len(positives) + len(negatives) for positives, negatives in lists)
     rows = np.full((len(lists), width), -1, np.int64)
     grades = torch.zeros(len(lists), width)
-    for place, (relevant_ones, others) in enumerate(lists):
-        rows[place, : len(relevant_ones) + len(others)] = [row for row, _ in relevant_ones] + others
-        grades[place, : len(relevant_ones)] = torch.tensor([gain + 1.0 for _, gain in relevant_ones]).log2()
-    texts = [example.text for example in examples]
-    return Pool(texts, rows, grades, reference_logps(reference, texts, rows, settings, folder))
+    for place, (positives, negatives) in enumerate(lists):
+        rows[place, : len(positives) + len(negatives)] = [row for row, _ in positives] + negatives
+        grades[place, : len(positives)] = torch.tensor([gain + 1.0 for _, gain in positives]).log2()
+    return rows, grades
+
+
+def _best_first(rows: NDArray[np.int64], grades: Tensor) -> tuple[NDArray[np.int64], Tensor]:
+    """Candidates of each list by falling grade, padding last."""
+    order = grades.masked_fill(torch.from_numpy(rows < 0), -1).sort(dim=1, descending=True, stable=True).indices
+    return np.take_along_axis(rows, order.numpy(), 1), grades.gather(1, order)
+
+
+def _tell(rows: NDArray[np.int64], grades: Tensor, dropped: Mapping[str, int]) -> None:
+    """One line: how many candidates, and what was left out."""
+    positives = int((grades > 0).sum())
+    told = "".join(f"; left out, {reason}: {number:,}" for reason, number in dropped.items())
+    count = int((rows >= 0).sum())
+    console.print(f"[dim]{len(rows):,} lists of {positives:,} positives and {count - positives:,} negatives{told}[/]")
 
 
 def own_beam(retriever: Retriever, texts: Sequence[str], count: int) -> list[list[int]]:

@@ -24,6 +24,7 @@ from genir.retriever import Retriever
 from genir.runs import qrels
 from genir.sft import pseudo_queries, train_queries
 from genir.stage import Stage
+from genir.teacher import open_teacher
 from genir.trainer import Places, fit
 from genir.training import dev_measures, diagnostics, finish, work_folder
 
@@ -80,7 +81,8 @@ def _round(
             settings,
         )
         mined = read_negatives(config.run / "negatives" / "negatives.jsonl", table) if settings.mined else {}
-        pool = build_pool(policy, reference, draw_examples(stream), judged, mined, settings, work)
+        teacher = None if settings.teacher is None else open_teacher(settings.teacher, table, data.documents)
+        pool = build_pool(policy, reference, draw_examples(stream), judged, mined, settings, work, teacher)
         log = fit(
             policy.model,
             PreferenceData(pool, settings.steps * settings.batch_size, settings, seed),

@@ -99,6 +99,39 @@ def test_irpo_is_the_discounted_gain_weighted_log_softmax(values):
     assert irpo(candidates(*values), BETA).item() == pytest.approx(wanted, rel=1e-3, abs=1e-4)
 
 
+@given(lists(), st.booleans(), st.booleans(), st.booleans())
+def test_irpo_s_choices_are_those_of_its_formula(values, self_term, mean_rest, normalize):
+    """z_i = -log of the sum or mean over j, with or without i itself, of exp(beta delta_j - beta delta_i)."""
+    d = deltas(*values[:2])
+    weights = irpo_weights(candidates(*values), normalize=normalize)[0].tolist()
+    assert not normalize or sum(weights) == pytest.approx(1, rel=1e-4)
+    wanted = 0.0
+    for i, weight in enumerate(weights):
+        rest = [BETA * (d[j] - d[i]) for j in range(len(d)) if self_term or j != i]
+        top = max(rest)
+        total = top + math.log(sum(math.exp(x - top) for x in rest) / (len(rest) if mean_rest else 1))
+        wanted += weight * nll_sigmoid(-total)
+    got = irpo(candidates(*values), BETA, None, self_term, mean_rest, normalize)
+    assert got.item() == pytest.approx(wanted, rel=1e-3, abs=1e-4)
+
+
+def test_the_self_term_puts_a_floor_under_irpo():
+    c = candidates([100.0, 0.0], [0.0, 0.0], [1, 0])
+    assert irpo(c, BETA, self_term=True).item() == pytest.approx(math.log(2), abs=1e-5)
+    assert irpo(c, BETA).item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("choices", [{}, {"self_term": True}, {"mean_rest": True}])
+def test_every_form_of_irpo_leaves_out_padding_and_bears_lists_of_one(choices):
+    c = candidates([-1.0, -2.0, -9.0], [-2.0, -1.0, -1.0], [1, 0, 3], [True, True, False])
+    short = candidates([-1.0, -2.0], [-2.0, -1.0], [1, 0])
+    torch.testing.assert_close(irpo(c, BETA, **choices), irpo(short, BETA, **choices))
+    policy = torch.tensor([[-1.0, -9.0]], requires_grad=True)
+    value = irpo(candidates([0.0, 0], [-2.0, -1], [1, 0], [True, False])._replace(policy=policy), BETA, **choices)
+    value.sum().backward()
+    assert torch.isfinite(policy.grad).all()
+
+
 @given(lists(graded=False))
 def test_one_positive_makes_irpo_s_dpo(values):
     policy, reference, grades = values

@@ -45,6 +45,36 @@ def test_logps_equal_hugging_face_s_logits_normalised_token_by_token(make_model,
                 assert got[b, n].item() == pytest.approx(total, abs=1e-5)
 
 
+@pytest.mark.parametrize("normalize", ["level", "full"])
+def test_lists_run_in_chunks_have_the_same_log_probs_and_gradients(make_model, normalize):
+    model = make_model(SIZES, normalize)
+    ids, mask = inputs()
+    codes = all_codes()[torch.randperm(60, generator=torch.Generator().manual_seed(0))[:21]].view(3, 7, 3)
+    weight = torch.randn(3, 7, generator=torch.Generator().manual_seed(1))
+    found = []
+    for at_once in (None, 1, 3):
+        model.t5.zero_grad()
+        logps = model.sequence_logps(model.encode(ids, mask), codes, at_once)
+        (weight * logps.exp()).sum().backward()
+        found.append((logps.detach(), {name: p.grad.clone() for name, p in model.t5.named_parameters()}))
+    for logps, gradients in found[1:]:
+        torch.testing.assert_close(logps, found[0][0])
+        torch.testing.assert_close(gradients, found[0][1])
+
+
+@pytest.mark.parametrize("normalize", ["level", "full"])
+def test_docids_of_one_code_share_one_decoder_input(make_model, normalize):
+    """Scored together, as here, or each alone."""
+    model = make_model((9,), normalize)
+    ids, mask = inputs()
+    codes = torch.arange(9).view(1, 9, 1).expand(3, -1, -1)
+    with torch.no_grad():
+        encoded = model.encode(ids, mask)
+        together = model.sequence_logps(encoded, codes)
+        alone = torch.cat([model.sequence_logps(encoded, codes[:, n : n + 1]) for n in range(9)], 1)
+    torch.testing.assert_close(together, alone)
+
+
 def test_level_normalisation_makes_all_code_sequences_sum_to_one(make_model):
     model = make_model(SIZES)
     ids, mask = inputs()

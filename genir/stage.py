@@ -110,7 +110,12 @@ def _prepare_process(config: Config) -> None:
         import torch
 
         torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    with contextlib.suppress(OSError):  # Linux: restart the peak meter, so that each stage gets its own figure
+    restart_peak_meter()  # so that each stage gets its own figure
+
+
+def restart_peak_meter() -> None:
+    """Let `peak_memory_mb` count from now on (Linux)."""
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -79,7 +79,7 @@ def level_figures(table: DocidTable, level: int) -> dict[str, Any]:
         "codes": table.sizes[level],
         "documents": int(counts.sum()),
         "used": int((counts > 0).sum()),
-        "entropy_bits": float(-(share * np.log2(share)).sum()),
+        "entropy_bits": float(-(share * np.log2(share)).sum()) + 0.0,  # + 0.0: never -0
         "most_used_share": float(share.max()),
         "branching": float((here & (shared <= level)).sum() / _parents(shared, here, level)),
     }

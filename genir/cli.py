@@ -25,6 +25,7 @@ STAGES = {
     "prepare": Program("indexing/prepare_collection.py", "Read and check a collection, write it into the run folder."),
     "embed": Program("indexing/embed_documents.py", "One vector for each document."),
     "docids": Program("indexing/build_docids.py", "Give every document a docid."),
+    "queries": Program("indexing/generate_queries.py", "Pseudo queries, where a training mix names them."),
     "baseline": Program("eval/baseline.py", "BM25 runs to compare with."),
     "negatives": Program("indexing/mine_negatives.py", "Hard negatives for the refinement stages."),
     "train": Program("genir/train.py", "Teach the model to write docids."),

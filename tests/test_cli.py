@@ -53,6 +53,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
         "prepare",
         "embed",
         "docids",
+        "queries",
         "baseline",
         "negatives",
         "train",

@@ -33,6 +33,7 @@ STAGES = {
     "evaluate": Program("eval/evaluate.py", "Measures of every run, with intervals."),
     "compare": Program("eval/compare.py", "Significance of the differences between runs."),
     "plot": Program("eval/plot.py", "Training curves, measures, gains by query."),
+    "report": Program("eval/report.py", "A report of the run: Markdown, HTML and a LaTeX table."),
 }
 EXTRAS = {"serve": Program("genir/serve.py", "Answer searches over HTTP.")}
 TABLE = STAGES | EXTRAS
@@ -81,7 +82,7 @@ def version(
 def run(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
-    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "plot",
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "report",
     force: ForceOption = False,
 ) -> None:
     """Walk all stages, and skip those whose inputs and settings have not changed.
@@ -98,7 +99,7 @@ def run(
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
         if name == until:
             break
-    if until in ("search", "evaluate", "compare", "plot"):
+    if until in ("search", "evaluate", "compare", "plot", "report"):
         show_examples(settings)
 
 

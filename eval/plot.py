@@ -30,11 +30,11 @@ def main(config: Config) -> None:
     """
     metric = config.sft.metric
     with atomic_folder(config.run / "figures") as folder:
-        log = read_json(config.run / "sft" / "log.json")
-        curves(log, {"loss": {"loss": "loss"}, f"dev {metric}": {f"eval_{metric}": metric}}, folder / "training.png")
-        for name in config.trained[1:]:
-            log = read_json(config.run / name / "log.json")
-            curves(log, refinement_panels(config.evaluate.measures), folder / f"{name}.png")
+        for name in config.trained:
+            path = config.run / name / "log.json"
+            if path.exists():  # an imported retriever has none
+                panels = sft_panels(metric) if name == "sft" else refinement_panels(config.evaluate.measures)
+                curves(read_json(path), panels, folder / f"{'training' if name == 'sft' else name}.png")
         summary = read_json(config.run / "evaluation" / "measures.json")
         values = read_values(config.run / "evaluation" / "per_query.tsv")
         for split, runs in summary.items():
@@ -42,6 +42,11 @@ def main(config: Config) -> None:
             gains(by_run(values, split, metric), f"{metric}, {split}", folder / f"gains.{split}.png")
         names = sorted(path.name for path in folder.glob("*.png"))
     console.print(f"{config.run / 'figures'}: {', '.join(names)}")
+
+
+def sft_panels(metric: str) -> Panels:
+    """The loss, and the dev measure that chooses the weights."""
+    return {"loss": {"loss": "loss"}, f"dev {metric}": {f"eval_{metric}": metric}}
 
 
 def refinement_panels(measures: Sequence[str]) -> Panels:

@@ -35,7 +35,10 @@ STAGES = {
     "plot": Program("eval/plot.py", "Training curves, measures, gains by query."),
     "report": Program("eval/report.py", "A report of the run: Markdown, HTML and a LaTeX table."),
 }
-EXTRAS = {"serve": Program("genir/serve.py", "Answer searches over HTTP.")}
+EXTRAS = {
+    "import-ddro": Program("indexing/import_ddro.py", "A retriever of DDRO's published model and docids."),
+    "serve": Program("genir/serve.py", "Answer searches over HTTP."),
+}
 TABLE = STAGES | EXTRAS
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -65,7 +65,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
         "import-ddro",
         "serve",
     ]
-    assert re.findall(r"^│ ([a-z-]+) ", text, re.M) == stages
+    assert re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M) == stages
     assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
 
 
@@ -73,7 +73,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
 def test_every_command_has_its_own_help(tmp_path, name):
     text = genir(name, "--help", cwd=tmp_path, check=0).stdout
     assert f"genir {name}" in text
-    assert "RUN" in text if name == "serve" else "CONFIG" in text
+    assert {"serve": "RUN", "import-ddro": "DOCIDS"}.get(name, "CONFIG") in text
     assert len(text.splitlines()) > 12
 
 

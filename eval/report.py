@@ -87,9 +87,9 @@ def method(config: Config) -> str:
 
 
 def card(run: Path) -> Iterator[tuple[str, str]]:
-    """The protocol card of the collection, else its counts, flattened into (key, value)."""
-    values = optional(run / "collection" / "card.json") or optional(run / "collection" / "collection.json") or {}
-    return flattened(values)
+    """The protocol card, with BM25's fingerprint where there is one, flattened into (key, value)."""
+    places = ("evaluation/card.json", "collection/card.json", "collection/collection.json")
+    return flattened(next((values for place in places if (values := optional(run / place))), {}))
 
 
 def flattened(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

@@ -33,9 +33,8 @@ FALL_THAT_WARNS = 1.0  # nats of the dev positives' log-prob below where the sta
 
 def stage(name: str, before: str) -> Stage:
     """The record of stage `name`, which starts from `before`."""
-    return Stage(
-        name, settings=(name,), reads=("collection", "docids", before, "negatives?", "pseudo_queries?"), writes=(name,)
-    )
+    reads = ("collection", "docids", before, "negatives?", "pseudo_queries?")
+    return Stage(name, settings=(name,), reads=reads, writes=(name,))
 
 
 def main(config: Config, name: str, before: str) -> None:
@@ -44,7 +43,7 @@ def main(config: Config, name: str, before: str) -> None:
     run = config.run
     data = PreparedCollection(run / "collection")
     reads = ["collection", "docids", before]
-    reads += [name for name in ("negatives", "pseudo_queries") if (run / name).exists()]
+    reads += [path for path in ("negatives", "pseudo_queries") if (run / path).exists()]
     work = work_folder(config, name, settings.model_dump(mode="json"), reads)
     set_seed(config.seed)
     policy, reference = (Retriever.from_pretrained(run / before) for _ in range(2))

@@ -151,6 +151,8 @@ def test_figures_and_a_card_are_taken_where_they_are(config):
         "../figures/measures.test.png", "../figures/training.png", "../figures/gains.test.png"
     ]  # fmt: skip
     assert page.tables[0][1:] == [["build", "a|b"], ["counts, documents", "12,345"], ["ids", "1, 2"]]
+    write_json(config.run / "evaluation" / "card.json", {"build": "c", "bm25": {"test": {"R@1": 0.18941}}})
+    assert read(config)[1].tables[0][1:] == [["build", "c"], ["bm25, test, R@1", "0.1894"]]
 
 
 def test_a_certified_share_has_a_column_of_its_own(config):

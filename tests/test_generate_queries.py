@@ -1,5 +1,6 @@
 """The queries stage: three ways to pseudo queries, what is left out, and a model that is resumed."""
 
+import gzip
 import json
 import zlib
 from collections import Counter
@@ -15,6 +16,7 @@ from genir.config import load_config
 from genir.doc2query import QueryWriter
 from genir.errors import GenirError
 from genir.prepared import PreparedCollection
+from genir.trainer import MarkComplete
 from indexing import generate_queries
 from indexing.generate_queries import distinct, main, pairs
 from indexing.prepare_collection import main as prepare
@@ -71,8 +73,8 @@ def test_the_text_itself_gives_every_document_its_queries(load):
 def test_queries_of_one_s_own_are_put_in_the_collection_s_order(load, tmp_path):
     own = [("d3", "x"), ("d1", "y"), ("d3", "X"), ("d3", "z"), ("d1", " ")]
     lines = [json.dumps({"doc_id": doc_id, "text": text}) for doc_id, text in own]
-    (tmp_path / "own.jsonl").write_text("\n".join(lines) + "\n")
-    config = load(f"queries.method={tmp_path / 'own.jsonl'}")
+    (tmp_path / "own.jsonl.gz").write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
+    config = load(f"queries.method={tmp_path / 'own.jsonl.gz'}")
     main(config)
     assert written(config) == [("d1", "y"), ("d3", "x"), ("d3", "z")]
     report = json.loads((config.run / "pseudo_queries" / "report.json").read_text())
@@ -165,25 +167,29 @@ def test_a_model_learns_the_train_queries_before_it_writes(load, seq2seq):
     assert written(config)
 
 
-def test_a_killed_tuning_goes_on_from_its_checkpoint(load, seq2seq, monkeypatch):
+def test_a_killed_tuning_goes_on_from_its_checkpoint_to_the_same_weights(load, seq2seq, monkeypatch):
     config = load(f"queries.method={seq2seq}", "queries.tune_steps=20")
-    original, resumed = genir.doc2query.last_checkpoint, []
 
-    def remember(folder):
-        resumed.append(original(folder))
-        return resumed[-1]
+    def weights():
+        return AutoModelForSeq2SeqLM.from_pretrained(config.run / "query_model").state_dict()
 
-    def stop(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(genir.doc2query, "last_checkpoint", remember)
-    with monkeypatch.context() as broken:
-        broken.setattr(genir.doc2query, "atomic_folder", stop)
-        with pytest.raises(KeyboardInterrupt):
-            main(config)
     main(config)
-    assert resumed[0] is None
-    assert resumed[1].endswith("checkpoint-20")
+    whole, queries = weights(), written(config)
+    original, saves = MarkComplete.on_save, []
+
+    def stop_at_the_third(self, args, state, control, **kwargs):
+        saves.append(state.global_step)
+        original(self, args, state, control, **kwargs)
+        if len(saves) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(MarkComplete, "on_save", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        main(config)
+    main(config)
+    assert saves == list(range(2, 21, 2))  # not one step twice
+    assert all(torch.equal(whole[name], tensor) for name, tensor in weights().items())
+    assert written(config) == queries
 
 
 def test_the_stage_does_nothing_where_no_mix_names_pseudo_queries(load, tmp_path):

@@ -130,6 +130,17 @@ class QueriesConfig(Section):
     query_tokens: int = Field(64, ge=2, description="model: written at most")
     batch_size: int = Field(16, ge=1, description="model: documents at once")
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the method is a file of one's own queries."""
+        return self.method.endswith((".jsonl", ".jsonl.gz"))
+
+    @model_validator(mode="after")
+    def _tunes_a_model(self) -> "QueriesConfig":
+        if self.tune_steps and (self.is_file or self.method == "text"):
+            raise ValueError(f"tune_steps trains a seq2seq model, but the method is {self.method}; name a model there")
+        return self
+
 
 class ModelConfig(Section):
     """The T5: pretrained, or from scratch by size with a tokenizer trained on the corpus."""

@@ -40,7 +40,7 @@ def main(config: Config) -> None:
     settings = config.queries
     if settings.method == "text":
         source: Candidates = text_queries(data.documents, settings.max_words)
-    elif settings.method.endswith((".jsonl", ".jsonl.gz")):
+    elif settings.is_file:
         source = own_queries(Path(settings.method), data)
     else:
         source = written_queries(config, data)

@@ -3,10 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: quickstart test extras lint clean
+.PHONY: quickstart reproduce-nq-union test extras lint clean
 
 quickstart: .venv/installed
 	$(BIN)/genir run configs/quickstart.yaml
+
+# The whole protocol on 10,658 Wikipedia pages with questions of Natural Questions and BoolQ, in BEIR layout in the folder
+# DATA: make reproduce-nq-union DATA=FOLDER. The last stage leaves runs/nq-union/report/report.html.
+DATA ?= data/nq-union
+reproduce-nq-union: .venv/installed
+	$(BIN)/genir run configs/nq-union.yaml collection.path=$(DATA)
 
 test: lint
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

@@ -1,5 +1,6 @@
 """plot: training curves, measures by stage, and which queries gained."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import matplotlib
 import numpy as np
 
 from genir.command import run_stage
-from genir.config import Config
+from genir.config import TRAINED, Config
 from genir.console import console
 from genir.evaluation import by_run, read_values
 from genir.files import atomic_folder, read_json
@@ -16,12 +17,24 @@ from genir.stage import Stage
 matplotlib.use("Agg")  # files only; needs no display
 from matplotlib import pyplot as plt
 
+Panels = dict[str, dict[str, str]]
+"""label of a panel -> key of the log -> label of its curve"""
+
 
 def main(config: Config) -> None:
-    """Draw figures/training.png, measures.SPLIT.png and gains.SPLIT.png."""
+    """Draw the curves of every training stage (training, ddro and irpo.png), measures.SPLIT.png and gains.SPLIT.png.
+
+    A refinement's curves are its loss, the dev measures, and what became of dev log-probs: their means over positives
+    and negatives, the margin and accuracy against the reference, and CHES (how alike a positive and its best negative
+    are to the model; the higher, the likelier that the positive is displaced).
+    """
     metric = config.sft.metric
     with atomic_folder(config.run / "figures") as folder:
-        training_curves(read_json(config.run / "sft" / "log.json"), metric, folder / "training.png")
+        for name in config.trained:
+            path = config.run / name / "log.json"
+            if path.exists():  # an imported retriever has none
+                panels = sft_panels(metric) if name == "sft" else refinement_panels(config.evaluate.measures)
+                curves(read_json(path), panels, folder / f"{'training' if name == 'sft' else name}.png")
         summary = read_json(config.run / "evaluation" / "measures.json")
         values = read_values(config.run / "evaluation" / "per_query.tsv")
         for split, runs in summary.items():
@@ -31,19 +44,51 @@ def main(config: Config) -> None:
     console.print(f"{config.run / 'figures'}: {', '.join(names)}")
 
 
-def training_curves(log: list[dict[str, Any]], metric: str, path: Path) -> None:
-    """Loss and the dev measure over all steps; stages follow one another."""
+def sft_panels(metric: str) -> Panels:
+    """The loss, and the dev measure that chooses the weights."""
+    return {"loss": {"loss": "loss"}, f"dev {metric}": {f"eval_{metric}": metric}}
+
+
+def refinement_panels(measures: Sequence[str]) -> Panels:
+    """What a refinement's log holds (genir.training.diagnostics), by panel."""
+    return {
+        "loss": {"loss": "loss"},
+        "dev measures": {f"eval_{name}": name for name in measures},
+        "mean log-prob": {"eval_positive_logp": "positives", "eval_negative_logp": "negatives"},
+        "margin over the reference": {"eval_margin": "margin"},
+        "pairs in the right order": {"eval_accuracy": "accuracy"},
+        "CHES": {"eval_ches": "CHES"},
+    }
+
+
+def curves(log: Sequence[Mapping[str, Any]], panels: Panels, path: Path) -> None:
+    """One panel a group of keys, over all steps; stages or rounds follow one another, and a dotted line parts them."""
     ends = {entry["stage"]: entry["step"] for entry in log}
     before = {stage: sum(ends[s] for s in ends if s < stage) for stage in ends}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    for axes, key, label in ((left, "loss", "loss"), (right, f"eval_{metric}", f"dev {metric}")):
-        points = [(before[entry["stage"]] + entry["step"], entry[key]) for entry in log if key in entry]
-        axes.plot(*zip(*points, strict=True), marker="o" if key != "loss" else "")
+    found = {label: {x: points(log, key, before) for key, x in keys.items()} for label, keys in panels.items()}
+    shown = {
+        label: some for label, lines in found.items() if (some := {name: xy for name, xy in lines.items() if xy[0]})
+    }
+    rows, columns = -(-len(shown) // 3), min(3, len(shown))
+    figure, grid = plt.subplots(rows, columns, figsize=(4.6 * columns, 3.4 * rows), squeeze=False, layout="constrained")
+    for axes in grid.flat[len(shown) :]:
+        axes.remove()
+    for axes, (label, lines) in zip(grid.flat, shown.items(), strict=False):
+        for name, (steps, values) in lines.items():
+            axes.plot(steps, values, marker="" if label == "loss" else "o", markersize=3, label=name)
         for end in list(before.values())[1:]:
             axes.axvline(end, color="grey", linestyle=":")
         axes.set(xlabel="step", ylabel=label)
         axes.grid(alpha=0.3)
+        if len(lines) > 1:
+            axes.legend()
     save(figure, path)
+
+
+def points(log: Sequence[Mapping[str, Any]], key: str, before: Mapping[int, int]) -> tuple[list[int], list[float]]:
+    """(steps, values) of one key; before: steps of all stages before one. Empty where the log has no such key."""
+    some = [(before[entry["stage"]] + entry["step"], entry[key]) for entry in log if key in entry]
+    return [step for step, _ in some], [value for _, value in some]
 
 
 def measures_by_stage(runs: dict[str, Any], split: str, path: Path) -> None:
@@ -85,7 +130,12 @@ def save(figure: Any, path: Path) -> None:
     plt.close(figure)
 
 
-STAGE = Stage("plot", settings=("sft.metric", "evaluate.measures"), reads=("evaluation", "sft"), writes=("figures",))
+STAGE = Stage(
+    "plot",
+    settings=("sft.metric", "evaluate.measures", "ddro", "irpo"),
+    reads=("evaluation", *(f"{name}?" for name in TRAINED)),
+    writes=("figures",),
+)
 
 if __name__ == "__main__":
     run_stage(STAGE, main)

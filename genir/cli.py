@@ -25,6 +25,7 @@ STAGES = {
     "prepare": Program("indexing/prepare_collection.py", "Read and check a collection, write it into the run folder."),
     "embed": Program("indexing/embed_documents.py", "One vector for each document."),
     "docids": Program("indexing/build_docids.py", "Give every document a docid."),
+    "queries": Program("indexing/generate_queries.py", "Pseudo queries, where a training mix names them."),
     "baseline": Program("eval/baseline.py", "BM25 runs to compare with."),
     "negatives": Program("indexing/mine_negatives.py", "Hard negatives for the refinement stages."),
     "train": Program("genir/train.py", "Teach the model to write docids."),
@@ -32,8 +33,12 @@ STAGES = {
     "evaluate": Program("eval/evaluate.py", "Measures of every run, with intervals."),
     "compare": Program("eval/compare.py", "Significance of the differences between runs."),
     "plot": Program("eval/plot.py", "Training curves, measures, gains by query."),
+    "report": Program("eval/report.py", "A report of the run: Markdown, HTML and a LaTeX table."),
 }
-EXTRAS = {"serve": Program("genir/serve.py", "Answer searches over HTTP.")}
+EXTRAS = {
+    "import-ddro": Program("indexing/import_ddro.py", "A retriever of DDRO's published model and docids."),
+    "serve": Program("genir/serve.py", "Answer searches over HTTP."),
+}
 TABLE = STAGES | EXTRAS
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -80,7 +85,7 @@ def version(
 def run(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
-    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "plot",
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "report",
     force: ForceOption = False,
 ) -> None:
     """Walk all stages, and skip those whose inputs and settings have not changed.
@@ -97,7 +102,7 @@ def run(
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
         if name == until:
             break
-    if until in ("search", "evaluate", "compare", "plot"):
+    if until in ("search", "evaluate", "compare", "plot", "report"):
         show_examples(settings)
 
 

@@ -113,6 +113,35 @@ DocidsConfig = Annotated[
 ]
 
 
+class QueriesConfig(Section):
+    """Pseudo queries: what people might ask of each document. Made when a training mix names pseudo_queries."""
+
+    method: str = Field(
+        "text",
+        description="text (title, headings, sentences, keyphrases), a .jsonl file of one's own (doc_id, text), or the "
+        "name or folder of a seq2seq model that writes queries, such as castorini/doc2query-t5-base-msmarco",
+    )
+    per_document: int = Field(10, ge=1, description="at most")
+    max_words: int = Field(12, ge=1, description="text: kept of a sentence, the most telling ones")
+    tune_steps: int = Field(0, ge=0, description="model: steps of training on the train queries before it writes")
+    learning_rate: float = Field(3e-4, gt=0, description="model: of that training")
+    top_k: int = Field(10, ge=1, description="model: each token is drawn from this many")
+    document_tokens: int = Field(512, ge=4, description="model: read of a document")
+    query_tokens: int = Field(64, ge=2, description="model: written at most")
+    batch_size: int = Field(16, ge=1, description="model: documents at once")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the method is a file of one's own queries."""
+        return self.method.endswith((".jsonl", ".jsonl.gz"))
+
+    @model_validator(mode="after")
+    def _tunes_a_model(self) -> "QueriesConfig":
+        if self.tune_steps and (self.is_file or self.method == "text"):
+            raise ValueError(f"tune_steps trains a seq2seq model, but the method is {self.method}; name a model there")
+        return self
+
+
 class ModelConfig(Section):
     """The T5: pretrained, or from scratch by size with a tokenizer trained on the corpus."""
 
@@ -166,7 +195,6 @@ class SFTConfig(LoopConfig):
     """Supervised training: text -> docid."""
 
     stages: list[TrainStage] = Field([TrainStage()], min_length=1)
-    pseudo_queries: str | None = Field(None, description="a JSONL file with doc_id and text, for that mix")
 
 
 class PreferenceConfig(LoopConfig):
@@ -271,6 +299,7 @@ class Config(Section):
     collection: CollectionConfig
     embed: EmbedConfig = EmbedConfig()
     docids: DocidsConfig = RQConfig()
+    queries: QueriesConfig = QueriesConfig()
     model: ModelConfig = ModelConfig()
     sft: SFTConfig = SFTConfig()
     ddro: DDROConfig | None = Field(None, description="null: left out")
@@ -293,6 +322,12 @@ class Config(Section):
     def trained(self) -> tuple[str, ...]:
         """The training stages of this experiment, in their order."""
         return tuple(name for name in TRAINED if getattr(self, name) is not None)
+
+    @property
+    def uses_pseudo_queries(self) -> bool:
+        """Whether a training mix names them."""
+        refinements = (getattr(self, name) for name in self.trained[1:])
+        return any("pseudo_queries" in part.mix for part in (*self.sft.stages, *refinements))
 
     @property
     def run(self) -> Path:

@@ -72,19 +72,24 @@ def new_model(
 
 
 def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditionalGeneration:
+    """`load_seq2seq`, of a T5; anything else raises GenirError."""
+    model = load_seq2seq(name, device)
+    if not isinstance(model, T5ForConditionalGeneration):
+        raise GenirError(f"{name}: is a {type(model).__name__}, but a T5 is needed")
+    return model
+
+
+def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
     """`from_pretrained` onto a device (default: CUDA where there is one, else the CPU), in fp32 and evaluation mode.
 
-    Raises GenirError when the name leads nowhere or is not a T5.
+    Raises GenirError when the name leads nowhere.
     """
     try:
         with quiet():
             model: nn.Module = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise GenirError(f"{name}: cannot be loaded as a seq2seq model: {str(error).splitlines()[0]}") from None
-    if not isinstance(model, T5ForConditionalGeneration):
-        raise GenirError(f"{name}: is a {type(model).__name__}, but a T5 is needed")
-    nn.Module.to(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return model
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @contextmanager

@@ -33,7 +33,8 @@ FALL_THAT_WARNS = 1.0  # nats of the dev positives' log-prob below where the sta
 
 def stage(name: str, before: str) -> Stage:
     """The record of stage `name`, which starts from `before`."""
-    return Stage(name, settings=(name,), reads=("collection", "docids", before, "negatives?"), writes=(name,))
+    reads = ("collection", "docids", before, "negatives?", "pseudo_queries?")
+    return Stage(name, settings=(name,), reads=reads, writes=(name,))
 
 
 def main(config: Config, name: str, before: str) -> None:
@@ -41,7 +42,8 @@ def main(config: Config, name: str, before: str) -> None:
     settings: PreferenceConfig = getattr(config, name)
     run = config.run
     data = PreparedCollection(run / "collection")
-    reads = ["collection", "docids", before, *(["negatives"] if (run / "negatives").exists() else [])]
+    reads = ["collection", "docids", before]
+    reads += [path for path in ("negatives", "pseudo_queries") if (run / path).exists()]
     work = work_folder(config, name, settings.model_dump(mode="json"), reads)
     set_seed(config.seed)
     policy, reference = (Retriever.from_pretrained(run / before) for _ in range(2))
@@ -77,7 +79,7 @@ def _round(
             settings.mix,
             data.documents,
             queries,
-            pseudo_queries(config.sft.pseudo_queries, table) if "pseudo_queries" in settings.mix else [],
+            pseudo_queries(config.run, table) if "pseudo_queries" in settings.mix else [],
             settings,
         )
         mined = read_negatives(config.run / "negatives" / "negatives.jsonl", table) if settings.mined else {}

@@ -92,6 +92,8 @@ class Retriever:
         repeated = sorted({doc_id for doc_id, times in Counter(ids).items() if times > 1 or doc_id in self.table.rows})
         if repeated:
             raise GenirError(f"document {repeated[0]!r} is there already; remove it first to change it")
+        if "docids" not in self.table.settings:
+            raise GenirError("this docid table was imported without its codebooks, so no document can be added to it")
         if self.table.text:
             vectors = np.zeros((len(documents), 0), np.float32)
         elif vectors is None:

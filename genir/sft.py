@@ -31,7 +31,8 @@ def main(config: Config) -> None:
     data = PreparedCollection(run / "collection")
     table = DocidTable.load(run / "docids")
     settings = config.sft.model_dump(mode="json"), config.model.model_dump(mode="json")
-    work = work_folder(config, "sft", settings, ("collection", "docids"))
+    reads = ["collection", "docids", *(["pseudo_queries"] if (run / "pseudo_queries").exists() else [])]
+    work = work_folder(config, "sft", settings, reads)
     set_seed(config.seed)
     model, tokenizer = _starting_point(config, data, table, work / "start")
     embedder = load_embedder(run / "docids" / "embedder")
@@ -95,7 +96,7 @@ def _train_stage(
             stage.mix,
             data.documents,
             queries,
-            pseudo_queries(settings.pseudo_queries, retriever.table) if "pseudo_queries" in stage.mix else [],
+            pseudo_queries(config.run, retriever.table) if "pseudo_queries" in stage.mix else [],
             settings,
         )
         log = fit(
@@ -118,18 +119,18 @@ def _train_stage(
     return list(read_json(done / "log.json"))
 
 
-def pseudo_queries(path: str | None, table: DocidTable) -> list[Example]:
-    """Lines {"doc_id": ..., "text": ...} of a JSONL file; an unknown document raises GenirError."""
-    if path is None:
-        raise GenirError("sft.stages: the mix names pseudo_queries, so sft.pseudo_queries must name their file")
+def pseudo_queries(run: Path, table: DocidTable) -> list[Example]:
+    """What the queries stage left in a run folder; GenirError where it did not run, or not for these documents."""
+    path = run / "pseudo_queries" / "queries.jsonl"
+    if not path.exists():
+        raise GenirError(f"{path}: missing, but a training mix names pseudo_queries; run genir queries CONFIG first")
     examples = []
-    for line, text in numbered_lines(Path(path)):
-        try:
-            entry = json.loads(text)
-            examples.append(Example(str(entry["text"]), table.rows[entry["doc_id"]]))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise at(path, line, f'needs {{"doc_id": a known document, "text": a query}}: {error!r}') from None
+    for line, text in numbered_lines(path):
+        entry = json.loads(text)
+        if entry["doc_id"] not in table.rows:
+            raise at(path, line, f"document {entry['doc_id']!r} has no docid; run the queries stage again")
+        examples.append(Example(entry["text"], table.rows[entry["doc_id"]]))
     return examples
 
 
-STAGE = Stage("sft", settings=("model", "sft"), reads=("collection", "docids"), writes=("sft",))
+STAGE = Stage("sft", settings=("model", "sft"), reads=("collection", "docids", "pseudo_queries?"), writes=("sft",))

@@ -53,6 +53,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
         "prepare",
         "embed",
         "docids",
+        "queries",
         "baseline",
         "negatives",
         "train",
@@ -60,9 +61,11 @@ def test_help_lists_every_stage_in_order(tmp_path):
         "evaluate",
         "compare",
         "plot",
+        "report",
+        "import-ddro",
         "serve",
     ]
-    assert re.findall(r"^│ ([a-z]+) ", text, re.M) == stages
+    assert re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M) == stages
     assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
 
 
@@ -70,7 +73,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
 def test_every_command_has_its_own_help(tmp_path, name):
     text = genir(name, "--help", cwd=tmp_path, check=0).stdout
     assert f"genir {name}" in text
-    assert "RUN" in text if name == "serve" else "CONFIG" in text
+    assert {"serve": "RUN", "import-ddro": "DOCIDS"}.get(name, "CONFIG") in text
     assert len(text.splitlines()) > 12
 
 
@@ -79,7 +82,7 @@ def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
     run = folder / "runs" / "small"
     names = {path.name for path in run.iterdir()}
     assert names >= {"collection", "embeddings.npy", "docids", "baseline", "sft", "retriever", "runs", "evaluation",
-                     "comparison", "figures", "logs", "stage.json", "config.yaml"}  # fmt: skip
+                     "comparison", "figures", "report", "logs", "stage.json", "config.yaml"}  # fmt: skip
     assert "checkpoints" not in names
     assert "genir search runs/small --interactive" in done.stdout
     assert done.stdout.count("3 hits") == 3
@@ -87,7 +90,7 @@ def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
     assert measures.keys() == {"bm25", "sft"}
     assert measures["bm25"]["RR@10"]["all"]["mean"] > 0.9
     records = json.loads((run / "stage.json").read_text())
-    stages = "prepare embed docids baseline negatives sft retriever search evaluate compare plot"
+    stages = "prepare embed docids baseline negatives sft retriever search evaluate compare plot report"
     assert list(records) == stages.split()
     assert all(record["peak_memory_mb"] > 1 for record in records.values())
 
@@ -95,7 +98,7 @@ def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
 def test_a_second_run_does_nothing_again(finished):
     folder, _ = finished
     again = genir("run", "small.yaml", *SMALL, cwd=folder, check=0).stdout
-    assert again.count("up to date") == 11
+    assert again.count("up to date") == 12
     elsewhere = genir("docids", folder / "runs" / "small", cwd=folder.parent, check=0).stdout
     assert "up to date" in elsewhere
 

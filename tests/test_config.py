@@ -47,6 +47,8 @@ def test_a_wrong_value_names_its_key(config):
         config("collection: {path: x}\nevaluate: {measures: [RR@10, R@1000, AP]}")
     with pytest.raises(GenirError, match=r"sft\.metric R@5 is not among evaluate\.measures"):
         config("collection: {path: x}\nsft: {metric: R@5}")
+    with pytest.raises(GenirError, match=r"queries: .*tune_steps trains a seq2seq model, but the method is text"):
+        config("collection: {path: x}\nqueries: {tune_steps: 5}")
     with pytest.raises(GenirError, match=r"docids: .*'atomic', 'kmeans', 'pq', 'rq', 'rqvae', 'text'"):
         config("collection: {path: x}\ndocids: {builder: fancy}")
 

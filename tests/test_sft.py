@@ -1,6 +1,7 @@
 """The sft stage: a curriculum of stages, each from the weights of the one before."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from genir.model import load_t5
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
 from genir.sft import main
+from indexing.generate_queries import main as write_pseudo_queries
 from indexing.prepare_collection import main as prepare
 
 CODES = np.array([[i // 4, i % 4] for i in range(12)], np.int32)
@@ -34,14 +36,15 @@ sft:
   batch_size: 8
   eval_steps: 5
   warmup_steps: 1
-  pseudo_queries: {tmp_path / "pseudo.jsonl"}
   stages:
     - {{mix: {{spans: 1, pseudo_queries: 1}}, steps: 10}}
     - {{mix: {{queries: 1}}, steps: 5, learning_rate: 0.0001}}
+queries: {{method: {tmp_path / "pseudo.jsonl"}}}
 """
     )
     config = load_config(tmp_path / "c.yaml")
     prepare(config)
+    write_pseudo_queries(config)
     data = PreparedCollection(config.run / "collection")
     ids, titles = zip(*((d.id, d.title) for d in data.documents), strict=True)
     DocidTable(ids, titles, CODES, (3, 4)).save(config.run / "docids")
@@ -80,7 +83,7 @@ def test_a_finished_stage_is_not_trained_again(load, monkeypatch):
     assert titles == ["sft 1/2", "sft 2/2", "sft 2/2"]
     cut = load_t5(str(config.run / "sft")).state_dict()
     whole_config = load("name=whole")
-    for name in ("collection", "docids"):
+    for name in ("collection", "docids", "pseudo_queries"):
         whole_config.run.mkdir(exist_ok=True)
         (whole_config.run / name).symlink_to(config.run / name)
     main(whole_config)
@@ -116,14 +119,16 @@ def test_a_pretrained_folder_and_its_tokenizer_are_taken(load, tmp_path, make_mo
     assert load_t5(str(config.run / "sft")).config.d_model == 16
 
 
-@pytest.mark.parametrize("line", ['{"doc_id": "nowhere", "text": "x"}', '{"doc_id": "d1"}', "{", "[]"])
-def test_a_bad_pseudo_query_is_named(load, tmp_path, line):
-    with open(tmp_path / "pseudo.jsonl", "a") as handle:
-        handle.write(line + "\n")
-    with pytest.raises(GenirError, match=r"pseudo\.jsonl:13: needs"):
-        main(load())
+def test_missing_pseudo_queries_are_named(load):
+    config = load()
+    shutil.rmtree(config.run / "pseudo_queries")
+    with pytest.raises(GenirError, match=r"queries\.jsonl: missing, .* run genir queries CONFIG first"):
+        main(config)
 
 
-def test_settings_that_do_not_fit_are_named(load):
-    with pytest.raises(GenirError, match=r"sft\.pseudo_queries must name their file"):
-        main(load("sft.pseudo_queries=null"))
+def test_pseudo_queries_of_other_documents_are_named(load):
+    config = load()
+    with open(config.run / "pseudo_queries" / "queries.jsonl", "a") as handle:
+        handle.write('{"doc_id": "nowhere", "text": "x"}\n')
+    with pytest.raises(GenirError, match=r"queries\.jsonl:13: document 'nowhere' has no docid"):
+        main(config)

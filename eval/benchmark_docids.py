@@ -122,8 +122,9 @@ def command(
 ) -> None:
     """Time and memory of docids for 320,000 vectors of 768, and of tries for 8.8 and 3.2 million docids.
 
-    Each part runs in a process of its own, for its own peak memory (that includes its input, the vectors are 983 MB, and
-    Python's libraries; "build" is what a trie's building takes beyond these, the trie itself included). Prints a table and writes runs/benchmark_docids/results.json.
+    Each part runs in a process of its own, for its own peak memory: that includes its input (the vectors are 983 MB)
+    and Python's libraries. "build" is what the building of a trie takes beyond these, the trie itself included.
+    Prints a table and writes runs/benchmark_docids/results.json.
     """
     if only is not None:
         result = build(only, int(320_000 * share)) if only in BUILDS else trie(only, share)

@@ -1,6 +1,6 @@
 """compare: are the differences between runs larger than chance?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from genir.card import differences, read_card
 from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.config import Config, load_config
 from genir.console import console
@@ -26,7 +27,11 @@ def main(config: Config) -> None:
 
 
 def compare(config: Config, folders: Mapping[str, Path]) -> None:
-    """Test all pairs of runs of some run folders (label -> folder), print the table and write comparison/."""
+    """Test all pairs of runs of some run folders (label -> folder), print the table and write comparison/.
+
+    Folders of different protocol cards are refused: their measures do not measure the same.
+    """
+    require_same_card(config, list(folders.values()))
     values: list[Value] = []
     for label, folder in folders.items():
         for value in read_values(folder / "evaluation" / "per_query.tsv"):
@@ -40,6 +45,16 @@ def compare(config: Config, folders: Mapping[str, Path]) -> None:
     with atomic_folder(config.run / "comparison") as folder:
         write_json(folder / "comparison.json", rows)
     console.print(table(rows))
+
+
+def require_same_card(config: Config, folders: Sequence[Path]) -> None:
+    """Raise GenirError, with what differs, unless all folders were measured on the same documents and queries."""
+    cards = [read_card(folder) for folder in folders]
+    for folder, card in zip(folders[1:], cards[1:], strict=True):
+        if found := differences(cards[0], card, config.search.splits):
+            raise GenirError(f"{folders[0]} and {folder} cannot be compared: {'; '.join(found)}")
+        if cards[0]["splits"].get("train") != card["splits"].get("train"):
+            console.print(f"[yellow]note:[/] {folders[0]} and {folder} were trained on different train queries")
 
 
 def all_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str, seed: int) -> list[Row]:
@@ -98,7 +113,7 @@ def command(
 ) -> None:
     """Test all pairs of runs: paired randomisation test over queries, Holm-corrected over the pairs of a measure.
 
-    With --with RUN the runs of other run folders take part; they must be measured on the same queries.
+    With --with RUN the runs of other run folders take part; they must have the same protocol card.
     """
     settings = load_config(config, overrides or [])
     if not others:

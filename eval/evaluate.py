@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from genir.card import with_fingerprint
 from genir.command import run_stage
 from genir.config import TRAINED, Config
 from genir.console import console
@@ -20,7 +21,7 @@ from genir.ties import tie_measures
 
 
 def main(config: Config) -> None:
-    """Measure all run files of RUN/baseline and RUN/runs and write evaluation/measures.json and per_query.tsv.
+    """Measure all run files of RUN/baseline and RUN/runs; write evaluation/measures.json, per_query.tsv and card.json.
 
     Means stand with their 95 % bootstrap intervals over queries. A query is seen when a training query points to one
     of its best documents (those of its highest grade); both kinds are also given apart. A judged query without hits
@@ -48,6 +49,7 @@ def main(config: Config) -> None:
     with atomic_folder(config.run / "evaluation") as folder:
         write_values(values, folder / "per_query.tsv")
         write_json(folder / "measures.json", summary)
+        write_json(folder / "card.json", with_fingerprint(config.run))
     for split in config.search.splits:
         console.print(table(summary[split], split, config.evaluate.measures))
 

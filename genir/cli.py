@@ -12,6 +12,7 @@ from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_co
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
+from genir.files import shipped
 
 
 class Program(NamedTuple):
@@ -121,12 +122,8 @@ def run_program(name: str, arguments: list[str]) -> None:
 
 def program_path(name: str) -> Path:
     """The program in the repository (a checkout), else in the installed package."""
-    here = Path(__file__).resolve().parent
     path = TABLE[name].path
-    if path.startswith("genir/"):
-        return here.parent / path
-    installed = here / "stages" / path
-    return installed if installed.exists() else here.parent / path
+    return Path(genir.__file__).parent / path.removeprefix("genir/") if path.startswith("genir/") else shipped(path)
 
 
 def show_examples(config: Config) -> None:

@@ -31,7 +31,15 @@ class Section(BaseModel):
 class CollectionConfig(Section):
     """Where the documents, queries and judgments come from."""
 
-    path: str = Field(description="a BEIR folder, or an ir_datasets id such as irds:beir/nfcorpus")
+    path: str = Field(
+        description="a BEIR folder, or an ir_datasets id such as irds:beir/nfcorpus; of a build: its raw files' folder"
+    )
+    build: str | None = Field(
+        None,
+        description="a published collection made from raw files: msmarco-doc-top300k, msmarco-doc, msmarco-passage, "
+        "nq320k, nq320k-ddro, or beir/SET; null: path as it is",
+    )
+    expect_counts: bool = Field(True, description="a build must have its published counts; false: it is a sample")
     splits: dict[str, str] = Field({}, description="our split name -> the source's, where they differ")
     dev_fraction: float = Field(0.1, gt=0, lt=1, description="of the train queries, when there is no dev split")
 

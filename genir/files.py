@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
 
 from genir.errors import GenirError, at
 
@@ -96,17 +97,41 @@ def require_space(folder: Path, needed: int) -> None:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a UTF-8 text file, gzip or not, with their number from 1; line ends (LF or CRLF) removed."""
+    """Lines of a UTF-8 text file, gzip or not, with their number from 1; line ends (LF or CRLF) removed.
+
+    FOLDER/NAME.tar.gz/MEMBER reads a file inside an archive, without unpacking it.
+    """
     number = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as handle:
+        with _opened(path) as handle:
             for raw in handle:
                 number += 1
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise at(path, number, f"not UTF-8 text ({error.reason}); convert the file to UTF-8") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.ReadError) as error:
         raise at(path, number + 1, f"the gzip file is damaged or cut short ({error}); fetch it again") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked."""
+    if path.parent.name.endswith(".tar.gz"):
+        with tarfile.open(path.parent, "r|gz") as archive:
+            for entry in archive:
+                if PurePosixPath(entry.name).name == path.name and (member := archive.extractfile(entry)):
+                    yield member
+                    return
+        raise GenirError(f"{path.parent}: there is no {path.name} in this archive")
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
+        yield cast(IO[bytes], handle)
+
+
+def shipped(name: str) -> Path:
+    """A file of the repository that is not imported (a program, a config, a list of data), in a checkout or a wheel."""
+    here = Path(__file__).resolve().parent
+    installed = here / "stages" / name
+    return installed if installed.exists() else here.parent / name
 
 
 def write_json(path: Path, value: Any) -> None:

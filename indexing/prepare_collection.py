@@ -1,28 +1,32 @@
-"""prepare: read a collection, check it, and write it into the run folder in BEIR layout."""
+"""prepare: read a collection, or build a published one from its raw files, check it, and write it in BEIR layout."""
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated, Any
 
-from genir.collection import QRELS_HEADER, BeirCollection, Collection, open_collection
-from genir.command import run_stage
-from genir.config import CollectionConfig, Config
+import typer
+from rich.table import Table
+
+from genir.builds import check_counts, find_build, open_source
+from genir.card import make_card, split_entry
+from genir.collection import QRELS_HEADER, BeirCollection, Collection
+from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.config import CollectionConfig, Config, load_config
 from genir.console import console, track
+from genir.download import fetch_all
 from genir.errors import GenirError
 from genir.files import atomic_file, atomic_folder, require_space, write_json
 from genir.records import Judgment
-from genir.stage import Stage
+from genir.sources import load_sources
+from genir.stage import Stage, execute
 
 
 def main(config: Config) -> None:
-    """Read a BEIR folder or an ir_datasets id, check every line, and write it into the run folder.
-
-    Malformed lines, duplicate ids, judgments of unknown documents or queries, and missing splits are errors that name
-    the file and line. Without a dev split, a share of the train queries (collection.dev_fraction) becomes one, so that
-    nothing is ever chosen on test queries.
-    """
-    source = open_collection(config.collection.path, config.collection.splits)
+    """Read what collection.path and collection.build name, check it, and write it and its card into the run folder."""
+    settings = config.collection
+    source = open_source(settings, config.run)
     source.require_split("train")
     for split in config.search.splits:
         source.require_split(split)
@@ -32,21 +36,21 @@ def main(config: Config) -> None:
     with atomic_folder(config.run / "collection") as folder:
         doc_ids = write_documents(source, folder)
         query_ids = write_queries(source, folder)
-        counts = {
-            split: write_judgments(rows, folder / "qrels" / f"{split}.tsv")
-            for split, rows in split_judgments(source, config.collection, doc_ids, query_ids)
-        }
-        summary = {"source": source.name, "documents": len(doc_ids), "queries": len(query_ids), "splits": counts}
-        write_json(folder / "collection.json", summary)
-    parts = ", ".join(f"{split} {count['queries']:,}" for split, count in counts.items())
-    console.print(f"{source.name}: {len(doc_ids):,} documents; judged queries: {parts}")
+        splits = {}
+        for split, rows in split_judgments(source, settings, doc_ids, query_ids):
+            write_judgments(rows, folder / "qrels" / f"{split}.tsv")
+            splits[split] = split_entry(rows)
+        if settings.build and settings.expect_counts:
+            check_counts(settings.build, len(doc_ids), as_published(splits, source))
+        write_json(folder / "card.json", make_card(settings.build, source.name, doc_ids, splits))
+    console.print(table(config, len(doc_ids), splits))
 
 
 def write_documents(source: Collection, folder: Path) -> set[str]:
     """Write corpus.jsonl; return the doc_ids."""
     doc_ids = set()
     with atomic_file(folder / "corpus.jsonl") as handle:
-        for document in track(source.documents(), "reading documents"):
+        for document in track(source.documents(), "documents"):
             row = {"_id": document.id, "title": document.title, "text": document.text, "url": document.url}
             handle.write(json.dumps(row, ensure_ascii=False) + "\n")
             doc_ids.add(document.id)
@@ -96,12 +100,64 @@ def checked(source: Collection, split: str, doc_ids: set[str], query_ids: set[st
         raise GenirError(f"{source.name}: the split {split!r} has no judgments")
 
 
-def write_judgments(rows: list[Judgment], path: Path) -> dict[str, int]:
-    """Write one qrels file; return its counts."""
+def write_judgments(rows: list[Judgment], path: Path) -> None:
+    """Write one qrels file."""
     with atomic_file(path) as handle:
         handle.write("\t".join(QRELS_HEADER) + "\n")
         handle.writelines(f"{row.query_id}\t{row.doc_id}\t{row.grade}\n" for row in rows)
-    return {"queries": len({row.query_id for row in rows}), "judgments": len(rows)}
+
+
+def as_published(splits: Mapping[str, dict[str, Any]], source: Collection) -> dict[str, dict[str, int]]:
+    """Counts of the splits as they were before a dev split was carved from train."""
+    counts = {split: {name: entry[name] for name in ("queries", "judgments")} for split, entry in splits.items()}
+    if "dev" in counts and "dev" not in source.splits:
+        carved = counts.pop("dev")
+        counts["train"] = {name: count + carved[name] for name, count in counts["train"].items()}
+    return counts
+
+
+def table(config: Config, documents: int, splits: Mapping[str, dict[str, Any]]) -> Table:
+    """What is in the collection."""
+    settings = config.collection
+    checked = " (the published counts)" if settings.build and settings.expect_counts else ""
+    shown = Table(title=f"{settings.build or settings.path}: {documents:,} documents{checked}", title_justify="left")
+    shown.add_column("split")
+    for name in ("queries", "judgments"):
+        shown.add_column(name, justify="right")
+    for split, entry in splits.items():
+        shown.add_row(split, f"{entry['queries']:,}", f"{entry['judgments']:,}")
+    return shown
+
+
+def download(settings: CollectionConfig) -> None:
+    """Fetch the raw files of the build into collection.path."""
+    if settings.build is None or settings.path.startswith("irds:"):
+        raise GenirError("--download fetches the raw files of a build: name one with collection.build=NAME")
+    build = find_build(settings.build)
+    fetch_all(load_sources()[build.group], build.files, Path(settings.path))
+
+
+def command(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    fetch: Annotated[
+        bool, typer.Option("--download", help="First fetch the build's raw files, and verify them.")
+    ] = False,
+    force: ForceOption = False,
+) -> None:
+    """Read a BEIR folder or an ir_datasets id, or build a published collection from its raw files; check every line.
+
+    Malformed lines, duplicate ids, judgments of unknown documents or queries, and missing splits are errors that name
+    the file and line; so is a build that has not its published counts. Without a dev split, a share of the train
+    queries (collection.dev_fraction) becomes one, so that nothing is ever chosen on test queries.
+
+    collection.build names a published collection, and collection.path the folder of its raw files (or the ir_datasets
+    id). Files are only downloaded with --download; data/sources.yaml lists them.
+    """
+    settings = load_config(config, overrides or [])
+    if fetch:
+        download(settings.collection)
+    execute(STAGE, main, settings, force)
 
 
 STAGE = Stage(
@@ -109,4 +165,4 @@ STAGE = Stage(
 )
 
 if __name__ == "__main__":
-    run_stage(STAGE, main)
+    run_command(command, STAGE.name, STAGE.settings)

@@ -36,10 +36,11 @@ def page(row: Mapping[str, Any]) -> Page:
     else:
         text = " ".join(token["token"] for token in row["document_tokens"])
     url = str(row.get("document_url") or "")
-    heading = _between(text, "<H1>", "</H1>")
-    title = str(row.get("document_title") or heading or _name_in(url))
-    abstract = _between(text, "<P>", "</P>")
-    start = text.find("</P>") + len("</P>") if abstract else max(0, text.find("</H1>"))
+    title = str(row.get("document_title") or _heading(text) or _name_in(url))
+    first, start = text.find("<P>"), text.find("</P>")
+    abstract = text[first:start] if 0 <= first < start else ""
+    if not abstract:
+        start = max(0, text.find("</H1>"))
     ends = [found.start() for found in re.finditer("</Ul>", text)]
     content = text[start : (ends[-2:] or [len(text)])[0]]
     return Page(plain(title), plain(f"{abstract} {content}"), url)
@@ -50,9 +51,9 @@ def plain(text: str) -> str:
     return " ".join(TAG.sub(" ", text).split())
 
 
-def _between(text: str, start: str, end: str) -> str:
-    _, found, after = text.partition(start)
-    return after.partition(end)[0] if found else ""
+def _heading(text: str) -> str:
+    _, found, after = text.partition("<H1>")
+    return after.partition("</H1>")[0] if found else ""
 
 
 def _name_in(url: str) -> str:

@@ -85,7 +85,7 @@ def _fill(source: Source, part: Path) -> None:
                 return
             reason = "the connection was cut"
         except urllib.error.HTTPError as error:
-            if error.code < 500:
+            if error.code < 500 and error.code != 429:  # 429: too many requests at once
                 raise GenirError(f"{source.url}: the server answers {error.code} {error.reason}") from None
             reason = f"the server answers {error.code} {error.reason}"
         except CUT as error:

@@ -27,7 +27,12 @@ def main(config: Config) -> None:
     """Read what collection.path and collection.build name, check it, and write it and its card into the run folder."""
     settings = config.collection
     source = open_source(settings, config.run)
-    source.require_split("train")
+    if "train" not in source.splits:
+        there = ", ".join(source.splits) or "none"
+        raise GenirError(
+            f"{source.name}: no split 'train' to train on; there are: {there}. Of a BEIR folder another one can serve: "
+            "collection.splits={train: dev}"
+        )
     for split in config.search.splits:
         source.require_split(split)
     if isinstance(source, BeirCollection):

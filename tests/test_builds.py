@@ -1,12 +1,15 @@
 """MS MARCO and BEIR builds, made by the prepare stage from files in their true formats."""
 
 import gzip
+import http.server
 import io
 import json
 import os
 import tarfile
 import tempfile
+import threading
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import ir_datasets
@@ -16,12 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genir.builds import BUILDS, find_build
-from genir.builds.subsets import Clicked
+from genir.builds.msmarco import PASSAGE, MsMarcoPassages
+from genir.builds.subsets import Clicked, Judged
 from genir.collection import Collection, open_collection
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.prepared import PreparedCollection
 from genir.records import Document, Judgment, Query
+from genir.sources import Source, SourceGroup
+from indexing import prepare_collection
 from indexing.prepare_collection import download, main
 
 DOCS = [
@@ -43,6 +49,11 @@ DOC_FILES = {
     "msmarco-test2020-queries.tsv.gz": [("31", "later question")],
     "2020qrels-docs.txt": [("31 0 D2 2",)],
 }
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
 
 
 def table(rows, end="\n"):
@@ -220,6 +231,28 @@ def test_right_counts_pass_though_a_dev_split_was_carved_from_train(prepare, tmp
     assert len(prepare("msmarco-doc-top300k", expect=True).documents) == 3
 
 
+def test_download_fetches_what_is_missing_and_then_builds(prepare, tmp_path, monkeypatch):
+    handler = partial(QuietHandler, directory=str(write_raw(tmp_path / "served", DOC_FILES)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=partial(server.serve_forever, 0.01)).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    sources = {name: Source(name, f"{address}/{name}") for name in DOC_FILES}
+    groups = {"msmarco-doc": SourceGroup("msmarco-doc", "terms", sources)}
+    monkeypatch.setattr(prepare_collection, "load_sources", lambda: groups)
+    with pytest.raises(GenirError, match="missing; put them there"):
+        prepare("msmarco-doc-top300k")
+    try:
+        prepare_collection.command(str(tmp_path / "c.yaml"), [], fetch=True)
+        prepare_collection.command(str(tmp_path / "c.yaml"), [], fetch=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert sorted(os.listdir(tmp_path / "raw")) == sorted(
+        name for name in DOC_FILES if "2019" not in name and "2020" not in name
+    )
+    assert len(PreparedCollection(tmp_path / "runs" / "c" / "collection").documents) == 3
+
+
 def test_an_ir_datasets_id_gives_the_same_build(prepare, tmp_path, monkeypatch):
     files = write_raw(tmp_path / "raw", DOC_FILES)
     data = prepare("msmarco-doc-top300k")
@@ -307,6 +340,28 @@ def test_a_real_sample_written_in_the_official_format_comes_back_the_same(root, 
     assert data.judgments("test") == [row._replace(grade=1) for row in judged]
 
 
+@pytest.mark.parametrize(("split", "queries"), [("dl19", 43), ("dl20", 54)])
+def test_real_passages_and_trec_judgments_in_the_official_format_come_back_the_same(root, tmp_path, split, queries):
+    folder = root.parent / "shared" / "data" / "msmarco-passage-dl1920"
+    if not folder.exists():
+        pytest.skip("msmarco-passage-dl1920 is not in ../shared/data")
+    sample = open_collection(folder)
+    part = PASSAGE[split]
+    judged = [judgment for _, judgment in sample.judgments(split)]
+    write_raw(
+        tmp_path / "raw",
+        {
+            "collection.tsv": [(d.id, " ".join(d.text.split())) for d in sample.documents()],
+            part.queries: [(query.id, query.text) for query in sample.queries()],
+            part.qrels: [(f"{row.query_id} Q0 {row.doc_id} {row.grade}",) for row in judged],
+        },
+    )
+    made = Judged(MsMarcoPassages(tmp_path / "raw", {split: part}))
+    assert [d.id for d in made.documents()] == [d.id for d in sample.documents()]
+    assert [row for _, row in made.judgments(split)] == judged
+    assert len(list(made.queries())) == queries
+
+
 @pytest.fixture
 def zipped(tmp_path):
     """The zip of a BEIR set, with its folder inside."""
@@ -332,10 +387,21 @@ def test_a_beir_zip_is_unpacked_once_and_its_counts_are_those_of_the_catalogue(p
 
 
 def test_a_damaged_zip_is_named_and_not_half_unpacked(prepare, zipped, tmp_path):
-    zipped.write_bytes(zipped.read_bytes()[:-40])
+    whole = zipped.read_bytes()
+    zipped.write_bytes(whole[:-40])
     with pytest.raises(GenirError, match=r"nfcorpus\.zip: damaged or cut short"):
         prepare("beir/nfcorpus")
+    zipped.write_bytes(whole.replace(b"nfcorpus/", b"scidocs_/"))
+    with pytest.raises(GenirError, match="no folder nfcorpus/ in this zip"):
+        prepare("beir/nfcorpus")
     assert os.listdir(tmp_path / "raw") == ["nfcorpus.zip"]
+
+
+def test_a_set_that_has_no_train_split_says_so(prepare, zipped, tmp_path):
+    prepare("beir/nfcorpus")
+    (tmp_path / "raw" / "nfcorpus" / "qrels" / "train.tsv").unlink()
+    with pytest.raises(GenirError, match="no split 'train' to train on; there are: test"):
+        prepare("beir/nfcorpus")
 
 
 def test_every_beir_set_of_the_catalogue_is_a_build_with_counts():

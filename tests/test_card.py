@@ -1,5 +1,6 @@
 """Protocol cards: what they hold, and which runs they keep apart."""
 
+import importlib.util
 import json
 import shutil
 
@@ -52,6 +53,13 @@ def test_a_card_says_what_the_run_was_measured_on(run):
     measures = json.loads((config.run / "evaluation" / "measures.json").read_text())["test"]["bm25"]
     assert card["bm25"]["measures"]["test"]["RR@10"] == pytest.approx(measures["RR@10"]["all"]["mean"])
     assert card["bm25"]["settings"]["backend"] == "bm25s"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyserini") is None, reason="the extra pyserini is not installed")
+def test_both_back_ends_give_a_fingerprint_and_never_contradict_each_other(run):
+    cards = [read_card(run("a").run), read_card(run("b", "baseline.backend=pyserini").run)]
+    assert cards[0]["bm25"]["measures"]["test"].keys() == cards[1]["bm25"]["measures"]["test"].keys()
+    assert differences(*cards, ["test"]) == []
 
 
 def test_the_card_is_that_of_the_ids_not_of_their_order(run, beir):

@@ -37,11 +37,14 @@ def unpack(archive: Path, place: Path) -> None:
     """Unpack the one folder of a zip to `place`, whole or not at all."""
     try:
         with zipfile.ZipFile(archive) as contents:
-            files = [entry for entry in contents.infolist() if not entry.is_dir()]
+            inside = f"{archive.stem}/"
+            files = [entry for entry in contents.infolist() if entry.filename.startswith(inside) and not entry.is_dir()]
+            if not files:
+                raise GenirError(f"{archive}: there is no folder {inside} in this zip; is it BEIR's?")
             require_space(place, sum(entry.file_size for entry in files))
             with atomic_folder(place) as folder:
                 for entry in files:
-                    entry.filename = str(Path(*Path(entry.filename).parts[1:]))
+                    entry.filename = entry.filename.removeprefix(inside)
                     contents.extract(entry, folder)
     except (zipfile.BadZipFile, EOFError) as error:
         raise GenirError(f"{archive}: damaged or cut short ({error}); fetch it again") from None

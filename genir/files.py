@@ -60,7 +60,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     with clear_os_errors(path):
-        shutil.rmtree(temporary, ignore_errors=True)
+        _sweep(path)
         temporary.mkdir(parents=True)
         try:
             yield temporary
@@ -73,6 +73,24 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Delete the temporary folders beside `path` that killed processes left: a collection's can be 20 GB."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        process = left.name.split(".")[-2]
+        if process == str(os.getpid()) or (process.isdigit() and not _is_alive(int(process))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush(file: Path) -> None:

@@ -411,6 +411,18 @@ def test_every_beir_set_of_the_catalogue_is_a_build_with_counts():
         assert "test" in build.counts.splits
 
 
+def test_the_configs_of_published_rows_name_builds_and_do_not_choose_on_test(root):
+    found = [load_config(path) for path in sorted((root / "configs").glob("*.yaml"))]
+    published = [config for config in found if config.collection.build]
+    assert len(published) >= 8
+    for config in published:
+        counts = find_build(config.collection.build).counts
+        assert set(config.search.splits) <= set(counts.splits)
+        assert "dev" not in counts.splits  # so prepare carves it from train
+        dev = counts.splits["train"][0] * config.collection.dev_fraction
+        assert dev > config.sft.eval_queries
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [

@@ -1,6 +1,8 @@
 import errno
 import gzip
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -30,6 +32,18 @@ def test_a_failed_folder_leaves_the_old_folder_and_nothing_else(tmp_path):
         (new / "y").write_text("new")
     assert [p.name for p in folder.iterdir()] == ["y"]
     assert os.listdir(tmp_path) == ["f"]
+
+
+def test_what_a_killed_process_left_is_cleared_away_and_what_a_living_one_writes_is_not(tmp_path):
+    killed = subprocess.run(
+        [sys.executable, "-c", "import os, sys; os.makedirs(f'{sys.argv[1]}/.f.{os.getpid()}.tmp/x')", tmp_path]
+    )
+    assert killed.returncode == 0
+    (tmp_path / f".f.{os.getppid()}.tmp").mkdir()
+    assert len(os.listdir(tmp_path)) == 2
+    with atomic_folder(tmp_path / "f"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [f".f.{os.getppid()}.tmp", "f"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,7 +118,7 @@ def require_space(folder: Path, needed: int) -> None:
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 text file, gzip or not, with their number from 1; line ends (LF or CRLF) removed.
 
-    FOLDER/NAME.tar.gz/MEMBER reads a file inside an archive, without unpacking it.
+    FOLDER/NAME.tar.gz/MEMBER and FOLDER/NAME.zip/PLACE/MEMBER read a file inside an archive, without unpacking it.
     """
     number = 0
     try:
@@ -127,8 +128,14 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise at(path, number, f"not UTF-8 text ({error.reason}); convert the file to UTF-8") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.ReadError) as error:
-        raise at(path, number + 1, f"the gzip file is damaged or cut short ({error}); fetch it again") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.ReadError, zipfile.BadZipFile) as error:
+        raise at(
+            path, number + 1, f"the {_kind(path)} file is damaged or cut short ({error}); fetch it again"
+        ) from error
+
+
+def _kind(path: Path) -> str:
+    return "zip" if any(parent.suffix == ".zip" for parent in path.parents) else "gzip"
 
 
 @contextmanager
@@ -141,6 +148,11 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                     yield member
                     return
         raise GenirError(f"{path.parent}: there is no {path.name} in this archive")
+    for archive_path in path.parents:
+        if archive_path.suffix == ".zip" and archive_path.is_file():
+            with zipfile.ZipFile(archive_path) as zipped, zipped.open(str(path.relative_to(archive_path))) as handle:
+                yield handle
+            return
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
         yield cast(IO[bytes], handle)
 

@@ -52,7 +52,7 @@ def _source(name: str, values: Mapping[str, object]) -> Source:
 def find(folder: Path, name: str) -> Path | None:
     """A raw file of a folder: `name`, or without its .gz. Of ARCHIVE.tar.gz/MEMBER the member, unpacked or not."""
     archive, _, member = name.rpartition("/")
-    plain = [member, f"{member}.gz"] if archive else [member, member.removesuffix(".tar.gz").removesuffix(".gz")]
+    plain = [member, f"{member}.gz"] if archive else [member, member.removesuffix(".gz")]
     found = [folder / place for place in plain if (folder / place).is_file()]
     if not found and archive and (folder / archive).is_file():
         return folder / name

@@ -35,7 +35,7 @@ def main(config: Config) -> None:
         )
     for split in config.search.splits:
         source.require_split(split)
-    if isinstance(source, BeirCollection):
+    if isinstance(source, BeirCollection) and source.corpus.is_file():
         size = source.corpus.stat().st_size
         require_space(config.run, size * (4 if source.corpus.suffix == ".gz" else 1))
     with atomic_folder(config.run / "collection") as folder:

@@ -378,27 +378,35 @@ def zipped(tmp_path):
     return tmp_path / "raw" / "nfcorpus.zip"
 
 
-def test_a_beir_zip_is_unpacked_once_and_its_counts_are_those_of_the_catalogue(prepare, zipped, tmp_path):
-    assert [d.id for d in prepare("beir/nfcorpus").documents] == ["d0", "d1", "d2"]
+def test_a_beir_zip_reads_like_its_folder_and_its_counts_are_those_of_the_catalogue(prepare, zipped, tmp_path):
+    packed = prepare("beir/nfcorpus")
+    documents, judgments = list(packed.documents), packed.judgments("test")
+    assert [d.id for d in documents] == ["d0", "d1", "d2"]
+    assert os.listdir(tmp_path / "raw") == ["nfcorpus.zip"]  # as it was, else the stage would run again
+    zipfile.ZipFile(zipped).extractall(tmp_path / "raw")
     zipped.unlink()
-    assert prepare("beir/nfcorpus").judgments("test") == [Judgment("q8", "d1", 2)]
+    unpacked = prepare("beir/nfcorpus")
+    assert (list(unpacked.documents), unpacked.judgments("test")) == (documents, judgments)
     with pytest.raises(GenirError, match=r"3 documents instead of 3,633.* 1 test judgments instead of 12,334"):
         prepare("beir/nfcorpus", expect=True)
 
 
-def test_a_damaged_zip_is_named_and_not_half_unpacked(prepare, zipped, tmp_path):
+def test_a_damaged_zip_is_named_and_nothing_is_left_behind(prepare, zipped, tmp_path):
     whole = zipped.read_bytes()
     zipped.write_bytes(whole[:-40])
     with pytest.raises(GenirError, match=r"nfcorpus\.zip: damaged or cut short"):
         prepare("beir/nfcorpus")
     zipped.write_bytes(whole.replace(b"nfcorpus/", b"scidocs_/"))
-    with pytest.raises(GenirError, match="no folder nfcorpus/ in this zip"):
+    with pytest.raises(GenirError, match=r"no nfcorpus/corpus\.jsonl in this zip"):
         prepare("beir/nfcorpus")
-    assert os.listdir(tmp_path / "raw") == ["nfcorpus.zip"]
+    zipped.write_bytes(whole.replace(b'"title": "t"', b'"title": "u"'))
+    with pytest.raises(GenirError, match=r"nfcorpus\.zip/nfcorpus/corpus\.jsonl:\d: the zip file is damaged"):
+        prepare("beir/nfcorpus")
+    assert left_behind(tmp_path) == []
 
 
 def test_a_set_that_has_no_train_split_says_so(prepare, zipped, tmp_path):
-    prepare("beir/nfcorpus")
+    zipfile.ZipFile(zipped).extractall(tmp_path / "raw")
     (tmp_path / "raw" / "nfcorpus" / "qrels" / "train.tsv").unlink()
     with pytest.raises(GenirError, match="no split 'train' to train on; there are: test"):
         prepare("beir/nfcorpus")

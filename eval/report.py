@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import markdown
 
+from genir.card import read_card
 from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
@@ -64,7 +65,7 @@ def contents(config: Config) -> dict[str, Any]:
         "metric": config.sft.metric,
         "measures": config.evaluate.measures,
         "seed": config.seed,
-        "card": list(card(run)),
+        "card": list(flattened(read_card(run))),
         "splits": [split(config, name, runs, values, tests) for name, runs in summary.items()],
         "tests": tests,
         "docids": optional(run / "docids" / "report.json"),
@@ -84,12 +85,6 @@ def method(config: Config) -> str:
     refined = [f"{name} ({getattr(config, name).loss})" for name in config.trained[1:]]
     docids = f"{settings['builder']} ({shape})" if shape else settings["builder"]
     return f"Docids: {docids}. Model: {model}. Training: {', then '.join([stages, *refined])}."
-
-
-def card(run: Path) -> Iterator[tuple[str, str]]:
-    """The protocol card, with BM25's fingerprint where there is one, flattened into (key, value)."""
-    places = ("evaluation/card.json", "collection/card.json", "collection/collection.json")
-    return flattened(next((values for place in places if (values := optional(run / place))), {}))
 
 
 def flattened(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

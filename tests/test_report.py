@@ -77,6 +77,7 @@ def config(tmp_path):
     bm25 = {f"test{i}": ranking(i, 4 if i < 15 else 1) for i in range(20)}
     sft = {f"test{i}": ranking(i, 1 if i < 15 else i - 12) for i in range(20)}
     write_run(bm25, config.run / "baseline" / "bm25.test.trec", "bm25")
+    write_json(config.run / "baseline" / "fingerprint.json", {"settings": {}, "measures": {}})
     write_run(sft, config.run / "runs" / "sft.test.trec", "sft")
     eval.evaluate.main(config)
     eval.compare.main(config)
@@ -139,11 +140,12 @@ def test_texts_are_shown_as_they_are(config):
 def test_figures_and_a_card_are_taken_where_they_are(config):
     text, page = read(config)
     assert page.images == []
-    assert ["documents", "20"] in page.tables[0]
+    assert ["build", "custom"] in page.tables[0]
+    assert ["documents, count", "20"] in page.tables[0]
     (config.run / "figures").mkdir()
     for name in ("training.png", "measures.test.png", "gains.test.png"):
         (config.run / "figures" / name).write_bytes(PIXEL)
-    write_json(config.run / "collection" / "card.json", {"build": "a|b", "counts": {"documents": 12345}, "ids": [1, 2]})
+    write_json(config.run / "evaluation" / "card.json", {"build": "a|b", "counts": {"documents": 12345}, "ids": [1, 2]})
     text, page = read(config)
     assert len(page.images) == 3
     assert all(image.startswith("data:image/png;base64,") for image in page.images)

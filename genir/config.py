@@ -211,7 +211,7 @@ class PreferenceConfig(LoopConfig):
     loss: Loss = "ddro"
     beta: float = Field(0.4, gt=0, description="how far the policy may leave the reference: small is far")
     steps: int = Field(200, ge=1, description="in each round")
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(3e-5, gt=0)
     batch_size: int = Field(32, ge=1, description="queries; each brings its candidates")
     embedding_rate: float = Field(1.0, gt=0, description="learning rate of the embeddings, as a multiple")
     mix: dict[Mix, float] = Field({"spans": 0.5, "queries": 0.5}, description="share of each kind of example")

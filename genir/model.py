@@ -62,13 +62,18 @@ def new_model(
         model = T5ForConditionalGeneration(config)
         nn.init.normal_(model.shared.weight, std=0.1)
         untie(model, torch.randn_like(model.shared.weight) * config.d_model**-0.5)
-    model.config.dropout_rate = settings.dropout
+    set_dropout(model, settings.dropout)
+    return DocidModel(model, layout, settings.normalize)
+
+
+def set_dropout(model: T5ForConditionalGeneration, rate: float) -> None:
+    """The dropout of all layers and of the attention weights, in place."""
+    model.config.dropout_rate = rate
     for module in model.modules():
         if isinstance(module, nn.Dropout):
-            module.p = settings.dropout
+            module.p = rate
         elif isinstance(getattr(module, "dropout", None), float):  # of the attention weights
-            setattr(module, "dropout", settings.dropout)  # noqa: B010
-    return DocidModel(model, layout, settings.normalize)
+            setattr(module, "dropout", rate)  # noqa: B010
 
 
 def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditionalGeneration:

@@ -17,7 +17,7 @@ from genir.docids.table import DocidTable
 from genir.errors import at
 from genir.files import atomic_folder, numbered_lines, read_json, write_json
 from genir.losses import LOSSES, Candidates, floor, irpo, ranks, sft
-from genir.model import DocidModel, load_t5, quiet
+from genir.model import DocidModel, load_t5, quiet, set_dropout
 from genir.preferences import Mined, PreferenceCollator, PreferenceData, build_pool, draw_examples
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
@@ -47,6 +47,7 @@ def main(config: Config, name: str, before: str) -> None:
     work = work_folder(config, name, settings.model_dump(mode="json"), reads)
     set_seed(config.seed)
     policy, reference = (Retriever.from_pretrained(run / before) for _ in range(2))
+    set_dropout(policy.model.t5, 0.0)  # policy and reference are compared: noise in one of them would be a difference
     log: list[dict[str, Any]] = []
     for number in range(1, settings.rounds + 1):
         log += _round(config, name, policy, reference, data, number, work)

@@ -14,7 +14,7 @@ from genir import sft
 from genir.batches import LabelledQuery
 from genir.config import DDROConfig, load_config
 from genir.docids import DocidTable
-from genir.model import load_t5
+from genir.model import load_t5, set_dropout
 from genir.preferences import PreferenceCollator, PreferenceData, build_pool
 from genir.prepared import PreparedCollection
 from genir.refine import preference_loss, warn_of_displacement
@@ -157,6 +157,17 @@ def test_the_loss_of_an_untouched_policy_is_log_two(config):
     batch = PreferenceCollator(retriever, pool, 64)([data[0], data[1]])
     loss = preference_loss(settings)(retriever.model, batch)
     assert loss.tolist() == pytest.approx([math.log(2)] * 2, abs=1e-4)
+
+
+def test_a_policy_trained_with_dropout_is_refined_without(config):
+    """Else the first loss would not be log 2: the reference's log-probs have no noise."""
+    t5 = load_t5(str(config.run / "sft"))
+    set_dropout(t5, 0.5)
+    t5.save_pretrained(config.run / "sft")
+    assert load_t5(str(config.run / "sft")).config.dropout_rate == 0.5
+    genir.refine.main(config.model_copy(update={"ddro": config.ddro.model_copy(update={"steps": 1})}), "ddro", "sft")
+    log = json.loads((config.run / "ddro" / "log.json").read_text())
+    assert log[-1]["train_loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
 def test_falling_positives_are_told_with_their_remedies(capsys):

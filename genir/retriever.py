@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from genir.batches import tokenize
@@ -69,7 +70,7 @@ class Retriever:
         table = DocidTable.load(path / "docids")
         layout = CodeLayout(about["base"], table.sizes, table.text)
         model = DocidModel(load_t5(str(path), device), layout, about["normalize"])
-        model.t5.to(dtype=dtype)
+        nn.Module.to(model.t5, dtype=dtype)
         trie = Trie.load(path / "docids" / "trie.safetensors")
         embedder = load_embedder(path / "docids" / "embedder")
         return cls(model, load_tokenizer(str(path)), table, about["max_tokens"], trie, embedder)

@@ -51,7 +51,9 @@ def test_a_saved_retriever_answers_the_same_and_is_a_hugging_face_folder(retriev
     assert [hit._replace(score=0) for hit in after] == [hit._replace(score=0) for hit in before]
     np.testing.assert_allclose([hit.score for hit in after], [hit.score for hit in before], rtol=1e-5)
     half = Retriever.from_pretrained(tmp_path / "r", dtype=torch.bfloat16).search("owls hunt mice", k=5)
-    assert {hit.doc_id: hit.score for hit in half} == pytest.approx({h.doc_id: h.score for h in before}, rel=0.05, abs=0.1)
+    assert {hit.doc_id: hit.score for hit in half} == pytest.approx(
+        {h.doc_id: h.score for h in before}, rel=0.05, abs=0.1
+    )
     t5 = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "r")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "r")
     assert torch.equal(t5.lm_head.weight, retriever.model.t5.lm_head.weight)

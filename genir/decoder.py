@@ -104,7 +104,9 @@ def decode(t5: T5ForConditionalGeneration, memory: Memory, tokens: Tensor) -> Te
     bias = _self_bias(t5, length)
 
     def own(number: int, attention: Any, normed: Tensor) -> Tensor:
-        query, key, value = (_heads(attention, project(normed)) for project in (attention.q, attention.k, attention.v))
+        query, key, value = (
+            _heads(attention, _linear(project, normed)) for project in (attention.q, attention.k, attention.v)
+        )
         return _attend(attention, query, key, value, bias)
 
     shares = Shares.of([candidates] * queries, tokens.device)
@@ -128,9 +130,9 @@ def extend(
     seen = seen.clamp(min=0)
 
     def own(number: int, attention: Any, normed: Tensor) -> Tensor:
-        past.write(number, kept, attention.k(normed), attention.v(normed))
+        past.write(number, kept, _linear(attention.k, normed), _linear(attention.v, normed))
         keys, values = past.read(number, seen)
-        query = _heads(attention, attention.q(normed))
+        query = _heads(attention, _linear(attention.q, normed))
         found = functional.scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=1.0)
         return found.transpose(1, 2).flatten(2)
 
@@ -154,16 +156,38 @@ def _layers(
     for number, block in enumerate(_blocks(t5)):
         first, cross, feed = block.layer
         attention = first.SelfAttention
-        hidden = hidden + first.dropout(attention.o(own(number, attention, first.layer_norm(hidden))))
+        hidden = hidden + first.dropout(_linear(attention.o, own(number, attention, first.layer_norm(hidden))))
         attention = cross.EncDecAttention
-        query = shares.matrix(attention.q(cross.layer_norm(hidden)))
+        query = shares.matrix(_linear(attention.q, cross.layer_norm(hidden)))
         seen = _attend(
             attention, _heads(attention, query.flatten(1, 2)), memory.keys[number], memory.values[number], memory.bias
         )
-        hidden = hidden + cross.dropout(attention.o(shares.flat(seen.view_as(query))))
-        hidden = feed(hidden)
+        hidden = hidden + cross.dropout(_linear(attention.o, shares.flat(seen.view_as(query))))
+        hidden = hidden + feed.dropout(_feed(feed.DenseReluDense, feed.layer_norm(hidden)))
     result: Tensor = decoder.dropout(decoder.final_layer_norm(hidden))
     return result
+
+
+def _feed(dense: Any, hidden: Tensor) -> Tensor:
+    """The feed-forward net of T5 v1.0, or the gated one of v1.1."""
+    if hasattr(dense, "wi"):
+        inner = dense.act(_linear(dense.wi, hidden))
+    else:
+        inner = dense.act(_linear(dense.wi_0, hidden)) * _linear(dense.wi_1, hidden)
+    return _linear(dense.wo, dense.dropout(inner))
+
+
+def _linear(linear: Any, rows: Tensor) -> Tensor:
+    """A bias-free linear layer. On a CPU 8 to 16 rows are multiplied from the other side, which takes MKL a third to a
+    half less time.
+    """
+    flat = rows.flatten(0, -2)
+    made: Tensor
+    if rows.device.type == "cpu" and 8 <= len(flat) <= 16 and not torch.is_grad_enabled():
+        made = (linear.weight @ flat.t()).t().reshape(*rows.shape[:-1], -1)
+    else:
+        made = linear(rows)
+    return made
 
 
 def _blocks(t5: T5ForConditionalGeneration) -> Any:

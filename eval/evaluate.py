@@ -1,5 +1,6 @@
 """evaluate: measures of every run, with intervals, and for seen and unseen documents apart."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from genir.console import console
 from genir.docids import DocidTable
 from genir.docids.order import groups
 from genir.evaluation import Interval, Value, bootstrap_interval, write_values
-from genir.files import atomic_folder, write_json
+from genir.files import atomic_folder, read_json, write_json
 from genir.prepared import PreparedCollection
 from genir.runs import measure, qrels, read_run
 from genir.stage import Stage
@@ -26,11 +27,15 @@ def main(config: Config) -> None:
     Means stand with their 95 % bootstrap intervals over queries. A query is seen when a training query points to one
     of its best documents (those of its highest grade); both kinds are also given apart. A judged query without hits
     counts as 0. Where documents share a docid, measures of the best, expected and worst order among them are given too.
+
+    certificates.json and the column "exact" tell for which share of the queries the hits are provably the best of all
+    documents by the model's score, so that no more beams could change them.
     """
     data = PreparedCollection(config.run / "collection")
     trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
     values: list[Value] = []
     ties: list[Value] = []
+    exact: dict[str, dict[str, float]] = {}
     docid = shared_docids(config.run / "docids")
     for split in config.search.splits:
         judged = qrels(data.judgments(split))
@@ -38,6 +43,8 @@ def main(config: Config) -> None:
         for path in run_files(config.run, split):
             name = path.name.split(".")[0]
             found = read_run(path)
+            if (certificates := path.with_suffix(".exact.json")).exists():
+                exact.setdefault(split, {})[name] = statistics.fmean(read_json(certificates).values())
             for label, by_query in measure(found, judged, config.evaluate.measures).items():
                 values += [Value(split, name, query, seen[query], label, value) for query, value in by_query.items()]
             if docid and path.parent.name == "runs":
@@ -50,8 +57,9 @@ def main(config: Config) -> None:
         write_values(values, folder / "per_query.tsv")
         write_json(folder / "measures.json", summary)
         write_json(folder / "card.json", with_fingerprint(config.run))
+        write_json(folder / "certificates.json", exact)
     for split in config.search.splits:
-        console.print(table(summary[split], split, config.evaluate.measures))
+        console.print(table(summary[split], split, config.evaluate.measures, exact.get(split, {})))
 
 
 def shared_docids(folder: Path) -> dict[str, int]:
@@ -90,20 +98,22 @@ def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
     return summary
 
 
-def table(runs: dict[str, Any], split: str, measures: Sequence[str]) -> Table:
-    """One line a run; where some queries are unseen, a line each for seen and unseen."""
+def table(runs: dict[str, Any], split: str, measures: Sequence[str], exact: Mapping[str, float]) -> Table:
+    """One line a run; where some queries are unseen, a line each for seen and unseen; share of exact searches."""
     shown = Table(title=f"{split}: mean [95 % interval]", title_justify="left")
     shown.add_column("run")
     shown.add_column("queries", justify="right")
     for name in measures:
         shown.add_column(name, justify="right")
+    shown.add_column("exact", justify="right")
     for run, values in runs.items():
         parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
         for part in parts if len(parts) == 3 else ["all"]:
             intervals = [Interval(**values[name][part]) for name in measures]
             label = f"[bold]{run}[/]" if part == "all" else f"[dim]  {part} documents[/]"
             cells = [f"{x.mean:.3f} [dim]\\[{x.low:.3f}, {x.high:.3f}][/]" for x in intervals]
-            shown.add_row(label, f"{intervals[0].queries:,}", *cells)
+            proven = f"{exact[run]:.1%}" if part == "all" and run in exact else ""
+            shown.add_row(label, f"{intervals[0].queries:,}", *cells, proven)
     return shown
 
 

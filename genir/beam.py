@@ -1,28 +1,45 @@
-"""Trie-constrained beam search: only docids that exist are ever written, each at most once.
+"""Trie-constrained beam search: only docids that exist are ever written, each at most once; and a certificate.
 
-Shapes: B queries, K beams, c candidates (children of all live beams of a query), k documents asked for.
+Shapes: B queries, n partial docids (beams) of all queries, c candidates (their children), w most candidates of a query,
+k documents asked for.
 """
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache
 
+from genir.decoder import Past, Shares
 from genir.model import DocidModel, Encoded
-from genir.trie import Trie
+from genir.ranking import Finished, best, places
+from genir.tails import Singles, Tails, score_tails
+from genir.trie import Allowed, Trie
+
+_WIDTH = 64
+"""Least beams of an exact search, once it goes on: fewer make slow matrix products."""
+
+
+_CLOSE, _FIRST = 1.25, 3
+"""Docids below the beams of a query, as a multiple of these, that make it worth finishing some before the rest; and how
+many, as a multiple of k.
+"""
 
 
 class BeamResult(NamedTuple):
-    """leaves [B, k]: docid numbers of the trie, best first, -1 where there are fewer; scores [B, k]: their log p."""
+    """leaves [B, k]: docid numbers of the trie, best first, -1 where there are fewer; scores [B, k]: their log p, -inf
+    there.
+
+    exact [B]: whether it is proven that no other docid belongs there.
+    """
 
     leaves: Tensor
     scores: Tensor
+    exact: Tensor
 
 
 class Beams(NamedTuple):
-    """Partial docids of all queries, sorted by query, then in docid order, [n] each; one stands for the docids
-    first .. last - 1 of the trie, which begin with it.
+    """Partial docids of all queries, by query, then in docid order, [n] each; one stands for the docids first ..
+    last - 1 of the trie, which begin with it.
     """
 
     query: Tensor
@@ -30,94 +47,213 @@ class Beams(NamedTuple):
     last: Tensor
     score: Tensor
 
-    def at(self, kept: Tensor) -> "Beams":
+    def at(self, kept: Tensor | slice) -> "Beams":
         """Those at some places, or where a mask is true."""
         return Beams(*(x[kept] for x in self))
 
 
 @torch.inference_mode()
 def beam_search(
-    model: DocidModel, trie: Trie, encoded: Encoded, beams: int, k: int, allowed: Tensor | None = None
+    model: DocidModel,
+    trie: Trie,
+    encoded: Encoded,
+    beams: int,
+    k: int,
+    allowed: Allowed | None = None,
+    exact: bool = False,
+    documents: bool = False,
 ) -> BeamResult:
-    """The k best docids of each query among those that `beams` beams reach; exact when beams >= number of docids.
+    """The k best docids of each query among those that `beams` beams reach.
 
     At each level the `beams` best candidates of a query are looked at: those that end there are finished, and the
     `beams` best of the others go on (as Hugging Face's beam search does). A score is the sum of the codes'
-    log-probabilities, without a length penalty; ties go to the smaller docid. allowed: rising docid numbers to search
-    among; None: all.
+    log-probabilities, without a length penalty; ties go to the smaller docid. allowed: docids to search among; None:
+    all. documents: only as many docids are wanted as k documents hold; those after them are left out.
+
+    The certificate: log-probs only fall, so nothing that was pruned can end above the best partial score among it.
+    Where the k-th docid is above that, the result is the model's true top k (up to the rounding of scores). exact:
+    where it is not, go on with what was pruned and might, until nothing is left that might.
     """
-    count = len(encoded.states)
-    live = _all_docids(trie, count, model.device)
-    finished: list[Beams] = []
-    tokens = model.start_tokens(count)
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    for level in range(trie.depth):
-        rows = Encoded(encoded.states[live.query], encoded.mask[live.query])
-        logps = model.level_logps(model.step(rows, tokens, cache), level)
-        owner, code, grown = _grow(trie, level, live, logps, allowed)
-        ended = trie.ended(level + 1, grown.first)
-        best = torch.zeros_like(ended)
-        best[top_per_query(grown.query, grown.score, beams, count)] = True
-        finished.append(grown.at(best & ended))
-        going = (~ended).nonzero()[:, 0]
-        kept = going[top_per_query(grown.query[going], grown.score[going], beams, count)]
-        live = grown.at(kept)
-        if not len(kept):
-            break
-        cache.reorder_cache(cast(torch.LongTensor, owner[kept]))
-        tokens = model.tokens_of_level(code[kept], level)
-    return _best(finished, count, k)
+    search = _Search(model, trie, encoded, beams, Finished(len(encoded.states), k, trie.size, model.device, documents))
+    search.allowed, search.exact = allowed, exact
+    search.run()
+    finished = search.finished
+    proven = (search.pruned == -torch.inf) | (search.pruned < finished.floor)
+    return BeamResult(finished.leaves, finished.scores, proven)
 
 
-def _all_docids(trie: Trie, count: int, device: torch.device) -> Beams:
-    """One empty docid for each query."""
-    zeros = torch.zeros(count, dtype=torch.long, device=device)
-    return Beams(torch.arange(count, device=device), zeros, zeros + trie.size, torch.zeros(count, device=device))
+class _Search:
+    """The state of one search: what is finished, and pruned [B]: the best score among what was pruned."""
 
+    def __init__(self, model: DocidModel, trie: Trie, encoded: Encoded, beams: int, finished: Finished) -> None:
+        self.model, self.trie, self.beams, self.finished = model, trie, beams, finished
+        self.allowed: Allowed | None = None
+        self.exact = False
+        self.queries = len(encoded.states)
+        self.memory = model.remember(encoded)
+        self.past = Past(model.t5)
+        self.pruned = finished.floor
+        self.waiting: dict[int, list[Beams]] = {}
 
-def _grow(trie: Trie, level: int, live: Beams, logps: Tensor, allowed: Tensor | None) -> tuple[Tensor, Tensor, Beams]:
-    """All beams extended by every code that the trie allows: owner [c], the beam each came from; code [c]; and the
-    candidates. logps [n, codes of the level].
-    """
-    owner, first, last, code = trie.expand(level, live.first, live.last)
-    grown = Beams(live.query[owner], first, last, live.score[owner] + logps[owner, code])
-    if allowed is None:
-        return owner, code, grown
-    some = torch.searchsorted(allowed, first) < torch.searchsorted(allowed, last)
-    return owner[some], code[some], grown.at(some)
+    def run(self) -> None:
+        """From the empty docid down; then, where the search is to be exact, from what was pruned."""
+        if self.allowed is not None and not len(self.allowed.leaves):
+            return
+        device = self.model.device
+        zeros = torch.zeros(self.queries, dtype=torch.long, device=device)
+        score = torch.zeros(self.queries, device=device)
+        self.descend(0, Beams(torch.arange(self.queries, device=device), zeros, zeros + self.trie.size, score))
+        self.beams = max(self.beams, _WIDTH)
+        while (found := self._next_waiting()) is not None:
+            self.past = Past(self.model.t5)
+            self.descend(*found)
+        if self.exact:
+            self.pruned = torch.full_like(self.pruned, -torch.inf)
 
+    def _next_waiting(self) -> tuple[int, Beams] | None:
+        """The level and the best of the deepest of what was pruned and might still matter: its docids soon tell what
+        does not any more.
+        """
+        while self.waiting:
+            level = max(self.waiting)
+            every = Beams(*(torch.cat(x) for x in zip(*self.waiting.pop(level), strict=True)))
+            every = every.at(every.score >= self.finished.floor[every.query])
+            if len(every.query):
+                every = every.at(every.first.argsort())
+                every = every.at(every.query.argsort(stable=True))
+                shares = Shares.of(every.query.bincount(minlength=self.queries).tolist(), self.model.device)
+                chosen = shares.flat(best(shares.matrix(every.score, -torch.inf), self.beams))
+                self.waiting[level] = [every.at(~chosen)]
+                return level, every.at(chosen)
+        return None
 
-def top_per_query(query: Tensor, score: Tensor, beams: int, count: int) -> Tensor:
-    """Indices of the `beams` best candidates of each query, in their given order; of equal ones the first.
+    def descend(self, level: int, live: Beams) -> None:
+        """Search below partial docids of `level` codes, which are run anew."""
+        tokens = self.model.inputs(self.trie.codes[live.first, :level].long())
+        path = live.query.new_empty((len(live.query), 0))
+        parked: list[Singles] = []
+        counts, children, docids = self._outlook(level, live, len(live.query))
+        tried = [False] * self.queries
+        while sum(counts):
+            shares = Shares.of(counts, self.model.device)
+            hidden, rows = self.model.extend(self.memory, shares, self.past, tokens, path)
+            logps = self.model.level_logps(hidden[:, -1], level)
+            owner, live, kept = self._step(level, live, logps, children)
+            path = torch.cat([path, rows], 1)[owner]
+            level += 1
+            counts, children, docids = self._outlook(level, live, kept)
+            live, path = live.at(slice(sum(counts))), path[: sum(counts)]
+            close = [self._close(*x) and not gone for *x, gone in zip(docids, counts, tried, strict=True)]
+            if any(close):
+                tried = [a or b for a, b in zip(tried, close, strict=True)]
+                live, path = self._drop(live, path, close)
+                counts, children, docids = self._outlook(level, live, len(live.query))
+            aside = [0 < few <= min(self.beams, 2 * n) for few, n in zip(docids, counts, strict=True)]
+            if any(aside):
+                live, path, counts, children = self._park(live, path, counts, children, aside, parked)
+            tokens = self.model.tokens_of_level(self.trie.codes[live.first, level - 1].long(), level - 1)
+        if parked:
+            tails = Tails(self.trie, self.allowed, parked)
+            score_tails(self.model, self.memory, self.past, tails, self.finished)
 
-    query [c] rises, score [c].
-    """
-    if not len(query):
-        return query
-    dense, place = _by_query(query, score, count)
-    if dense.shape[1] <= beams:
-        return torch.arange(len(score), device=score.device)
-    best = dense.sort(dim=1, descending=True, stable=True).indices[:, :beams]
-    chosen = torch.zeros_like(dense, dtype=torch.bool).scatter_(1, best, True)
-    return chosen[query, place].nonzero()[:, 0]
+    def _step(self, level: int, live: Beams, logps: Tensor, children: list[int]) -> tuple[Tensor, Beams, Tensor]:
+        """All beams [n] grown by every code that the trie allows, and the best of them.
 
+        logps [n, codes of the level]; children: how many each query has. Returns for each kept one the place of its
+        parent among `live` and itself, followed by such as mean nothing; and how many are kept.
+        """
+        trie, shares = self.trie, Shares.of(children, self.model.device)
+        owner, first, last, code = trie.expand(level, live.first, live.last, len(shares.query))
+        score = live.score[owner] + logps[owner, code]
+        if self.allowed is not None:
+            first, last = self.allowed.narrow(first, last)
+        score = score.masked_fill((first >= last) | (score < self.finished.floor[shares.query]), -torch.inf)
+        scores = shares.matrix(score, -torch.inf)
+        if trie.even and level + 1 < trie.depth:
+            done = going = best(scores, self.beams)
+        else:
+            ended = shares.matrix(trie.ended(level + 1, first))
+            done = ended & best(scores, scores.shape[1] if self.exact else self.beams)
+            self._finish(scores.masked_fill(~done, -torch.inf), shares.matrix(first))
+            going = best(scores.masked_fill(ended, -torch.inf), self.beams)
+            done = done | going
+        left = scores.masked_fill(done, -torch.inf)
+        self.pruned = torch.maximum(self.pruned, left.amax(1))
+        grown = Beams(shares.query, first, last, score)
+        if self.exact:
+            self.waiting.setdefault(level + 1, []).append(grown.at(shares.flat(left) > -torch.inf))
+        kept = shares.flat(going)
+        where = places(kept, min(len(kept), self.queries * self.beams))
+        return owner[where], grown.at(where), kept.sum()
 
-def _best(finished: list[Beams], count: int, k: int) -> BeamResult:
-    """The k best finished docids of each query."""
-    every = Beams(*(torch.cat(parts) for parts in zip(*finished, strict=True)))
-    every = every.at(torch.argsort(every.first, stable=True))
-    every = every.at(torch.argsort(every.query, stable=True))
-    dense, place = _by_query(every.query, every.score, count)
-    leaves = torch.full_like(dense, -1, dtype=torch.long)
-    leaves[every.query, place] = every.first
-    scores, order = dense.sort(dim=1, descending=True, stable=True)
-    return BeamResult(leaves.gather(1, order)[:, :k], scores[:, :k])
+    def _finish(self, scores: Tensor, leaves: Tensor) -> None:
+        """Take docids [B, w] among the finished; -inf: those that are not."""
+        scores, order = scores.sort(dim=1, descending=True, stable=True)
+        order = order[:, : self.finished.leaves.shape[1]]
+        leaves = leaves.gather(1, order)
+        self.finished.add(leaves, scores[:, : order.shape[1]], self.trie.documents_of(leaves, self.allowed))
 
+    def _outlook(self, level: int, live: Beams, count: Tensor | int) -> tuple[list[int], list[int], list[int]]:
+        """Of the first `count` beams: how many each query has, and how many children and docids are below them. It is
+        where a GPU is waited for, once a level.
+        """
+        if level == self.trie.depth:
+            return [0] * self.queries, [0] * self.queries, [0] * self.queries
+        real = torch.arange(len(live.query), device=live.query.device) < count
+        children = self.trie.children(level, live.first, live.last)
+        each = torch.stack([torch.ones_like(children), children, (live.last - live.first).to(children.dtype)])
+        sums = each.new_zeros((3, self.queries)).index_add_(1, live.query, each * real)
+        counts, total, docids = sums.tolist()
+        return counts, total, docids
 
-def _by_query(query: Tensor, score: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The flat scores [c] as a matrix [B, most of a query] filled up with -inf, and each one's column [c]."""
-    counts = torch.bincount(query, minlength=count)
-    place = torch.arange(len(query), device=query.device) - (torch.cumsum(counts, 0) - counts)[query]
-    dense = score.new_full((count, max(1, int(counts.max()))), -torch.inf)
-    dense[query, place] = score
-    return dense, place
+    def _park(
+        self,
+        live: Beams,
+        path: Tensor,
+        counts: list[int],
+        children: list[int],
+        aside: list[bool],
+        parked: list[Singles],
+    ) -> tuple[Beams, Tensor, list[int], list[int]]:
+        """Set the beams of some queries aside: there is room for all docids below them, so all will be finished, with
+        tails that need no search.
+        """
+        mask = torch.tensor(aside, device=path.device)[live.query]
+        parked.append(self._singles(live.at(mask), path[mask]))
+        counts, children = ([0 if gone else x for x, gone in zip(y, aside, strict=True)] for y in (counts, children))
+        return live.at(~mask), path[~mask], counts, children
+
+    def _singles(self, nodes: Beams, path: Tensor) -> Singles:
+        """Every docid below some partial docids, as if it were alone."""
+        sizes = nodes.last - nodes.first
+        owner = torch.repeat_interleave(sizes)
+        leaf = nodes.first[owner] + torch.arange(len(owner), device=path.device) - (sizes.cumsum(0) - sizes)[owner]
+        if self.allowed is not None:
+            there = self.allowed.has(leaf)
+            owner, leaf = owner[there], leaf[there]
+        return Singles(nodes.query[owner], leaf, nodes.score[owner], path[owner])
+
+    def _close(self, docids: int, count: int) -> bool:
+        return self.beams < docids <= _CLOSE * count and _FIRST * self.finished.k <= count
+
+    def _drop(self, live: Beams, path: Tensor, close: list[bool]) -> tuple[Beams, Tensor]:
+        """Where the docids below the beams of a query are few, but more than there is room for: finish some singles,
+        best first. If there is room for all docids that may still end above the k-th of those, the others can be
+        dropped: from here on the beams would lose none of these, so the best k are the same. Else nothing is changed.
+        """
+        single = (live.last - live.first == 1) & torch.tensor(close, device=path.device)[live.query]
+        shares = Shares.of(live.query.bincount(minlength=self.queries).tolist(), path.device)
+        scores = live.score.masked_fill(~single, -torch.inf)
+        first = shares.flat(best(shares.matrix(scores, -torch.inf), _FIRST * self.finished.k))
+        if not bool(first.any()):
+            return live, path
+        found = self.finished.copy()
+        singles = Singles(live.query[first], live.first[first], live.score[first], path[first])
+        score_tails(self.model, self.memory, self.past, Tails(self.trie, self.allowed, [singles]), found)
+        above = live.score >= found.floor[live.query]
+        room = (live.last - live.first).new_zeros(self.queries)
+        room.index_add_(0, live.query, (live.last - live.first) * above)
+        safe = (room <= self.beams) & torch.tensor(close, device=path.device) & (found.floor > -torch.inf)
+        self.finished.replace(found, safe)
+        kept = ~safe[live.query] | (above & ~first)
+        return live.at(kept), path[kept]

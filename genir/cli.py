@@ -39,6 +39,7 @@ STAGES = {
 EXTRAS = {
     "import-ddro": Program("indexing/import_ddro.py", "A retriever of DDRO's published model and docids."),
     "serve": Program("genir/serve.py", "Answer searches over HTTP."),
+    "certify": Program("eval/certify.py", "What a beam width loses: the share of searches proven exact."),
 }
 TABLE = STAGES | EXTRAS
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

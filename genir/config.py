@@ -277,6 +277,7 @@ class SearchConfig(Section):
     k: int = Field(100, ge=1)
     beams: int = Field(100, ge=1)
     batch_size: int = Field(32, ge=1)
+    exact: bool = Field(False, description="go on until the hits are proven to be the model's best, however long")
 
     @model_validator(mode="after")
     def _enough_beams(self) -> "SearchConfig":

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGene
 
 from genir import decoder
 from genir.config import ModelConfig, Normalize
-from genir.decoder import Memory
+from genir.decoder import Memory, Past, Shares
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 
@@ -26,6 +26,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "small": {"d_model": 512, "num_heads": 8, "d_ff": 1024, "num_layers": 6, "num_decoder_layers": 6},
     "base": {"d_model": 768, "num_heads": 12, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12},
 }
+
+_AT_ONCE = 1024
+"""Decoder states that meet the head at a time: more logits over a whole vocabulary would take much memory."""
 
 
 class Encoded(NamedTuple):
@@ -166,16 +169,18 @@ class DocidModel:
         """Decoder states [B, N, T, D] after the tokens [B, N, T], ready for the head."""
         return self._scaled(decoder.decode(self.t5, memory, tokens))
 
-    def step(self, encoded: Encoded, tokens: Tensor, cache: Any) -> Tensor:
-        """Decoder states [n, D] after the next tokens [n, 1] of each row; `cache` is extended."""
-        output = self.t5.decoder(
-            input_ids=tokens,
-            encoder_hidden_states=encoded.states,
-            encoder_attention_mask=encoded.mask,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        return self._scaled(output.last_hidden_state[:, -1])
+    def remember(self, encoded: Encoded) -> Memory:
+        """What the decoder attends to, made once for all docids of a query."""
+        return decoder.remember(self.t5, *encoded)
+
+    def extend(
+        self, memory: Memory, shares: Shares, past: Past, tokens: Tensor, before: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decoder states [n, T, D], ready for the head, after the tokens [n, T], and their rows in `past`; see
+        `decoder.extend`.
+        """
+        hidden, rows = decoder.extend(self.t5, memory, shares, past, tokens, before)
+        return self._scaled(hidden), rows
 
     def _scaled(self, hidden: Tensor) -> Tensor:
         return hidden * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else hidden
@@ -189,32 +194,45 @@ class DocidModel:
             return functional.linear(hidden, head[codes]).float().log_softmax(-1)
         return functional.linear(hidden, head).float().log_softmax(-1)[..., codes]
 
+    def logps_at(self, hidden: Tensor, levels: Tensor, codes: Tensor) -> Tensor:
+        """log p of one code each from decoder states [n, D]: levels (on the CPU), codes [n] -> [n]; fp32."""
+        if self.layout.text:
+            levels = torch.zeros_like(levels)  # all have the same codebook
+        order = levels.argsort(stable=True)
+        found = torch.empty(len(levels), device=hidden.device)
+        for level, count in enumerate(levels.bincount().tolist()):
+            for rows in torch.split(order[:count].to(hidden.device), _AT_ONCE):
+                found[rows] = self.level_logps(hidden[rows], level).gather(1, codes[rows].unsqueeze(1))[:, 0]
+            order = order[count:]
+        return found
+
     def start_tokens(self, *shape: int) -> Tensor:
         """The decoder's first input [*shape, 1]."""
         return torch.full((*shape, 1), self.t5.config.decoder_start_token_id, dtype=torch.long, device=self.device)
 
     def tokens(self, codes: Tensor) -> Tensor:
         """Model tokens of docids: codes [..., L] -> [..., L]; padding becomes the first token of its level."""
-        offsets = torch.tensor(self.layout.offsets[: codes.shape[-1]], device=codes.device)
+        offsets = torch.tensor(self.layout.offsets[: codes.shape[-1]], dtype=torch.long, device=codes.device)
         return codes.clamp(min=0) + self.layout.base + offsets
 
     def tokens_of_level(self, codes: Tensor, level: int) -> Tensor:
         """Model tokens of one level's codes, as decoder input: [n] -> [n, 1]."""
         return (codes + self.layout.base + self.layout.offsets[level]).unsqueeze(1)
 
+    def inputs(self, codes: Tensor) -> Tensor:
+        """Decoder inputs that write these codes and predict the next: codes [..., L] -> [..., L + 1]."""
+        return torch.cat([self.start_tokens(*codes.shape[:-1]), self.tokens(codes)], -1)
+
     def docid_states(self, encoded: Encoded, codes: Tensor) -> Tensor:
         """Sum over a docid's codes of the decoder states that predict them: codes [B, N, L] -> [B, N, D]."""
-        inputs = torch.cat([self.start_tokens(*codes.shape[:2]), self.tokens(codes)[..., :-1]], -1)
-        hidden = self.decode(decoder.remember(self.t5, *encoded), inputs)
+        hidden = self.decode(self.remember(encoded), self.inputs(codes[..., :-1]))
         return hidden.masked_fill(codes.unsqueeze(-1) < 0, 0).sum(-2)
 
     def code_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
         """Log-probability of each code of docids given those before it: codes [B, N, L] -> [B, N, L], 0 at padding."""
         levels = codes.shape[-1]
         # All candidates begin alike: where docids have one code, they are one decoder input a query.
-        shape = codes.shape[:2] if levels > 1 else (len(codes), 1)
-        inputs = torch.cat([self.start_tokens(*shape), self.tokens(codes)[:, : shape[1], :-1]], -1)
-        hidden = self.decode(decoder.remember(self.t5, *encoded), inputs)
+        hidden = self.decode(self.remember(encoded), self.inputs(codes[:, : None if levels > 1 else 1, :-1]))
         wanted = codes.clamp(min=0).unsqueeze(-1)
         if self.normalize == "full" or self.layout.text:
             logps = [self.level_logps(hidden[:, :, m], m) for m in range(levels)]

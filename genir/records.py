@@ -45,10 +45,15 @@ class Hit(NamedTuple):
 
 
 class Hits(Sequence[Hit]):
-    """The ranked documents for one query: a sequence of `Hit` that prints as a table, in a terminal and a notebook."""
+    """The ranked documents for one query: a sequence of `Hit` that prints as a table, in a terminal and a notebook.
 
-    def __init__(self, query: str, hits: Sequence[Hit]) -> None:
+    exact: whether they are provably the best of all documents by the model's score, and not only the best that the
+    beams came by.
+    """
+
+    def __init__(self, query: str, hits: Sequence[Hit], exact: bool) -> None:
         self.query = query
+        self.exact = exact
         self._hits = tuple(hits)
 
     @overload
@@ -65,10 +70,14 @@ class Hits(Sequence[Hit]):
         return iter(self._hits)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Hits) and (self.query, self._hits) == (other.query, other._hits)
+        return isinstance(other, Hits) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash((self.query, self._hits))
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return self.query, self.exact, self._hits
 
     def __repr__(self) -> str:
         rows = [(str(h.rank), f"{h.score:.3f}", h.doc_id, "-".join(map(str, h.docid)), h.title) for h in self]
@@ -78,7 +87,8 @@ class Hits(Sequence[Hit]):
             f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {doc_id:<{widths[2]}}  {docid:<{widths[3]}}  {title}".rstrip()
             for rank, score, doc_id, docid, title in rows
         ]
-        return "\n".join([f"{self.query!r}: {len(self)} hits", *lines])
+        proven = ", exact" if self.exact else ""
+        return "\n".join([f"{self.query!r}: {len(self)} hits{proven}", *lines])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "doc_id", "docid", "title"))

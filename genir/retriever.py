@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from genir.batches import tokenize
@@ -21,7 +22,7 @@ from genir.files import atomic_folder, read_json, write_json
 from genir.model import DocidModel, load_t5, quiet
 from genir.records import Document, Hit, Hits
 from genir.tokenizer import load_tokenizer
-from genir.trie import Trie
+from genir.trie import Allowed, Trie
 
 FORMAT = 1
 
@@ -51,12 +52,16 @@ class Retriever:
         self.max_tokens = max_tokens
         self.embedder = embedder
         self.trie = trie or Trie.from_codes(table.codes)
+        self._copy: tuple[Trie, Trie] | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | torch.device | None = None) -> "Retriever":
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
+    ) -> "Retriever":
         """Load a retriever folder, or one of the Hugging Face hub by its name.
 
-        device: where to put it; default CUDA where there is one, else the CPU.
+        device: where to put it; default CUDA where there is one, else the CPU. dtype: of the weights; torch.bfloat16
+        is for GPUs.
         """
         path = retriever_folder(folder)
         about = read_json(path / "genir.json")
@@ -65,6 +70,7 @@ class Retriever:
         table = DocidTable.load(path / "docids")
         layout = CodeLayout(about["base"], table.sizes, table.text)
         model = DocidModel(load_t5(str(path), device), layout, about["normalize"])
+        nn.Module.to(model.t5, dtype=dtype)
         trie = Trie.load(path / "docids" / "trie.safetensors")
         embedder = load_embedder(path / "docids" / "embedder")
         return cls(model, load_tokenizer(str(path)), table, about["max_tokens"], trie, embedder)
@@ -115,9 +121,16 @@ class Retriever:
         self.table = self.table.subset(np.delete(np.arange(len(self.table)), sorted(gone)))
         self.trie = Trie.from_codes(self.table.codes)
 
-    def search(self, query: str, k: int = 10, beams: int | None = None, allowed: Collection[str] | None = None) -> Hits:
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        beams: int | None = None,
+        allowed: Collection[str] | None = None,
+        exact: bool = False,
+    ) -> Hits:
         """The k best documents for a query; see `search_many`."""
-        return self.search_many([query], k, beams, allowed)[0]
+        return self.search_many([query], k, beams, allowed, exact=exact)[0]
 
     def search_many(
         self,
@@ -127,12 +140,15 @@ class Retriever:
         allowed: Collection[str] | None = None,
         batch_size: int = 32,
         show_progress: bool = False,
+        exact: bool = False,
     ) -> list[Hits]:
         """The k best documents for each query.
 
         beams: docids followed at once; default k, at least 10. allowed: search among these doc_ids only (a tenant, a
-        range of dates), as if there were no others. Scores are natural log-probabilities of docids. Raises GenirError
-        for an empty query, or an allowed document that does not exist.
+        range of dates), as if there were no others. exact: go on until the hits are provably the best of all documents
+        by the model's score, however long it takes; without it, each `Hits.exact` tells whether they are. Scores are
+        natural log-probabilities of docids. Raises GenirError for an empty query, or an allowed document that does not
+        exist.
         """
         if k < 1 or batch_size < 1 or (beams is not None and beams < 1):
             raise GenirError(f"k, beams and batch_size must be at least 1, not {k}, {beams} and {batch_size}")
@@ -140,28 +156,33 @@ class Retriever:
             if not query.strip():
                 raise GenirError(f"query {number} is empty; a retriever needs at least one word")
         rows = None if allowed is None else np.unique([self.table.row(doc_id) for doc_id in allowed]).astype(np.int64)
+        among = None if rows is None else self.trie.allow(rows).to(self.model.device)
         starts = range(0, len(queries), batch_size)
         hits: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
-            result = self._decode(batch, max(k, 10) if beams is None else beams, k, rows)
-            for query, leaves, scores in zip(batch, result.leaves.tolist(), result.scores.tolist(), strict=True):
-                hits.append(self._hits(query, leaves, scores, k, rows))
+            result = self._decode(batch, max(k, 10) if beams is None else beams, k, among, exact)
+            for query, leaves, scores, proven in zip(batch, *(x.tolist() for x in result), strict=True):
+                hits.append(Hits(query, self._hits(leaves, scores, k, rows), proven))
         return hits
 
     @torch.inference_mode()
-    def _decode(self, queries: Sequence[str], beams: int, k: int, rows: Array | None) -> BeamResult:
+    def _decode(self, queries: Sequence[str], beams: int, k: int, among: Allowed | None, exact: bool) -> BeamResult:
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
-        trie = self.trie = self.trie.to(self.model.device)
         training = self.model.t5.training
         self.model.t5.train(False)  # a policy that is being trained is searched without dropout
         encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-        allowed = None if rows is None else trie.leaves(rows).to(self.model.device)
-        result = beam_search(self.model, trie, encoded, beams, k, allowed)
+        result = beam_search(self.model, self._trie_beside_the_model(), encoded, beams, k, among, exact, True)
         self.model.t5.train(training)
         return result
 
-    def _hits(self, query: str, leaves: Sequence[int], scores: Sequence[float], k: int, allowed: Array | None) -> Hits:
+    def _trie_beside_the_model(self) -> Trie:
+        """The trie on the model's device; on a GPU a copy, made once."""
+        if self._copy is None or self._copy[0] is not self.trie or self._copy[1].codes.device != self.model.device:
+            self._copy = self.trie, self.trie.to(self.model.device)
+        return self._copy[1]
+
+    def _hits(self, leaves: Sequence[int], scores: Sequence[float], k: int, allowed: Array | None) -> list[Hit]:
         """Docids -> documents; those that share a docid stand in the collection's order."""
         found = [
             (int(row), score)
@@ -171,13 +192,10 @@ class Retriever:
             if allowed is None or row in allowed
         ][:k]
         table = self.table
-        return Hits(
-            query,
-            [
-                Hit(rank, table.doc_ids[row], score, table.docid_of(row), table.titles[row])
-                for rank, (row, score) in enumerate(found, 1)
-            ],
-        )
+        return [
+            Hit(rank, table.doc_ids[row], score, table.docid_of(row), table.titles[row])
+            for rank, (row, score) in enumerate(found, 1)
+        ]
 
 
 def retriever_folder(folder: str | Path) -> Path:

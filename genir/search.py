@@ -10,6 +10,7 @@ from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_co
 from genir.config import TRAINED, Config, load_config
 from genir.console import console
 from genir.errors import GenirError
+from genir.files import write_json
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
 from genir.runs import rank_scores, write_run
@@ -17,7 +18,10 @@ from genir.stage import Stage, execute
 
 
 def main(config: Config) -> None:
-    """Search the splits of search.splits with the retriever of every training stage."""
+    """Search the splits of search.splits with the retriever of every training stage.
+
+    Beside each run file stands which queries' hits are provably the model's best (STAGE.SPLIT.exact.json).
+    """
     data = PreparedCollection(config.run / "collection")
     for name in config.trained:
         retriever = Retriever.from_pretrained(config.run / name)
@@ -30,14 +34,18 @@ def main(config: Config) -> None:
                 config.search.beams,
                 batch_size=config.search.batch_size,
                 show_progress=True,
+                exact=config.search.exact,
             )
             each = (time.perf_counter() - started) / len(queries) * 1000
             run = {
                 query.id: rank_scores([hit.doc_id for hit in hits], [hit.score for hit in hits])
                 for query, hits in zip(queries, found, strict=True)
             }
+            proven = {query.id: hits.exact for query, hits in zip(queries, found, strict=True)}
             write_run(run, config.run / "runs" / f"{name}.{split}.trec", name)
-            console.print(f"{name}, {split}: {len(queries):,} queries, {each:.1f} ms each")
+            write_json(config.run / "runs" / f"{name}.{split}.exact.json", proven)
+            share = sum(proven.values()) / len(queries)
+            console.print(f"{name}, {split}: {len(queries):,} queries, {each:.1f} ms each, {share:.1%} certified exact")
 
 
 def command(
@@ -46,6 +54,9 @@ def command(
     query: Annotated[str | None, typer.Option(metavar="TEXT", help="Search for this and print the hits.")] = None,
     interactive: Annotated[bool, typer.Option("--interactive", help="Ask for queries until an empty line.")] = False,
     k: Annotated[int, typer.Option(help="Hits to print.", min=1)] = 10,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Go on until the hits are proven to be the model's best (search.exact).")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Search with a trained retriever.
@@ -54,19 +65,20 @@ def command(
     --query or --interactive, CONFIG may also be a run folder or a retriever folder, and the hits are printed.
     """
     if query is None and not interactive:
-        execute(STAGE, main, load_config(config, overrides or []), force)
+        given = [*(overrides or []), *(["search.exact=true"] if exact else [])]
+        execute(STAGE, main, load_config(config, given), force)
         return
     folder = Path(config)
     if not folder.is_dir():
         folder = load_config(config, overrides or []).run / "retriever"
     retriever = Retriever.from_pretrained(folder)
     if query is not None:
-        console.print(retriever.search(query, k), markup=False)
+        console.print(retriever.search(query, k, exact=exact), markup=False)
     if interactive:
-        ask(retriever, k)
+        ask(retriever, k, exact)
 
 
-def ask(retriever: Retriever, k: int) -> None:
+def ask(retriever: Retriever, k: int, exact: bool) -> None:
     """Read queries from the terminal and print the hits, until an empty line or the end of input."""
     console.print(f"{len(retriever.table):,} documents; an empty line ends")
     while True:
@@ -78,7 +90,7 @@ def ask(retriever: Retriever, k: int) -> None:
             return
         try:
             started = time.perf_counter()
-            hits = retriever.search(text, k)
+            hits = retriever.search(text, k, exact=exact)
             console.print(hits, markup=False)
             console.print(f"[dim]{(time.perf_counter() - started) * 1000:.0f} ms[/]")
         except GenirError as error:

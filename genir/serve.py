@@ -17,11 +17,14 @@ def create_app(retriever: Retriever) -> Any:
 
     @app.get("/search")
     def search(
-        query: Annotated[str, Query(min_length=1, max_length=10_000)], k: Annotated[int, Query(ge=1, le=1000)] = 10
+        query: Annotated[str, Query(min_length=1, max_length=10_000)],
+        k: Annotated[int, Query(ge=1, le=1000)] = 10,
+        exact: bool = False,
     ) -> dict[str, Any]:
-        """The k best documents."""
+        """The k best documents, and whether they are proven to be; exact: go on until they are."""
         try:
-            return {"query": query, "hits": [hit._asdict() for hit in retriever.search(query, k)]}
+            hits = retriever.search(query, k, exact=exact)
+            return {"query": query, "exact": hits.exact, "hits": [hit._asdict() for hit in hits]}
         except GenirError as error:
             raise HTTPException(422, str(error)) from None
 

@@ -29,6 +29,29 @@ class Children(NamedTuple):
     code: Tensor
 
 
+class Allowed(NamedTuple):
+    """A part of the docids: leaves [A], their rising numbers; documents [A], how many documents with each count."""
+
+    leaves: Tensor
+    documents: Tensor
+
+    def to(self, device: torch.device | str) -> "Allowed":
+        """The same on a device."""
+        return Allowed(self.leaves.to(device), self.documents.to(device))
+
+    def has(self, leaves: Tensor) -> Tensor:
+        """Whether each of some docids [n] is allowed."""
+        return self.leaves[torch.searchsorted(self.leaves, leaves).clamp(max=len(self.leaves) - 1)] == leaves
+
+    def narrow(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes [n] of docids first .. last - 1 without what is not allowed at both ends; first = last where nothing
+        is left.
+        """
+        begin, end = torch.searchsorted(self.leaves, first), torch.searchsorted(self.leaves, last)
+        narrow = self.leaves[begin.clamp(max=len(self.leaves) - 1)]
+        return narrow, torch.where(end > begin, self.leaves[end - 1] + 1, narrow)
+
+
 class Trie:
     """codes [U, L]: the docids in order, -1 after the end of shorter ones. splits[m]: the places i, rising, where docid
     i shares exactly m codes with the one before it, and U at the end.
@@ -86,27 +109,54 @@ class Trie:
 
     def leaves(self, rows: Array) -> Tensor:
         """The docids of some rows of the docid table, as rising numbers, each once."""
+        return self.allow(rows).leaves
+
+    def allow(self, rows: Array) -> "Allowed":
+        """Only these rows of the docid table."""
         wanted = np.zeros(len(self.rows), bool)
         wanted[rows] = True
         places = np.flatnonzero(wanted[self.rows.numpy()])
         if self.starts is not None:
-            places = np.unique(np.searchsorted(self.starts.numpy(), places, side="right") - 1)
-        return torch.from_numpy(places)
+            places = np.searchsorted(self.starts.numpy(), places, side="right") - 1
+        leaves, documents = np.unique(places, return_counts=True)
+        return Allowed(torch.from_numpy(leaves), torch.from_numpy(documents))
 
-    def expand(self, level: int, first: Tensor, last: Tensor) -> Children:
-        """All children of the nodes [n] of docids first .. last - 1, which share their first `level` codes; in the
-        order of nodes, then of codes.
-        """
+    def documents_of(self, leaves: Tensor, allowed: Allowed | None = None) -> Tensor:
+        """How many documents hold each of these docids, [...] as they are; with `allowed`, only those count."""
+        if allowed is not None:
+            return allowed.documents[torch.searchsorted(allowed.leaves, leaves).clamp(max=len(allowed.leaves) - 1)]
+        return (
+            torch.ones_like(leaves) if self.starts is None else (self.starts[leaves + 1] - self.starts[leaves]).long()
+        )
+
+    def children(self, level: int, first: Tensor, last: Tensor) -> Tensor:
+        """How many children the nodes [n] of docids first .. last - 1, which share `level` codes, have."""
+        return self._inside(level, first, last)[1]
+
+    def _inside(self, level: int, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """The first split inside each node, and how many children it has."""
         split = self.splits[level]
         inside = torch.searchsorted(split, first.to(split.dtype), right=True)
-        counts = torch.searchsorted(split, last.to(split.dtype)) - inside + 1
-        owner = torch.repeat_interleave(torch.arange(len(first), device=first.device), counts)
+        return inside, torch.searchsorted(split, last.to(split.dtype)) - inside + 1
+
+    def expand(self, level: int, first: Tensor, last: Tensor, total: int | None = None) -> Children:
+        """All children of the nodes [n] of docids first .. last - 1, which share their first `level` codes; in the
+        order of nodes, then of codes. total: how many there are; where it is known, a GPU need not be waited for.
+        """
+        split = self.splits[level]
+        inside, counts = self._inside(level, first, last)
+        owner = torch.repeat_interleave(counts, output_size=total)
         place = torch.arange(len(owner), device=first.device) - (torch.cumsum(counts, 0) - counts)[owner]
         end = inside[owner] + place
         begin = torch.where(place == 0, first[owner], split[end - 1])
         return Children(
             owner, begin, torch.minimum(split[end].to(last.dtype), last[owner]), self.codes[begin, level].long()
         )
+
+    @property
+    def even(self) -> bool:
+        """Whether all docids certainly have the same length (told by the type of their codes, which has no -1)."""
+        return self.codes.dtype == torch.uint8
 
     def ended(self, level: int, first: Tensor) -> Tensor:
         """Whether the docids [n] have no code at `level` any more."""
@@ -116,7 +166,8 @@ class Trie:
 
     def to(self, device: torch.device | str) -> "Trie":
         """The same trie with the arrays that a search reads on a device."""
-        return Trie(self.codes.to(device), [split.to(device) for split in self.splits], self.rows, self.starts)
+        starts = None if self.starts is None else self.starts.to(device)
+        return Trie(self.codes.to(device), [split.to(device) for split in self.splits], self.rows, starts)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, whole or not at all."""

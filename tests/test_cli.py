@@ -64,6 +64,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
         "report",
         "import-ddro",
         "serve",
+        "certify",
     ]
     assert re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M) == stages
     assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
@@ -89,6 +90,9 @@ def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
     measures = json.loads((run / "evaluation" / "measures.json").read_text())["test"]
     assert measures.keys() == {"bm25", "sft"}
     assert measures["bm25"]["RR@10"]["all"]["mean"] > 0.9
+    proven = json.loads((run / "runs" / "sft.test.exact.json").read_text())
+    assert proven == {f"q{i}-test": True for i in range(12)}  # 12 beams for 12 documents
+    assert json.loads((run / "evaluation" / "certificates.json").read_text()) == {"test": {"sft": 1.0}}
     records = json.loads((run / "stage.json").read_text())
     stages = "prepare embed docids baseline negatives sft retriever search evaluate compare plot report"
     assert list(records) == stages.split()
@@ -118,6 +122,36 @@ def test_search_answers_from_the_run_folder_and_interactively(finished):
     many = genir("search", "runs/small", "--interactive", cwd=folder, check=0, input="tea leaves\n[/b]\n\n").stdout
     assert "'tea leaves': 10 hits" in many
     assert "'[/b]': 10 hits" in many
+
+
+def test_an_exact_search_says_so(finished):
+    folder, _ = finished
+    text = genir("search", "runs/small", "--query", "owls", "--k", 2, "--exact", cwd=folder, check=0).stdout
+    assert "2 hits, exact" in text
+
+
+def test_certify_tells_what_beam_widths_lose(finished):
+    folder, _ = finished
+    genir(
+        "certify",
+        "runs/small",
+        "--split",
+        "test",
+        "--k",
+        3,
+        "--beams",
+        3,
+        "--beams",
+        12,
+        "--compare",
+        cwd=folder,
+        check=0,
+    )
+    narrow, wide, exact = json.loads((folder / "runs" / "small" / "certificates" / "test.json").read_text())
+    assert (narrow["beams"], wide["beams"], exact["beams"]) == (3, 12, "exact")
+    assert 0 <= narrow["certified"] <= narrow["same"] <= 1
+    assert wide["certified"] == wide["same"] == wide["found"] == exact["certified"] == 1
+    assert (folder / "runs" / "small" / "certificates" / "test.png").exists()
 
 
 def test_runs_of_two_folders_can_be_compared(finished):

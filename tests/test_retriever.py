@@ -50,6 +50,10 @@ def test_a_saved_retriever_answers_the_same_and_is_a_hugging_face_folder(retriev
     before, after = (x.search("owls hunt mice", k=5) for x in (retriever, loaded))
     assert [hit._replace(score=0) for hit in after] == [hit._replace(score=0) for hit in before]
     np.testing.assert_allclose([hit.score for hit in after], [hit.score for hit in before], rtol=1e-5)
+    half = Retriever.from_pretrained(tmp_path / "r", dtype=torch.bfloat16).search("owls hunt mice", k=5)
+    assert {hit.doc_id: hit.score for hit in half} == pytest.approx(
+        {h.doc_id: h.score for h in before}, rel=0.05, abs=0.1
+    )
     t5 = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "r")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "r")
     assert torch.equal(t5.lm_head.weight, retriever.model.t5.lm_head.weight)
@@ -68,12 +72,30 @@ def test_a_search_among_allowed_documents_ranks_as_if_there_were_no_others(retri
     for step in (1, 2, 3):
         some = {hit.doc_id for hit in everything[::step]}
         found = retriever.search("owls hunt mice", k=100, beams=100, allowed=some)
-        assert [(hit.doc_id, hit.score) for hit in found] == [
-            (hit.doc_id, hit.score) for hit in everything if hit.doc_id in some
-        ]
+        wanted = [hit for hit in everything if hit.doc_id in some]
+        assert [hit.doc_id for hit in found] == [hit.doc_id for hit in wanted]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in wanted], abs=1e-5)
     assert len(retriever.search("owls", allowed=[])) == 0
     with pytest.raises(GenirError, match="no document 'nowhere'"):
         retriever.search("owls", allowed=["nowhere"])
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_an_exact_search_finds_what_a_search_with_all_beams_finds(make_retriever, share):
+    """With one beam, at any batch size, among some documents or all, and where documents share docids."""
+    codes = np.random.default_rng(0).integers(0, 3 if share else 8, (60, 3))
+    retriever = make_retriever(codes, (8, 8, 8))
+    questions = ["owls hunt mice", "tea leaves wither in the sun", "glaciers", "bridges carry trains"]
+    some = {f"d{i}" for i in range(0, 60, 2)}
+    for allowed in (None, some):
+        wanted = retriever.search_many(questions, k=7, beams=1000, allowed=allowed)
+        assert all(hits.exact and len(hits) == 7 for hits in wanted)
+        narrow = retriever.search_many(questions, k=7, beams=1, allowed=allowed)
+        assert not any(hits.exact for hits in narrow)
+        for batch_size in (1, 3):
+            found = retriever.search_many(questions, 7, 1, allowed, batch_size, exact=True)
+            assert all(hits.exact for hits in found)
+            assert [[hit.doc_id for hit in hits] for hits in found] == [[hit.doc_id for hit in hits] for hits in wanted]
 
 
 def test_documents_come_and_go_without_training(tmp_path, make_model, tokenizer):
@@ -129,7 +151,7 @@ def test_what_is_no_retriever_is_a_clear_error(tmp_path):
 def test_hits_print_as_tables(retriever):
     hits = retriever.search("owls <b>", k=2)
     lines = repr(hits).splitlines()
-    assert lines[0] == "'owls <b>': 2 hits"
+    assert lines[0] == "'owls <b>': 2 hits, exact"
     assert lines[1].split() == ["rank", "score", "doc_id", "docid", "title"]
     assert len(lines) == 4
     assert hits[0].title in lines[2]

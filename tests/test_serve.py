@@ -11,6 +11,8 @@ def test_http_answers_what_search_answers(make_retriever):
     assert answer.status_code == 200
     hits = retriever.search("owls hunt", 2)
     assert [hit["doc_id"] for hit in answer.json()["hits"]] == [hit.doc_id for hit in hits]
+    assert answer.json()["exact"] is hits.exact
+    assert client.get("/search", params={"query": "owls hunt", "k": 1, "exact": True}).json()["exact"] is True
     assert client.get("/health").json() == {"documents": 3}
     for wrong in ({"query": ""}, {"query": "  "}, {"query": "x", "k": 0}, {}):
         assert client.get("/search", params=wrong).status_code == 422

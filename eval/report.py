@@ -149,9 +149,9 @@ def rows(
 
 
 def certified(folder: Path, run: str, split: str) -> str:
-    """The share of queries that search proved to be exact, as it left it beside the run file; else nothing."""
-    found = optional(folder / "runs" / f"{run}.{split}.json") or {}
-    return f"{found['certified']:.1%}" if isinstance(found.get("certified"), float) else ""
+    """The share of queries whose hits are proven to be the model's best; nothing for other runs, such as BM25."""
+    found = (optional(folder / "evaluation" / "certificates.json") or {}).get(split, {})
+    return f"{found[run]:.1%}" if run in found else ""
 
 
 def examples(config: Config, split: str, first: str, last: str, values: Sequence[Value]) -> list[tuple[str, list[Any]]]:

@@ -158,7 +158,7 @@ def test_figures_and_a_card_are_taken_where_they_are(config):
 
 
 def test_a_certified_share_has_a_column_of_its_own(config):
-    write_json(config.run / "runs" / "sft.test.json", {"certified": 0.875})
+    write_json(config.run / "evaluation" / "certificates.json", {"test": {"sft": 0.875}})
     _, page = read(config)
     results = next(table for table in page.tables if table[0][:2] == ["run", "queries"])
     assert results[0][-1] == "certified"

@@ -208,6 +208,7 @@ class SFTConfig(LoopConfig):
 class PreferenceConfig(LoopConfig):
     """Refinement of the stage before: candidates of a query are scored against the frozen start (the reference)."""
 
+    start: Literal["sft", "ddro"] | None = Field(None, description="the stage to refine; null: the one before")
     loss: Loss = "ddro"
     beta: float = Field(0.4, gt=0, description="how far the policy may leave the reference: small is far")
     steps: int = Field(200, ge=1, description="in each round")
@@ -325,6 +326,9 @@ class Config(Section):
         for name in self.trained:
             if (metric := getattr(self, name).metric) not in self.evaluate.measures:
                 raise ValueError(f"{name}.metric {metric} is not among evaluate.measures; add it there")
+        for name in self.trained[1:]:
+            if (start := self.start(name)) not in self.trained[: self.trained.index(name)]:
+                raise ValueError(f"{name}.start {start} is not a stage before it; there are: {', '.join(self.trained)}")
         return self
 
     @property
@@ -337,6 +341,11 @@ class Config(Section):
         """Whether a training mix names them."""
         refinements = (getattr(self, name) for name in self.trained[1:])
         return any("pseudo_queries" in part.mix for part in (*self.sft.stages, *refinements))
+
+    def start(self, name: str) -> str:
+        """The stage that a refinement stage starts from."""
+        given = getattr(self, name).start
+        return given or self.trained[self.trained.index(name) - 1]
 
     @property
     def run(self) -> Path:

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import set_seed
 
 from genir.batches import ExampleStream, labelled_queries
-from genir.config import Config, PreferenceConfig
+from genir.config import TRAINED, Config, PreferenceConfig
 from genir.console import console
 from genir.docids.table import DocidTable
 from genir.errors import at
@@ -70,7 +70,7 @@ def _round(
     settings: PreferenceConfig = getattr(config, name)
     done = work / f"done-{number}"
     if not done.exists():
-        seed = (config.seed * 10 + config.trained.index(name)) * 1000 + number
+        seed = (config.seed * 10 + TRAINED.index(name)) * 1000 + number
         table = policy.table
         queries = train_queries(data, table)
         judged = {query.query_id: query.rows for query in queries}

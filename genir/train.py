@@ -14,18 +14,18 @@ from genir.stage import Stage, execute
 def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:
     """Train the retriever: sft (text -> docid), then ddro (pairwise) and irpo (listwise) where the config has them.
 
-    Each stage starts from the one before it, and the last one becomes RUN/retriever. Dev queries (never test) are
-    searched every eval_steps; they choose the weights and stop a stage early. TensorBoard logs are in RUN/logs. A
-    killed training goes on from its last checkpoint to the same weights.
+    Each stage starts from the one before it (or irpo.start), and the last one becomes RUN/retriever. Dev queries (never
+    test) are searched every eval_steps; they choose the weights and stop a stage early. TensorBoard logs are in
+    RUN/logs. A killed training goes on from its last checkpoint to the same weights.
     """
     settings = load_config(config, overrides or [])
     execute(sft.STAGE, sft.main, settings, force)
-    before = "sft"
     for name in settings.trained[1:]:
+        before = settings.start(name)
         execute(refine.stage(name, before), partial(refine.main, name=name, before=before), settings, force)
-        before = name
-    stage = Stage("retriever", reads=(before,), writes=("retriever",))
-    execute(stage, partial(_deliver, last=before), settings, force)
+    last = settings.trained[-1]
+    stage = Stage("retriever", reads=(last,), writes=("retriever",))
+    execute(stage, partial(_deliver, last=last), settings, force)
 
 
 def _deliver(config: Config, last: str) -> None:

@@ -14,6 +14,7 @@ from genir import sft
 from genir.batches import LabelledQuery
 from genir.config import DDROConfig, load_config
 from genir.docids import DocidTable
+from genir.errors import GenirError
 from genir.model import load_t5, set_dropout
 from genir.preferences import PreferenceCollator, PreferenceData, build_pool
 from genir.prepared import PreparedCollection
@@ -78,6 +79,26 @@ def test_each_stage_starts_from_the_one_before_and_the_last_one_is_delivered(con
     assert not (config.run / "retriever" / "log.json").exists()
     again = run_train(config)
     assert again.output.count("up to date") == 4
+
+
+def test_irpo_can_start_from_sft_beside_ddro(config):
+    """Then it is as if there were no ddro stage."""
+    found = {}
+    for name, changes in {
+        "beside": {"irpo": config.irpo.model_copy(update={"start": "sft"})},
+        "alone": {"ddro": None},
+    }.items():
+        changed = config.model_copy(update=changes)
+        genir.refine.main(changed, "irpo", changed.start("irpo"))
+        found[name] = weights(config.run / "irpo")
+    assert all(torch.equal(found["beside"][key], value) for key, value in found["alone"].items())
+
+
+def test_a_stage_starts_from_one_before_it(config, tmp_path):
+    with pytest.raises(GenirError, match=r"ddro\.start ddro is not a stage before it"):
+        load_config(tmp_path / "c.yaml", ["ddro.start=ddro"])
+    with pytest.raises(GenirError, match=r"irpo\.start ddro is not a stage before it; there are: sft, irpo"):
+        load_config(tmp_path / "c.yaml", ["ddro=null", "irpo.start=ddro"])
 
 
 def test_a_killed_refinement_goes_on_to_the_same_weights(config, monkeypatch):

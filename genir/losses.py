@@ -38,14 +38,6 @@ def weighted_softmax(delta: Tensor, weights: Tensor, mask: Tensor, beta: float) 
     return -(weights * logps).sum(-1)
 
 
-def gradient_coefficients(delta: Tensor, weights: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """dL / d delta [B, N] of `weighted_softmax`. sum_i coefficient_i * policy_i, coefficients detached, then has the
-    gradient of L exactly and can be summed in chunks: a list of any length fits in memory, in two passes.
-    """
-    p = (beta * delta).masked_fill(~mask, -torch.inf).softmax(-1)
-    return beta * (p * weights.sum(-1, keepdim=True) - weights).masked_fill(~mask, 0)
-
-
 def ddro(c: Candidates, beta: float) -> Tensor:
     """DDRO (arXiv 2504.05181), which is DPO (arXiv 2305.18290, equation 7) on docids:
     L = -log sigmoid(beta * (delta(d+) - delta(d-))), averaged over the pairs of a query [B].

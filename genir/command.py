@@ -1,5 +1,6 @@
 """The command line that all programs share: CONFIG, KEY=VALUE overrides, help from docstrings, errors in one line."""
 
+import errno
 import inspect
 import sys
 from collections.abc import Callable
@@ -43,6 +44,11 @@ def run_command(command: Callable[..., None] | typer.Typer, name: str = "", sett
         app(prog_name=f"genir {name}".strip())
     except GenirError as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+    except OSError as error:  # of the output itself; files of a stage have their own message
+        if error.errno != errno.ENOSPC:
+            raise
+        errors.print("[bold red]error:[/] no space left where the output goes; send it elsewhere")
         sys.exit(1)
 
 

@@ -220,3 +220,15 @@ def test_a_program_is_the_same_by_path_and_by_module(finished, root):
             cwd=root, capture_output=True, text=True,
         )  # fmt: skip
         assert "docids: up to date" in done.stdout, done.stderr
+
+
+def test_output_that_cannot_be_written_is_one_line(finished):
+    folder, _ = finished
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "genir", "search", "runs/small", "--query", "owls"],
+            cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "no space left where the output goes" in done.stderr
+    assert "Traceback" not in done.stderr

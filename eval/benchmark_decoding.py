@@ -106,6 +106,12 @@ def search(model: DocidModel, trie: Trie, ids: Tensor, case: Case) -> tuple[Tens
     return model.tokens(trie.codes[result.leaves].long()), result.scores
 
 
+def score(model: DocidModel, ids: Tensor, answers: Tensor) -> Tensor:
+    """Log-probs [B, K] of answers' codes [B, K, L] that are known beforehand, in one pass: every search contains it."""
+    with torch.inference_mode():
+        return model.sequence_logps(model.encode(ids, torch.ones_like(ids)), answers)
+
+
 class Products(TorchDispatchMode):
     """Counts the matrix products that are run, by their shapes."""
 
@@ -144,7 +150,7 @@ def measure(case: Case, model: DocidModel, codes: NDArray[np.int64], root: dict[
     trie = Trie.from_codes(codes)
     rng = np.random.default_rng(2)
     clock = time.process_time
-    seconds = {"generate": 0.0, "genir": 0.0, "products": 0.0}
+    seconds = {"generate": 0.0, "genir": 0.0, "products": 0.0, "answers": 0.0}
     batches, same, difference = 0, True, 0.0
     search(model, trie, queries(codes[: case.queries], rng), case)
     while batches < 3 and seconds["generate"] < 30:
@@ -155,16 +161,21 @@ def measure(case: Case, model: DocidModel, codes: NDArray[np.int64], root: dict[
         ours = search(model, trie, ids, case)
         seconds["genir"] += clock() - between
         seconds["generate"] += between - started
+        answers = ours[0] - model.tokens(torch.zeros(case.levels, dtype=torch.long))
+        started = clock()
+        alone = score(model, ids, answers)
+        seconds["answers"] += clock() - started
         with Products() as products:
             search(model, trie, ids, case)
         seconds["products"] += product_seconds(products.seen, clock)
         same = same and torch.equal(theirs[0], ours[0])
-        difference = max(difference, float((theirs[1] - ours[1]).abs().max()))
+        difference = max(difference, *(float((other - ours[1]).abs().max()) for other in (theirs[1], alone)))
         batches += 1
     return case._asdict() | {
         "seconds": {name: total / batches for name, total in seconds.items()},
         "batches": batches,
         "times": seconds["generate"] / seconds["genir"],
+        "possible": seconds["generate"] / seconds["answers"],
         "of_products": seconds["genir"] / seconds["products"],
         "same": same,
         "score_difference": difference,
@@ -174,25 +185,17 @@ def measure(case: Case, model: DocidModel, codes: NDArray[np.int64], root: dict[
 def table(rows: list[dict[str, Any]]) -> Table:
     """One line a case."""
     shown = Table(title=f"{machine()}; one thread, fp32, processor seconds a batch", title_justify="left")
-    names = (
-        "weights",
-        "shape",
-        "levels",
-        "beams",
-        "queries",
-        "generate",
-        "genir",
-        "times",
-        "x products",
-        "same top 10",
-    )
-    for name in names:
-        shown.add_column(name, justify="left" if name in ("weights", "shape") else "right")
+    shown.add_column("weights, shape, levels, beams, queries", min_width=25)
+    for name in ("generate", "genir", "times", "possible", "of its products", "same"):
+        shown.add_column(name, justify="right")
     for row in rows:
-        case = [str(row[name]) for name in Case._fields]
-        seconds = [f"{row['seconds'][way]:.2f}" for way in ("generate", "genir")]
         shown.add_row(
-            *case, *seconds, f"{row['times']:.1f}", f"{row['of_products']:.2f}", "yes" if row["same"] else "no"
+            ", ".join(str(row[name]) for name in Case._fields),
+            *(f"{row['seconds'][way]:.2f}" for way in ("generate", "genir")),
+            f"{row['times']:.1f}",
+            f"{row['possible']:.1f}",
+            f"{row['of_products']:.2f}",
+            "yes" if row["same"] else "no",
         )
     return shown
 
@@ -206,14 +209,22 @@ def machine() -> str:
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Times faster than generate, a bar a case."""
-    figure, axes = plt.subplots(figsize=(8, 0.5 + 0.28 * len(rows)), layout="constrained")
-    colours = {"random": "tab:grey", "trained": "tab:blue"}
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.24 * len(rows)), layout="constrained")
     labels = [f"{x['shape']}, {x['levels']} levels, {x['beams']} beams, {x['queries']} q." for x in rows]
-    axes.barh(range(len(rows)), [x["times"] for x in rows], color=[colours[x["weights"]] for x in rows])
-    axes.set_yticks(range(len(rows)), labels, fontsize=7)
-    axes.invert_yaxis()
+    places = np.arange(len(rows))
+    for weights, colour in (("trained", "tab:blue"), ("random", "tab:grey")):
+        mine = [number for number, x in enumerate(rows) if x["weights"] == weights]
+        if mine:
+            times = [rows[number]["times"] for number in mine]
+            bars = axes.barh(places[mine], times, color=colour, label=f"genir, {weights} weights")
+            axes.bar_label(bars, [f"{x:.1f}" for x in times], label_type="center", color="white", fontsize=7)
+    axes.plot([x["possible"] for x in rows], places, "k|", markersize=9, label="only to score the ten answers")
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set(xlabel="times faster than generate with a dict trie", title="grey: random weights, blue: trained")
+    axes.set_yticks(places, labels, fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="times as fast as generate with a dict trie")
+    axes.xaxis.set_major_formatter("{x:g}")
+    figure.legend(fontsize=7, loc="outside upper right", ncols=3)
     with atomic_file(path, "wb") as handle:
         figure.savefig(handle, dpi=120)
     plt.close(figure)
@@ -227,7 +238,8 @@ def command(
     """Time constrained decoding against Hugging Face's `generate` with a dict trie as its callback.
 
     Top 10 of 100,000 synthetic docids; random weights, and trained ones; T5-small and T5-base shapes. Also against the
-    time that the search's own matrix products take on this machine, each on its own. Cases that are in
+    time that the search's own matrix products take on this machine, each on its own, and against the scoring of the ten
+    answers alone, which every search contains ("possible": how many times as fast that would be). Cases that are in
     runs/benchmark_decoding/results.json are not measured again.
     """
     torch.set_num_threads(1)

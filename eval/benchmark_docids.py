@@ -13,10 +13,10 @@ import typer
 from rich.table import Table
 
 from genir.command import run_command
-from genir.config import PQConfig, RQConfig
 from genir.console import console
 from genir.files import atomic_folder, write_json
 from genir.records import Document
+from genir.sections import PQConfig, RQConfig
 from genir.stage import peak_memory_mb, restart_peak_meter
 
 BUILDS = {

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from genir.config import LoopConfig, Mix, SpanConfig
 from genir.docids.order import Array
 from genir.records import Document
+from genir.sections import LoopConfig, Mix, SpanConfig
 
 
 class Example(NamedTuple):

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from genir.config import BaselineConfig
 from genir.errors import GenirError
 from genir.records import Document
+from genir.sections import BaselineConfig
 
 
 class BM25:

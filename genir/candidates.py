@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.config import Band
 from genir.docids.order import Array, Ordered
+from genir.sections import Band
 
 
 class Candidate(NamedTuple):

@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import Dataset
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from genir.config import QueriesConfig
 from genir.files import atomic_folder
 from genir.model import load_seq2seq, quiet
 from genir.records import Document
+from genir.sections import QueriesConfig
 from genir.tokenizer import load_tokenizer
 from genir.trainer import MarkComplete, ShowProgress, last_checkpoint
 

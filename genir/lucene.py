@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from genir.config import BaselineConfig
 from genir.errors import GenirError
 from genir.records import Document
+from genir.sections import BaselineConfig
 
 REMEDY = "baseline.backend pyserini: pip install genir[pyserini], or use bm25s"
 

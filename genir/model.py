@@ -15,10 +15,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 from genir import decoder
-from genir.config import ModelConfig, Normalize
 from genir.decoder import Memory, Past, Shares
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
+from genir.sections import ModelConfig, Normalize
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 384, "num_heads": 6, "d_ff": 256, "num_layers": 1, "num_decoder_layers": 1},

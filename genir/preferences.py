@@ -19,12 +19,12 @@ from torch.utils.data import Dataset
 
 from genir.batches import ExampleStream, LabelledQuery, docid_batch, tokenize
 from genir.candidates import Candidate, keep_negatives
-from genir.config import PreferenceConfig
 from genir.console import console, track
 from genir.docids.order import groups
 from genir.docids.table import DocidTable
 from genir.files import atomic_file
 from genir.retriever import Retriever
+from genir.sections import PreferenceConfig
 from genir.teacher import Teacher, taught
 
 Mined = Mapping[str, Sequence[int]]

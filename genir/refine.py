@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import set_seed
 
 from genir.batches import ExampleStream, labelled_queries
-from genir.config import TRAINED, Config, PreferenceConfig
+from genir.config import TRAINED, Config
 from genir.console import console
 from genir.docids.table import DocidTable
 from genir.errors import at
@@ -22,6 +22,7 @@ from genir.preferences import Mined, PreferenceCollator, PreferenceData, build_p
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
 from genir.runs import qrels
+from genir.sections import PreferenceConfig
 from genir.sft import pseudo_queries, train_queries
 from genir.stage import Stage
 from genir.teacher import open_teacher

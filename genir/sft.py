@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from genir.batches import Collator, Example, ExampleStream, LabelledQuery, labelled_queries
-from genir.config import Config, TrainStage
+from genir.config import Config
 from genir.docids.table import CodeLayout, DocidTable
 from genir.embedders import load_embedder
 from genir.errors import GenirError, at
@@ -19,6 +19,7 @@ from genir.model import DocidModel, load_t5, new_model, quiet
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
 from genir.runs import qrels
+from genir.sections import TrainStage
 from genir.stage import Stage
 from genir.tokenizer import load_tokenizer, train_tokenizer
 from genir.trainer import Places, fit, negative_log_likelihood

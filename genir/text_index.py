@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from genir.bm25 import BM25
-from genir.config import BaselineConfig
 from genir.lucene import Lucene
 from genir.records import Document
+from genir.sections import BaselineConfig
 
 BACKENDS: dict[str, type[BM25] | type[Lucene]] = {"bm25s": BM25, "pyserini": Lucene}
 

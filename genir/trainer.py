@@ -21,9 +21,9 @@ from transformers import (
 )
 from transformers.integrations.integration_utils import TensorBoardCallback
 
-from genir.config import LoopConfig
 from genir.console import progress
 from genir.model import DocidModel, quiet
+from genir.sections import LoopConfig
 
 Loss = Callable[[DocidModel, dict[str, Tensor]], Tensor]
 Evaluate = Callable[[], dict[str, float]]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genir.batches import tokenize
-from genir.config import Config, LoopConfig, PreferenceConfig
+from genir.config import Config
 from genir.console import console
 from genir.files import content_hash, read_json, write_json
 from genir.losses import Candidates, better, ches
@@ -19,6 +19,7 @@ from genir.preferences import Pool, candidate_codes
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
 from genir.runs import measure, qrels
+from genir.sections import LoopConfig, PreferenceConfig
 
 
 def work_folder(config: Config, name: str, settings: Any, reads: Sequence[str]) -> Path:

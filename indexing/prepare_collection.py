@@ -13,12 +13,13 @@ from genir.builds import check_counts, find_build, open_source
 from genir.card import make_card, split_entry
 from genir.collection import QRELS_HEADER, BeirCollection, Collection
 from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
-from genir.config import CollectionConfig, Config, load_config
+from genir.config import Config, load_config
 from genir.console import console, track
 from genir.download import fetch_all
 from genir.errors import GenirError
 from genir.files import atomic_file, atomic_folder, require_space, write_json
 from genir.records import Judgment
+from genir.sections import CollectionConfig
 from genir.sources import load_sources
 from genir.stage import Stage, execute
 

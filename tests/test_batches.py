@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genir.batches import Collator, Example, ExampleStream, LabelledQuery, drop_words, labelled_queries, random_span
-from genir.config import SFTConfig, SpanConfig
 from genir.records import Document
+from genir.sections import SFTConfig, SpanConfig
 
 DOCUMENTS = [Document(f"d{i}", f"title{i}", " ".join(f"w{i}_{j}" for j in range(30))) for i in range(5)]
 

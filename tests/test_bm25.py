@@ -4,9 +4,9 @@ from collections import Counter
 import pytest
 
 from genir.bm25 import BM25
-from genir.config import BaselineConfig
 from genir.errors import GenirError
 from genir.records import Document
+from genir.sections import BaselineConfig
 
 DOCUMENTS = [
     Document("a", "owls", "owls hunt mice; owls fly"),

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from genir.candidates import Candidate, draw_bands, keep_negatives, siblings
-from genir.config import Band, load_config
+from genir.config import load_config
 from genir.docids import DocidTable
 from genir.docids.order import groups, order_docids
 from genir.prepared import PreparedCollection
+from genir.sections import Band
 from indexing.mine_negatives import main as mine
 from indexing.prepare_collection import main as prepare
 

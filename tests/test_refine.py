@@ -12,7 +12,7 @@ import genir.refine
 import genir.train
 from genir import sft
 from genir.batches import LabelledQuery
-from genir.config import DDROConfig, load_config
+from genir.config import load_config
 from genir.docids import DocidTable
 from genir.errors import GenirError
 from genir.model import load_t5, set_dropout
@@ -20,6 +20,7 @@ from genir.preferences import PreferenceCollator, PreferenceData, build_pool
 from genir.prepared import PreparedCollection
 from genir.refine import preference_loss, warn_of_displacement
 from genir.retriever import Retriever
+from genir.sections import DDROConfig
 from genir.stage import execute
 from indexing.mine_negatives import main as mine
 from indexing.prepare_collection import main as prepare

@@ -4,11 +4,11 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from genir import Retriever
-from genir.config import RQConfig
 from genir.docids import DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.errors import GenirError
 from genir.records import Document
+from genir.sections import RQConfig
 
 CODES = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])
 

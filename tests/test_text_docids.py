@@ -4,11 +4,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from genir.config import TextConfig
 from genir.docids import Source
 from genir.docids.assign import build_docids
 from genir.docids.text import encode_text, extend_text, idf, keywords, padded, title_url, ultron_title_url, url_parts
 from genir.records import Document
+from genir.sections import TextConfig
 from genir.tokenizer import load_tokenizer
 
 EMPTY = np.zeros((0, 0), np.float32)

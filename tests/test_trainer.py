@@ -8,8 +8,8 @@ from transformers import TrainerCallback
 
 import genir.trainer
 from genir.batches import Collator, ExampleStream, LabelledQuery, tokenize
-from genir.config import SFTConfig
 from genir.records import Document
+from genir.sections import SFTConfig
 from genir.trainer import Places, fit, last_checkpoint, negative_log_likelihood
 
 WORDS = ["owl", "tea", "ice", "rail", "moss", "clock"]

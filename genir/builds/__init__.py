@@ -12,8 +12,8 @@ from genir.builds.msmarco import DOC, DOC_TREC, PASSAGE, MsMarcoDocuments, MsMar
 from genir.builds.nq import TEST, TRAIN, VOCABULARY, NaturalQuestions
 from genir.builds.subsets import Clicked, Judged
 from genir.collection import Collection, IrDatasetsCollection, open_collection
-from genir.config import CollectionConfig
 from genir.errors import GenirError
+from genir.sections import CollectionConfig
 
 
 class Counts(NamedTuple):

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-from genir.config import TextConfig
 from genir.docids.order import Array, groups, lengths
 from genir.docids.table import Codes, Source
 from genir.errors import GenirError
 from genir.records import Document
+from genir.sections import TextConfig
 
 GENERIC = {"index", "page", "item", "view", "default", "home"}
 FIRST_WORDS = 16  # of the text, where a document has neither title nor url

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from filelock import FileLock, Timeout
+
 from genir.errors import GenirError, at
 
 _SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -100,6 +102,22 @@ def _flush(file: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into `folder`; the lock falls when this process ends, however it ends."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    with clear_os_errors(folder / ".lock"):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise GenirError(f"{folder}: another process is at work in this folder; wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def require_space(folder: Path, needed: int) -> None:

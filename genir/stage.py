@@ -19,7 +19,7 @@ import typer
 from genir.config import Config, save_config
 from genir.console import console, errors
 from genir.errors import GenirError
-from genir.files import content_hash, read_json, write_json
+from genir.files import content_hash, read_json, sole_user, write_json
 
 
 class Stage(NamedTuple):
@@ -52,25 +52,26 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
     if not force and _is_fresh(records.get(stage.name), wanted, stage, run, hashes):
         console.print(f"[dim]{stage.name}: up to date[/]")
         return
-    console.print(f"[bold]{stage.name}[/]")
-    save_config(config, run / "config.yaml")
-    _prepare_process(config)
-    started = time.perf_counter()
-    try:
-        main(config)
-    except KeyboardInterrupt:
-        errors.print(f"{stage.name}: stopped; the same command goes on from here")
-        raise typer.Exit(130) from None
-    record = wanted | {
-        "outputs": {name: content_hash(run / name, hashes) for name in stage.writes},
-        "seconds": round(time.perf_counter() - started, 2),
-        "peak_memory_mb": round(peak_memory_mb()),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": _versions(),
-    }
-    write_json(run / "stage.json", _load(run / "stage.json") | {stage.name: record})
-    write_json(run / ".hashes.json", hashes)
-    console.print(f"[dim]{stage.name}: {record['seconds']:.0f} s, peak memory {record['peak_memory_mb']:,} MB[/]")
+    with sole_user(run):
+        console.print(f"[bold]{stage.name}[/]")
+        save_config(config, run / "config.yaml")
+        _prepare_process(config)
+        started = time.perf_counter()
+        try:
+            main(config)
+        except KeyboardInterrupt:
+            errors.print(f"{stage.name}: stopped; the same command goes on from here")
+            raise typer.Exit(130) from None
+        record = wanted | {
+            "outputs": {name: content_hash(run / name, hashes) for name in stage.writes},
+            "seconds": round(time.perf_counter() - started, 2),
+            "peak_memory_mb": round(peak_memory_mb()),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": _versions(),
+        }
+        write_json(run / "stage.json", _load(run / "stage.json") | {stage.name: record})
+        write_json(run / ".hashes.json", hashes)
+        console.print(f"[dim]{stage.name}: {record['seconds']:.0f} s, peak memory {record['peak_memory_mb']:,} MB[/]")
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from genir.errors import GenirError
-from genir.files import atomic_file, atomic_folder, content_hash, numbered_lines, read_json, require_space
+from genir.files import atomic_file, atomic_folder, content_hash, numbered_lines, read_json, require_space, sole_user
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -32,6 +32,19 @@ def test_a_failed_folder_leaves_the_old_folder_and_nothing_else(tmp_path):
         (new / "y").write_text("new")
     assert [p.name for p in folder.iterdir()] == ["y"]
     assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_folder_belongs_to_one_process_until_that_one_ends(tmp_path):
+    code = "import sys; from pathlib import Path; from genir.files import sole_user\n"
+    code += "with sole_user(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, tmp_path / "new"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.raises(GenirError, match="new: another process is at work"), sole_user(tmp_path / "new"):
+            pass
+        other.kill()
+    with sole_user(tmp_path / "new"):
+        pass
 
 
 def test_what_a_killed_process_left_is_cleared_away_and_what_a_living_one_writes_is_not(tmp_path):

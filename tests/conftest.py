@@ -12,10 +12,13 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+from genir.config import load_config
 from genir.docids.table import CodeLayout, DocidTable
 from genir.model import DocidModel, untie
+from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
 from genir.tokenizer import train_tokenizer
+from indexing import prepare_collection
 
 torch.set_num_threads(1)
 
@@ -98,3 +101,25 @@ def beir(tmp_path) -> Path:
             qrels[split].append((f"q{number}-{split}", f"d{number}", 2))
             qrels[split].append((f"q{number}-{split}", f"d{(number + 4) % 12}", 1))
     return write_beir(tmp_path / "beir", documents, queries, qrels)
+
+
+@pytest.fixture
+def prepare(tmp_path) -> Callable[..., PreparedCollection]:
+    """The prepare stage on FOLDER/raw, as a sample of a build."""
+
+    def run(build: str, *overrides: str, path: Path = tmp_path / "raw", expect: bool = False) -> PreparedCollection:
+        (tmp_path / "c.yaml").write_text(
+            f"collection: {{path: '{path}', build: {build}, dev_fraction: 0.4, expect_counts: {expect}}}\n"
+            f"folder: {tmp_path / 'runs'}\n"
+        )
+        config = load_config(tmp_path / "c.yaml", overrides)
+        prepare_collection.main(config)
+        return PreparedCollection(config.run / "collection")
+
+    return run
+
+
+def left_behind(tmp_path: Path) -> list[str]:
+    """What the prepare stage has left in its run folder."""
+    run = tmp_path / "runs" / "c"
+    return os.listdir(run) if run.exists() else []

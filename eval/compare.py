@@ -1,9 +1,9 @@
 """compare: are the differences between runs larger than chance?"""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -14,37 +14,57 @@ from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_co
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.evaluation import Value, by_run, holm, paired_test, read_values
+from genir.evaluation import Value, by_run, holm, paired_test
 from genir.files import atomic_folder, write_json
+from genir.seeds import by_name, experiments_of, mean_over_seeds
 from genir.stage import Stage, execute
 
-Row = dict[str, str | float | int]
+Row = dict[str, Any]
 
 
 def main(config: Config) -> None:
     """Test all pairs of runs of this run folder."""
-    compare(config, {"": config.run})
+    compare(config, {"": [config.run]})
 
 
-def compare(config: Config, folders: Mapping[str, Path]) -> None:
-    """Test all pairs of runs of some run folders (label -> folder), print the table and write comparison/.
+def compare(config: Config, experiments: Mapping[str, Sequence[Path]]) -> None:
+    """Test all pairs of runs of some experiments (label -> its run folders, one a seed), print the tables and write
+    comparison/.
 
-    Folders of different protocol cards are refused: their measures do not measure the same.
+    A query's value is its mean over an experiment's folders. Folders of different protocol cards are refused: their
+    measures do not measure the same.
     """
-    require_same_card(config, list(folders.values()))
-    values: list[Value] = []
-    for label, folder in folders.items():
-        for value in read_values(folder / "evaluation" / "per_query.tsv"):
-            values.append(value._replace(run=f"{label}{value.run}"))
+    require_same_card(config, [folder for folders in experiments.values() for folder in folders])
+    runs: dict[str, list[list[Value]]] = {}  # a run's values in each folder
+    for label, folders in experiments.items():
+        for run, seeds in by_name(folders).items():
+            if not any(seeds == known and name.endswith(f"/{run}") for name, known in runs.items()):  # BM25, mostly
+                runs[f"{label}{run}"] = seeds
+    values = [value for run, seeds in runs.items() for value in mean_over_seeds(run, seeds)]
     rows = [
         row
         for split in config.search.splits
         for name in config.evaluate.measures
         for row in all_pairs(by_run(values, split, name), split, name, config.seed)
     ]
+    seeds_table = means(config, runs)
     with atomic_folder(config.run / "comparison") as folder:
         write_json(folder / "comparison.json", rows)
+        if any(len(folders) > 1 for folders in experiments.values()):
+            write_json(folder / "seeds.json", seeds_table)
+            console.print(table_of_seeds(seeds_table))
     console.print(table(rows))
+
+
+def means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) -> list[Row]:
+    """The mean of each measure and run, over queries and seeds, and of each seed."""
+    rows: list[Row] = []
+    for split, measure in product(config.search.splits, config.evaluate.measures):
+        for run, seeds in runs.items():
+            by_seed = [list(next(iter(by_run(values, split, measure).values())).values()) for values in seeds]
+            each = [float(np.mean(values)) for values in by_seed]
+            rows.append({"split": split, "measure": measure, "run": run, "mean": float(np.mean(each)), "seeds": each})
+    return rows
 
 
 def require_same_card(config: Config, folders: Sequence[Path]) -> None:
@@ -103,23 +123,41 @@ def table(rows: list[Row]) -> Table:
     return shown
 
 
+def table_of_seeds(rows: list[Row]) -> Table:
+    """One line a measure and run: the mean, and what each seed gave."""
+    shown = Table(title="means over the seeds", title_justify="left")
+    for name in ("split", "measure", "run"):
+        shown.add_column(name, no_wrap=True)
+    for name in ("mean", "seeds"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        seeds = "  ".join(f"{value:.3f}" for value in row["seeds"])
+        shown.add_row(row["split"], row["measure"], row["run"], f"{row['mean']:.4f}", seeds)
+    return shown
+
+
 def command(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
     others: Annotated[
         list[Path] | None, typer.Option("--with", metavar="RUN", help="Another run folder; can be given several times.")
     ] = None,
+    over_seeds: Annotated[
+        bool, typer.Option("--over-seeds", help="Run folders that differ in their seed only are one experiment.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Test all pairs of runs: paired randomisation test over queries, Holm-corrected over the pairs of a measure.
 
-    With --with RUN the runs of other run folders take part; they must have the same protocol card.
+    With --with RUN the runs of other run folders take part; they must have the same protocol card. With --over-seeds
+    as well, folders that differ only in their seed count as one, and a query's value is its mean over them.
     """
     settings = load_config(config, overrides or [])
     if not others:
         execute(STAGE, main, settings, force)
         return
-    compare(settings, {f"{folder.name}/": folder for folder in (settings.run, *others)})
+    folders = [settings.run, *others]
+    compare(settings, experiments_of(folders) if over_seeds else {f"{folder.name}/": [folder] for folder in folders})
 
 
 STAGE = Stage("compare", settings=("evaluate", "search.splits"), reads=("evaluation",), writes=("comparison",))

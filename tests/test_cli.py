@@ -160,9 +160,20 @@ def test_runs_of_two_folders_can_be_compared(finished):
     done = genir("compare", "runs/small", "--with", "runs/other", cwd=folder, check=0)
     rows = json.loads((folder / "runs" / "small" / "comparison" / "comparison.json").read_text())
     assert {row["a"] for row in rows} | {row["b"] for row in rows} == {
-        "small/bm25", "small/sft", "other/bm25", "other/sft"
+        "small/bm25", "small/sft", "other/sft"
     }  # fmt: skip
     assert "other/sft" in done.stdout
+    genir("compare", "runs/small", "--with", "runs/other", "--over-seeds", cwd=folder, check=0)
+    seeds = json.loads((folder / "runs" / "small" / "comparison" / "seeds.json").read_text())
+    for row in seeds:
+        each = [
+            json.loads((folder / "runs" / name / "evaluation" / "measures.json").read_text())
+            [row["split"]][row["run"].removeprefix("small/")][row["measure"]]["all"]["mean"]
+            for name in ("small", "other")
+        ]  # fmt: skip
+        assert row["seeds"] == pytest.approx(each)
+        assert row["mean"] == pytest.approx(sum(each) / 2)
+    assert {row["run"] for row in seeds} == {"small/bm25", "small/sft"}
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(finished):

@@ -1,0 +1,40 @@
+"""One experiment with several seeds: which run folders belong together, and each query's mean over them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from genir.config import load_config
+from genir.errors import GenirError
+from genir.evaluation import Value, read_values
+
+
+def by_name(folders: Sequence[Path]) -> dict[str, list[list[Value]]]:
+    """The runs that all folders have, with their values in each."""
+    found: list[dict[str, list[Value]]] = []
+    for folder in folders:
+        values: dict[str, list[Value]] = {}
+        for value in read_values(folder / "evaluation" / "per_query.tsv"):
+            values.setdefault(value.run, []).append(value)
+        found.append(values)
+    return {run: [values[run] for values in found] for run in found[0] if all(run in values for values in found)}
+
+
+def mean_over_seeds(run: str, seeds: Sequence[Sequence[Value]]) -> list[Value]:
+    """Each query's mean over the seeds, under the name `run`."""
+    places = [[(value.split, value.query, value.measure) for value in values] for values in seeds]
+    if any(other != places[0] for other in places):
+        raise GenirError(f"{run}: its seeds were not measured on the same queries and measures; evaluate again")
+    return [
+        same[0]._replace(run=run, value=sum(value.value for value in same) / len(same))
+        for same in zip(*seeds, strict=True)
+    ]
+
+
+def experiments_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Label -> folders of one experiment: their configs differ in nothing but the seed, threads, and where they are."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        settings = load_config(folder).model_dump(mode="json", exclude={"name", "folder", "seed", "threads"})
+        found.setdefault(json.dumps(settings, sort_keys=True), []).append(folder)
+    return {f"{same[0].name}/": same for same in found.values()}

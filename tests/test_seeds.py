@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from genir.errors import GenirError
+from genir.evaluation import Value, write_values
+from genir.seeds import by_name, experiments_of, mean_over_seeds
+
+
+def values(run, numbers):
+    return [Value("test", run, f"q{place}", False, "RR@10", float(x)) for place, x in enumerate(numbers)]
+
+
+def test_a_query_gets_the_mean_of_its_seeds_for_runs_that_all_have(tmp_path):
+    numbers = np.random.default_rng(0).random((3, 20))
+    folders = [tmp_path / str(seed) for seed in range(3)]
+    for folder, line in zip(folders, numbers, strict=True):
+        more = values("only here", line) if folder.name == "0" else []
+        write_values(values("sft", line) + more, folder / "evaluation" / "per_query.tsv")
+    found = by_name(folders)
+    assert found.keys() == {"sft"}
+    mean = mean_over_seeds("all/sft", found["sft"])
+    np.testing.assert_allclose([value.value for value in mean], numbers.mean(0))
+    assert {value.run for value in mean} == {"all/sft"}
+
+
+def test_seeds_of_other_queries_are_refused():
+    with pytest.raises(GenirError, match="a: its seeds were not measured on the same queries"):
+        mean_over_seeds("a", [values("a", [1, 2]), values("a", [1, 2, 3])])
+
+
+def test_folders_belong_together_when_only_seed_and_place_differ(tmp_path):
+    def run(name, text):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.yaml").write_text(f"collection: {{path: x}}\n{text}")
+        return folder
+
+    a, b = run("a", "seed: 1\n"), run("b", "seed: 2\nthreads: 1\n")
+    c, d = run("c", "sft: {batch_size: 7}\n"), run("d", "seed: 2\nsft: {batch_size: 7}\n")
+    assert experiments_of([a, c, b, d]) == {"a/": [a, b], "c/": [c, d]}

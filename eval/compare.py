@@ -157,7 +157,10 @@ def command(
         execute(STAGE, main, settings, force)
         return
     folders = [settings.run, *others]
-    compare(settings, experiments_of(folders) if over_seeds else {f"{folder.name}/": [folder] for folder in folders})
+    if over_seeds:
+        compare(settings, experiments_of(folders))
+    else:
+        compare(settings, {f"{folder.name}/": [folder] for folder in folders})
 
 
 STAGE = Stage("compare", settings=("evaluate", "search.splits"), reads=("evaluation",), writes=("comparison",))

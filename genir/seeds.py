@@ -32,9 +32,9 @@ def mean_over_seeds(run: str, seeds: Sequence[Sequence[Value]]) -> list[Value]:
 
 
 def experiments_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Label -> folders of one experiment: their configs differ in nothing but the seed, threads, and where they are."""
+    """Label ("" for the only one) -> folders of one experiment, whose configs differ only in seed, threads and place."""
     found: dict[str, list[Path]] = {}
     for folder in folders:
         settings = load_config(folder).model_dump(mode="json", exclude={"name", "folder", "seed", "threads"})
         found.setdefault(json.dumps(settings, sort_keys=True), []).append(folder)
-    return {f"{same[0].name}/": same for same in found.values()}
+    return {f"{same[0].name}/" if len(found) > 1 else "": same for same in found.values()}

@@ -38,3 +38,4 @@ def test_folders_belong_together_when_only_seed_and_place_differ(tmp_path):
     a, b = run("a", "seed: 1\n"), run("b", "seed: 2\nthreads: 1\n")
     c, d = run("c", "sft: {batch_size: 7}\n"), run("d", "seed: 2\nsft: {batch_size: 7}\n")
     assert experiments_of([a, c, b, d]) == {"a/": [a, b], "c/": [c, d]}
+    assert experiments_of([a, b]) == {"": [a, b]}

@@ -32,7 +32,7 @@ def mean_over_seeds(run: str, seeds: Sequence[Sequence[Value]]) -> list[Value]:
 
 
 def experiments_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Label ("" for the only one) -> folders of one experiment, whose configs differ only in seed, threads and place."""
+    """Label ("" for the only one) -> folders of one experiment: configs that differ only in seed, threads and place."""
     found: dict[str, list[Path]] = {}
     for folder in folders:
         settings = load_config(folder).model_dump(mode="json", exclude={"name", "folder", "seed", "threads"})

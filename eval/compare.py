@@ -154,6 +154,8 @@ def command(
     """
     settings = load_config(config, overrides or [])
     if not others:
+        if over_seeds:
+            raise GenirError("--over-seeds: name the run folders of the other seeds, each after --with")
         execute(STAGE, main, settings, force)
         return
     folders = [settings.run, *others]

@@ -174,6 +174,8 @@ def test_runs_of_two_folders_can_be_compared(finished):
         assert row["seeds"] == pytest.approx(each)
         assert row["mean"] == pytest.approx(sum(each) / 2)
     assert {row["run"] for row in seeds} == {"bm25", "sft"}
+    done = genir("compare", "runs/small", "--over-seeds", cwd=folder, check=1)
+    assert "each after --with" in done.stderr
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(finished):

@@ -67,7 +67,8 @@ def start_java() -> Any:
 
         if not jnius_config.vm_running:
             jnius_config.add_classpath(str(jar))
-            jnius_config.add_options("-Dlog4j2.level=ERROR", "-Dslf4j.internal.verbosity=ERROR")
+            # The JVM guards this thread's stack beyond -Xss, 1 MB by itself, which OpenBLAS may need more of.
+            jnius_config.add_options("-Xss8m", "-Dlog4j2.level=ERROR", "-Dslf4j.internal.verbosity=ERROR")
         from jnius import autoclass
     except (ImportError, OSError) as error:
         raise GenirError(f"{REMEDY} ({error})") from None

@@ -1,4 +1,6 @@
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 
@@ -22,6 +24,18 @@ def test_lucene_and_bm25s_find_nearly_the_same(root, stemmer):
     shared = [len(dict(a).keys() & dict(b).keys()) / max(1, len(b)) for a, b in zip(ours, theirs, strict=True)]
     assert sum(shared) / len(shared) > 0.85
     assert sum(a[:1] and a[0][0] == b[0][0] for a, b in zip(ours, theirs, strict=True) if b) > 0.85 * len(queries)
+
+
+@pytest.mark.skipif(not HERE, reason="the extra pyserini is not installed")
+def test_numpy_has_its_stack_beside_the_jvm():
+    code = """
+import numpy
+from sklearn.utils.extmath import randomized_svd
+from genir.lucene import start_java
+start_java()
+randomized_svd(numpy.random.default_rng(0).random((4000, 120)), 119, random_state=0)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def test_a_missing_pyserini_says_what_to_install(monkeypatch):

@@ -9,20 +9,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genir.decoder import Past, Shares
 from genir.model import DocidModel, Encoded
+from genir.past import Past
 from genir.ranking import Finished, best, places
+from genir.shares import Shares
 from genir.tails import Singles, Tails, score_tails
 from genir.trie import Allowed, Trie
 
 _WIDTH = 64
 """Least beams of an exact search, once it goes on: fewer make slow matrix products."""
-
-
-_CLOSE, _FIRST = 1.25, 3
-"""Docids below the beams of a query, as a multiple of these, that make it worth finishing some before the rest; and how
-many, as a multiple of k.
-"""
+_CROWD = 1.25
+"""Docids below the beams of a query, as a multiple of the beams asked for, from which on each is scored for itself."""
 
 
 class BeamResult(NamedTuple):
@@ -76,7 +73,8 @@ def beam_search(
     """
     search = _Search(model, trie, encoded, beams, Finished(len(encoded.states), k, trie.size, model.device, documents))
     search.allowed, search.exact = allowed, exact
-    search.run()
+    with model.past() as search.past:
+        search.run()
     finished = search.finished
     proven = (search.pruned == -torch.inf) | (search.pruned < finished.floor)
     return BeamResult(finished.leaves, finished.scores, proven)
@@ -91,7 +89,7 @@ class _Search:
         self.exact = False
         self.queries = len(encoded.states)
         self.memory = model.remember(encoded)
-        self.past = Past(model.t5)
+        self.past: Past
         self.pruned = finished.floor
         self.waiting: dict[int, list[Beams]] = {}
 
@@ -105,7 +103,7 @@ class _Search:
         self.descend(0, Beams(torch.arange(self.queries, device=device), zeros, zeros + self.trie.size, score))
         self.beams = max(self.beams, _WIDTH)
         while (found := self._next_waiting()) is not None:
-            self.past = Past(self.model.t5)
+            self.past.size = 0
             self.descend(*found)
         if self.exact:
             self.pruned = torch.full_like(self.pruned, -torch.inf)
@@ -133,7 +131,6 @@ class _Search:
         path = live.query.new_empty((len(live.query), 0))
         parked: list[Singles] = []
         counts, children, docids = self._outlook(level, live, len(live.query))
-        tried = [False] * self.queries
         while sum(counts):
             shares = Shares.of(counts, self.model.device)
             hidden, rows = self.model.extend(self.memory, shares, self.past, tokens, path)
@@ -143,18 +140,15 @@ class _Search:
             level += 1
             counts, children, docids = self._outlook(level, live, kept)
             live, path = live.at(slice(sum(counts))), path[: sum(counts)]
-            close = [self._close(*x) and not gone for *x, gone in zip(docids, counts, tried, strict=True)]
-            if any(close):
-                tried = [a or b for a, b in zip(tried, close, strict=True)]
-                live, path = self._drop(live, path, close)
-                counts, children, docids = self._outlook(level, live, len(live.query))
-            aside = [0 < few <= min(self.beams, 2 * n) for few, n in zip(docids, counts, strict=True)]
+            aside = [0 < few <= min(_CROWD * self.beams, 2 * n) for few, n in zip(docids, counts, strict=True)]
             if any(aside):
                 live, path, counts, children = self._park(live, path, counts, children, aside, parked)
             tokens = self.model.tokens_of_level(self.trie.codes[live.first, level - 1].long(), level - 1)
         if parked:
             tails = Tails(self.trie, self.allowed, parked)
-            score_tails(self.model, self.memory, self.past, tails, self.finished)
+            beams = None if self.exact else self.beams
+            self.finished, lost = score_tails(self.model, self.memory, self.past, tails, self.finished, beams)
+            self.pruned = torch.maximum(self.pruned, lost)
 
     def _step(self, level: int, live: Beams, logps: Tensor, children: list[int]) -> tuple[Tensor, Beams, Tensor]:
         """All beams [n] grown by every code that the trie allows, and the best of them.
@@ -215,7 +209,7 @@ class _Search:
         aside: list[bool],
         parked: list[Singles],
     ) -> tuple[Beams, Tensor, list[int], list[int]]:
-        """Set the beams of some queries aside: there is room for all docids below them, so all will be finished, with
+        """Set the beams of some queries aside: the docids below them are so few that each is scored for itself, with
         tails that need no search.
         """
         mask = torch.tensor(aside, device=path.device)[live.query]
@@ -232,28 +226,3 @@ class _Search:
             there = self.allowed.has(leaf)
             owner, leaf = owner[there], leaf[there]
         return Singles(nodes.query[owner], leaf, nodes.score[owner], path[owner])
-
-    def _close(self, docids: int, count: int) -> bool:
-        return self.beams < docids <= _CLOSE * count and _FIRST * self.finished.k <= count
-
-    def _drop(self, live: Beams, path: Tensor, close: list[bool]) -> tuple[Beams, Tensor]:
-        """Where the docids below the beams of a query are few, but more than there is room for: finish some singles,
-        best first. If there is room for all docids that may still end above the k-th of those, the others can be
-        dropped: from here on the beams would lose none of these, so the best k are the same. Else nothing is changed.
-        """
-        single = (live.last - live.first == 1) & torch.tensor(close, device=path.device)[live.query]
-        shares = Shares.of(live.query.bincount(minlength=self.queries).tolist(), path.device)
-        scores = live.score.masked_fill(~single, -torch.inf)
-        first = shares.flat(best(shares.matrix(scores, -torch.inf), _FIRST * self.finished.k))
-        if not bool(first.any()):
-            return live, path
-        found = self.finished.copy()
-        singles = Singles(live.query[first], live.first[first], live.score[first], path[first])
-        score_tails(self.model, self.memory, self.past, Tails(self.trie, self.allowed, [singles]), found)
-        above = live.score >= found.floor[live.query]
-        room = (live.last - live.first).new_zeros(self.queries)
-        room.index_add_(0, live.query, (live.last - live.first) * above)
-        safe = (room <= self.beams) & torch.tensor(close, device=path.device) & (found.floor > -torch.inf)
-        self.finished.replace(found, safe)
-        kept = ~safe[live.query] | (above & ~first)
-        return live.at(kept), path[kept]

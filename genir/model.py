@@ -15,10 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 from genir import decoder
-from genir.decoder import Memory, Past, Shares
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
+from genir.memory import Memory, remember
+from genir.past import Past
 from genir.sections import ModelConfig, Normalize
+from genir.shares import Shares
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 384, "num_heads": 6, "d_ff": 256, "num_layers": 1, "num_decoder_layers": 1},
@@ -27,6 +29,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "base": {"d_model": 768, "num_heads": 12, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12},
 }
 
+_KEPT = 1 << 30
+"""Bytes of keys and values that are kept for the next search."""
 _AT_ONCE = 1024
 """Decoder states that meet the head at a time: more logits over a whole vocabulary would take much memory."""
 
@@ -154,6 +158,7 @@ class DocidModel:
         self.t5 = t5
         self.layout = layout
         self.normalize: Normalize = normalize or ("full" if layout.text else "level")
+        self._idle: list[Past] = []
 
     @property
     def device(self) -> torch.device:
@@ -171,7 +176,22 @@ class DocidModel:
 
     def remember(self, encoded: Encoded) -> Memory:
         """What the decoder attends to, made once for all docids of a query."""
-        return decoder.remember(self.t5, *encoded)
+        return remember(self.t5, *encoded)
+
+    @contextmanager
+    def past(self) -> Iterator[Past]:
+        """An empty past, for one search. Its room is kept for the next: to get it from the system takes longer than to
+        fill it.
+        """
+        try:
+            past = self._idle.pop()  # not looked at before: another thread may be searching
+        except IndexError:
+            past = Past(self.t5)
+        if not past.fits(self.t5):
+            past = Past(self.t5)
+        past.size = 0
+        yield past
+        self._idle[:] = [past] if past.nbytes <= _KEPT else []
 
     def extend(
         self, memory: Memory, shares: Shares, past: Past, tokens: Tensor, before: Tensor

@@ -69,9 +69,3 @@ class Finished:
     def copy(self) -> "Finished":
         """The same, to go on apart; adding replaces tensors and changes none."""
         return copy(self)
-
-    def replace(self, other: "Finished", lines: Tensor) -> None:
-        """Take over what another has found for some queries [B]."""
-        for name in ("leaves", "scores", "missing", "floor", "_documents"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            setattr(self, name, torch.where(lines.view(-1, *[1] * (mine.dim() - 1)), theirs, mine))

@@ -1,7 +1,8 @@
-"""Forced tails: the codes that are left of docids which nothing but themselves can come of, scored without a search.
+"""Forced tails: the codes that are left of docids once few of them can be written, scored without a search.
 
 Log-probs only fall, so the tail of a docid whose score so far is below the k-th best finished one is not computed. The
-best are looked at first, and a piece of their tails at a time, so that this saves the most.
+best are looked at first, and a piece of their tails at a time, so that this saves the most. Where there are more docids
+than beams, a beam search would lose some on the way; which, is told from the scores afterwards.
 
 Shapes: B queries, n docids, L levels, T tokens run at once, k documents asked for.
 """
@@ -11,14 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genir.decoder import Memory, Past, Shares
+from genir.memory import Memory
 from genir.model import DocidModel
+from genir.past import Past
 from genir.ranking import Finished
+from genir.shares import Shares
+from genir.survivors import survivors
 from genir.trie import Allowed, Trie
 
 _ROWS = {"cpu": 256, "cuda": 8192}
 """Decoder tokens that a pass should have: matrix products with fewer rows take hardly less time."""
-_TAILS, _CODES = 16, 8
+_TAILS, _CODES = 24, 3
 """Tails of a query, and codes of each, that a pass should have at least: fewer make many passes, more run codes that
 the bound would have spared.
 """
@@ -36,25 +40,29 @@ class Singles(NamedTuple):
 
 
 class Tails:
-    """All singles of a search with what is known of them. The bookkeeping is on the CPU, codes [n, L] too."""
+    """All singles of a search with what is known of them, by query, then in docid order. The bookkeeping is on the
+    CPU.
+
+    codes, scores [n, L]: a docid's codes and the log p of it up to each of them, -inf where that is not known; score,
+    done [n]: the last that is known, and of how many codes. lost [n]: those that a beam search would not have found.
+    """
 
     def __init__(self, trie: Trie, allowed: Allowed | None, parked: list[Singles]) -> None:
-        device = trie.codes.device
-        width = trie.depth
-        leaf = torch.cat([x.leaf for x in parked])
-        codes = trie.codes[leaf].long()
-        documents = trie.documents_of(leaf, allowed)
-        self.codes, self.leaf, self.documents = codes.cpu(), leaf.cpu(), documents.cpu()
-        self.query = torch.cat([x.query for x in parked]).cpu()
-        self.score = torch.cat([x.score for x in parked]).cpu()
-        self.path = torch.full((len(leaf), width), -1)
-        at = 0
-        for x in parked:
-            self.path[at : at + len(x.leaf), : x.path.shape[1]] = x.path.cpu()
-            at += len(x.leaf)
-        self.done = (self.path >= 0).sum(1)
+        self.device = trie.codes.device
+        leaf, query = torch.cat([x.leaf for x in parked]), torch.cat([x.query for x in parked])
+        order = leaf.argsort()
+        order = order[query[order].argsort(stable=True)]
+        leaf, self.query = leaf[order], query[order].cpu()
+        self.leaf, self.codes = leaf.cpu(), trie.codes[leaf].long().cpu()
+        self.documents = trie.documents_of(leaf, allowed).cpu()
+        self.score = torch.cat([x.score for x in parked])[order].cpu()
+        paths = [torch.nn.functional.pad(x.path, (0, trie.depth - x.path.shape[1]), value=-1) for x in parked]
+        self.path = torch.cat(paths)[order].cpu()
+        self.start = (self.path >= 0).sum(1)
+        self.done = self.start.clone()
         self.length = (self.codes >= 0).sum(1)
-        self.device = device
+        self.scores = torch.full(self.codes.shape, -torch.inf)
+        self.lost = torch.zeros(len(leaf), dtype=torch.bool)
 
     def open(self, floor: Tensor) -> Tensor:
         """Those that may still be among the best, by query, best first."""
@@ -62,29 +70,67 @@ class Tails:
         going = going[self.score[going].argsort(descending=True, stable=True)]
         return going[self.query[going].argsort(stable=True)]
 
+    def piece(self, chosen: Tensor, most: int) -> Tensor:
+        """How many codes of some to score next, [c]: at most so many, and all pieces of a tail of about one length."""
+        left = (self.length - self.done)[chosen]
+        pieces = (left + most - 1) // most
+        return (left + pieces - 1) // pieces
 
-def score_tails(model: DocidModel, memory: Memory, past: Past, tails: Tails, finished: Finished) -> None:
-    """Score all tails that may bring a docid among the best k, and add those docids to `finished`."""
+    def finish(self, finished: Finished) -> Finished:
+        """What is finished together with those that are at their end and not lost."""
+        ended = ((self.done == self.length) & ~self.lost).nonzero()[:, 0]
+        found = finished.copy()
+        if len(ended):
+            shares = Shares.of(self.query[ended].bincount(minlength=len(found.leaves)).tolist(), ended.device)
+            columns = (self.leaf[ended], self.score[ended], self.documents[ended])
+            filled = [shares.matrix(x, fill) for x, fill in zip(columns, (-1, -torch.inf, 0), strict=True)]
+            found.add(*(x.to(self.device) for x in filled))
+        return found
+
+    def lose(self, beams: int, floor: Tensor) -> bool:
+        """Mark those among the best that so many beams would have lost; whether there are more of them now."""
+        if int(self.query.bincount().max()) <= beams:
+            return False
+        there = (self.done == self.length) & (self.score >= floor[self.query]) & ~self.lost
+        there &= ~survivors(self.query, self.codes, self.start, self.scores, beams)
+        self.lost |= there
+        return bool(there.any())
+
+
+def score_tails(
+    model: DocidModel, memory: Memory, past: Past, tails: Tails, finished: Finished, beams: int | None
+) -> tuple[Finished, Tensor]:
+    """Score all tails that may bring a docid among the best k; what is finished then, and the best score [B] among
+    those that `beams` beams would have lost, -inf where they lose none. beams None: as many as there are docids.
+    """
     queries, rows = len(finished.leaves), _ROWS[model.device.type]
-    while len(going := tails.open(finished.floor.cpu())):
-        counts = tails.query[going].bincount(minlength=queries)
-        rank = torch.arange(len(going)) - (counts.cumsum(0) - counts)[tails.query[going]]
-        needed = bool((counts <= finished.missing.cpu()).all())
-        chosen = going if needed else going[rank < max(_TAILS, rows // (_CODES * int((counts > 0).sum())))]
-        left = int((tails.length - tails.done)[chosen].max())
-        length = max(1, 8 * rows // len(chosen)) if needed else max(_CODES, rows // len(chosen))
-        _advance(model, memory, past, tails, chosen, min(left, length), queries)
-        _collect(tails, chosen, finished)
+    while True:
+        found = tails.finish(finished)
+        floor = found.floor.cpu()
+        going = tails.open(floor)
+        if len(going):
+            counts = tails.query[going].bincount(minlength=queries)
+            rank = torch.arange(len(going)) - (counts.cumsum(0) - counts)[tails.query[going]]
+            needed = bool((counts <= found.missing.cpu()).all())
+            chosen = going if needed else going[rank < _TAILS]
+            most = max(1, 8 * rows // len(chosen)) if needed else max(_CODES, rows // len(chosen))
+            _advance(model, memory, past, tails, chosen, tails.piece(chosen, most), queries)
+        elif beams is None or not tails.lose(beams, floor):
+            lost = torch.full((queries,), -torch.inf).scatter_reduce(
+                0, tails.query, tails.score.masked_fill(~tails.lost, -torch.inf), "amax"
+            )
+            return found, lost.to(model.device)
 
 
 def _advance(
-    model: DocidModel, memory: Memory, past: Past, tails: Tails, chosen: Tensor, length: int, queries: int
+    model: DocidModel, memory: Memory, past: Past, tails: Tails, chosen: Tensor, piece: Tensor, queries: int
 ) -> None:
-    """Score the next `length` codes of some tails, or as many as they have."""
+    """Score the next codes of some tails: `piece` [c] says how many of each."""
     device = model.device
     done = tails.done[chosen]
-    levels = done.unsqueeze(1) + torch.arange(length)
-    real = levels < tails.length[chosen].unsqueeze(1)
+    place = torch.arange(int(piece.max()))
+    levels = done.unsqueeze(1) + place
+    real = place < piece.unsqueeze(1)
     levels = levels.clamp(max=tails.codes.shape[1] - 1)
     codes = tails.codes[chosen]
     inputs = model.inputs(codes.to(device)).gather(1, levels.to(device))
@@ -96,23 +142,18 @@ def _advance(
     at = real.flatten().nonzero()[:, 0]
     found = model.logps_at(hidden.flatten(0, 1)[at.to(device)], levels.flatten()[at], wanted.flatten()[at].to(device))
     logps.view(-1)[at] = found.cpu()
-    tails.score[chosen] = sum_in_order(tails.score[chosen], logps)
-    tails.path[chosen.unsqueeze(1).expand_as(levels)[real], levels[real]] = rows.cpu()[real]
-    tails.done[chosen] += real.sum(1)
+    scores = sums_in_order(tails.score[chosen], logps)
+    which = chosen.unsqueeze(1).expand_as(levels)[real]
+    tails.scores[which, levels[real]] = scores[real]
+    tails.score[chosen] = scores[:, -1]
+    tails.path[which, levels[real]] = rows.cpu()[real]
+    tails.done[chosen] += piece
 
 
-def sum_in_order(score: Tensor, logps: Tensor) -> Tensor:
-    """score [n] + logps [n, T], added one after the other as a search that goes code by code does."""
+def sums_in_order(score: Tensor, logps: Tensor) -> Tensor:
+    """score [n] + logps [n, T] up to each column, added one after the other as a search that goes code by code does."""
+    sums = []
     for column in logps.unbind(1):
         score = score + column
-    return score
-
-
-def _collect(tails: Tails, chosen: Tensor, finished: Finished) -> None:
-    """Add those that have come to their end."""
-    ended = chosen[tails.done[chosen] == tails.length[chosen]]
-    if len(ended):
-        shares = Shares.of(tails.query[ended].bincount(minlength=len(finished.leaves)).tolist(), ended.device)
-        columns = (tails.leaf[ended], tails.score[ended], tails.documents[ended])
-        filled = [shares.matrix(x, fill) for x, fill in zip(columns, (-1, -torch.inf, 0), strict=True)]
-        finished.add(*(x.to(finished.leaves.device) for x in filled))
+        sums.append(score)
+    return torch.stack(sums, 1)

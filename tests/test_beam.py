@@ -3,6 +3,7 @@ and models.
 """
 
 import math
+from unittest.mock import patch
 
 import conftest
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LogitsProcessor, LogitsProcessorList, PrefixConstrainedLogitsProcessor
 
-from genir.beam import beam_search
+from genir.beam import _CROWD, beam_search
 from genir.docids.table import CodeLayout
 from genir.model import DocidModel, Encoded
 from genir.trie import Trie
@@ -188,7 +189,8 @@ def test_every_search_equals_a_plain_one_and_its_certificate_is_true(data):
         )
     model.t5.lm_head.weight.data.mul_(sharpness)
     trie = Trie.from_codes(codes)
-    encoded = model.encode(*queries(2, seed))
+    encoded = model.encode(*queries(2, seed, data.draw(st.sampled_from([4, 7]))))
+    crowd = data.draw(st.sampled_from([1, _CROWD, 4]))  # how many are set aside and looked through afterwards
     allowed, docids = None, [tuple(x for x in row if x >= 0) for row in distinct(codes).tolist()]
     some = range(len(docids))
     if data.draw(st.booleans()):
@@ -197,7 +199,8 @@ def test_every_search_equals_a_plain_one_and_its_certificate_is_true(data):
         some = allowed.leaves.tolist()
     with torch.no_grad():
         each = model.code_logps(encoded, distinct(codes).expand(2, -1, -1))
-    results = [beam_search(model, trie, encoded, beams, k, allowed, exact) for exact in (False, True)]
+    with patch("genir.beam._CROWD", crowd):
+        results = [beam_search(model, trie, encoded, beams, k, allowed, exact) for exact in (False, True)]
     for b in range(2):
         known = {docid[:m]: each[b, i, :m].sum().item() for i, docid in enumerate(docids) for m in range(1, levels + 1)}
         wanted = plain_search(known.__getitem__, {docids[i] for i in some}, beams, k)

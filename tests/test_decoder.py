@@ -5,16 +5,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genir.decoder import Past, Shares
+from genir.past import Past
+from genir.shares import Shares
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def inputs():
+@pytest.fixture(params=[4, 6], ids=["short", "long"])
+def inputs(request):
+    """Of sources up to 4 tokens the small model takes shorter keys and values."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(3, 20, (3, 6), generator=generator)
-    mask = (torch.arange(6) < torch.tensor([[6], [3], [4]])).long()
+    ids = torch.randint(3, 20, (3, request.param), generator=generator)
+    mask = (torch.arange(request.param) < torch.tensor([[request.param], [2], [3]])).long()
     return ids * mask, mask
 
 
@@ -34,6 +36,7 @@ def test_tokens_that_follow_others_get_the_states_of_the_whole_sequence(make_mod
     past = Past(model.t5)
     with torch.no_grad():
         memory = model.remember(model.encode(*inputs))
+        assert (memory.short is None) == (inputs[0].shape[1] > 4)
         tokens = torch.tensor([[0]] * 3)
         _, rows = model.extend(memory, Shares.of([1, 1, 1], CPU), past, tokens, torch.empty(3, 0).long())
         paths = {query: rows[query].tolist() for query in range(3)}

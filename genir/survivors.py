@@ -15,7 +15,7 @@ def survivors(query: Tensor, codes: Tensor, start: Tensor, scores: Tensor, beams
     [n] codes of all, and that there are no others.
 
     query [n], rising; codes [n, L], of a query in docid order; scores [n, L]: log p of a docid up to each code, -inf
-    where it is so low that it is of no interest.
+    where it is so low that it is of no interest, or told with another docid that begins alike.
     """
     length = (codes >= 0).sum(1)
     apart = (codes[1:] != codes[:-1]).cumsum(1) + (query[1:] != query[:-1]).unsqueeze(1) > 0
@@ -27,7 +27,9 @@ def survivors(query: Tensor, codes: Tensor, start: Tensor, scores: Tensor, beams
             continue
         first = torch.cat([there[:1], there[1:][node[there[1:], level] != node[there[:-1], level]]])
         shares = Shares.of(query[first].bincount().tolist(), first.device)
-        candidates = shares.matrix(scores[first, level], -torch.inf)
+        known = torch.full((len(query),), -torch.inf)
+        known = known.scatter_reduce(0, node[there, level], scores[there, level], "amax")
+        candidates = shares.matrix(known[node[first, level]], -torch.inf)
         ended = shares.matrix(length[first] == level + 1)
         among = (ended & best(candidates, beams)) | best(candidates.masked_fill(ended, -torch.inf), beams)
         alive = torch.zeros(len(query), dtype=torch.bool)

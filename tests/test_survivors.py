@@ -37,9 +37,12 @@ def test_it_keeps_what_a_plain_beam_search_finishes(queries, beams, start, data)
         logp = {(): 0.0}
         for prefix in prefixes:
             logp[prefix] = logp[prefix[:-1]] - data.draw(st.integers(0, 3))  # ties too
-        for docid in docids:
+        told_once = data.draw(st.booleans())
+        for docid, after in zip(docids, [*docids[1:], ()], strict=True):
             padding = width - len(docid)
             scores = [logp[docid[:m]] for m in range(1, len(docid) + 1)]
+            alike = next(m for m in range(len(docid)) if docid[: m + 1] != after[: m + 1]) if told_once else 0
+            scores[:alike] = [-torch.inf] * alike
             rows.append((number, [*docid, *[-1] * padding], [*scores, *[-torch.inf] * padding]))
         found = kept(set(docids), logp, start, beams)
         wanted += [docid in found for docid in docids]

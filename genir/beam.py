@@ -19,7 +19,7 @@ from genir.trie import Allowed, Trie
 _WIDTH = 64
 """Least beams of an exact search, once it goes on: fewer make slow matrix products."""
 _CROWD = 1.25
-"""Docids below the beams of a query, as a multiple of the beams asked for, from which on each is scored for itself."""
+"""Docids below the beams of a query, as a multiple of the beams asked for, up to which each is scored for itself."""
 
 
 class BeamResult(NamedTuple):

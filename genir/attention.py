@@ -29,6 +29,11 @@ def linear(linear: Any, rows: Tensor) -> Tensor:
     return made
 
 
+def norm(layer_norm: Any, rows: Tensor) -> Tensor:
+    """T5's norm in one kernel; Hugging Face's takes six."""
+    return functional.rms_norm(rows, rows.shape[-1:], layer_norm.weight, layer_norm.variance_epsilon)
+
+
 def heads(attention: Any, flat: Tensor) -> Tensor:
     """[n, T, H * E] -> [n, H, T, E]."""
     return flat.view(len(flat), -1, attention.n_heads, attention.key_value_proj_dim).transpose(1, 2)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genir.memory import Memory
 from genir.model import DocidModel, Encoded
 from genir.past import Past
 from genir.ranking import Finished, best, places
@@ -49,6 +50,28 @@ class Beams(NamedTuple):
         return Beams(*(x[kept] for x in self))
 
 
+class Below(NamedTuple):
+    """What is below the beams of each query: how many beams, children and docids there are, and whether these are so
+    few that the beams are set aside; [4, B] on the device, and as lists.
+    """
+
+    there: Tensor
+    beams: list[int]
+    children: list[int]
+    aside: list[int]
+
+    @classmethod
+    def of(cls, there: Tensor) -> "Below":
+        """Waits for a GPU."""
+        beams, children, _, aside = there.tolist()
+        return cls(there, beams, children, aside)
+
+    def rest(self) -> "Below":
+        """What is left when those to be set aside are."""
+        left = ([0 if gone else x for x, gone in zip(y, self.aside, strict=True)] for y in self[1:])
+        return Below(self.there * (1 - self.there[3]), *left)
+
+
 @torch.inference_mode()
 def beam_search(
     model: DocidModel,
@@ -74,6 +97,7 @@ def beam_search(
     search = _Search(model, trie, encoded, beams, Finished(len(encoded.states), k, trie.size, model.device, documents))
     search.allowed, search.exact = allowed, exact
     with model.past() as search.past:
+        search.memory = model.remember(encoded, search.past)
         search.run()
     finished = search.finished
     proven = (search.pruned == -torch.inf) | (search.pruned < finished.floor)
@@ -88,8 +112,8 @@ class _Search:
         self.allowed: Allowed | None = None
         self.exact = False
         self.queries = len(encoded.states)
-        self.memory = model.remember(encoded)
         self.past: Past
+        self.memory: Memory
         self.pruned = finished.floor
         self.waiting: dict[int, list[Beams]] = {}
 
@@ -130,19 +154,18 @@ class _Search:
         tokens = self.model.inputs(self.trie.codes[live.first, :level].long())
         path = live.query.new_empty((len(live.query), 0))
         parked: list[Singles] = []
-        counts, children, docids = self._outlook(level, live, len(live.query))
-        while sum(counts):
-            shares = Shares.of(counts, self.model.device)
+        below = self._outlook(level, live, len(live.query))
+        while sum(below.beams):
+            shares = Shares.of(below.beams, below.there[0])
             hidden, rows = self.model.extend(self.memory, shares, self.past, tokens, path)
             logps = self.model.level_logps(hidden[:, -1], level)
-            owner, live, kept = self._step(level, live, logps, children)
+            owner, live, kept = self._step(level, live, logps, below)
             path = torch.cat([path, rows], 1)[owner]
             level += 1
-            counts, children, docids = self._outlook(level, live, kept)
-            live, path = live.at(slice(sum(counts))), path[: sum(counts)]
-            aside = [0 < few <= min(_CROWD * self.beams, 2 * n) for few, n in zip(docids, counts, strict=True)]
-            if any(aside):
-                live, path, counts, children = self._park(live, path, counts, children, aside, parked)
+            below = self._outlook(level, live, kept)
+            live, path = live.at(slice(sum(below.beams))), path[: sum(below.beams)]
+            if any(below.aside):
+                live, path, below = self._park(live, path, below, parked)
             tokens = self.model.tokens_of_level(self.trie.codes[live.first, level - 1].long(), level - 1)
         if parked:
             tails = Tails(self.trie, self.allowed, parked)
@@ -150,13 +173,13 @@ class _Search:
             self.finished, lost = score_tails(self.model, self.memory, self.past, tails, self.finished, beams)
             self.pruned = torch.maximum(self.pruned, lost)
 
-    def _step(self, level: int, live: Beams, logps: Tensor, children: list[int]) -> tuple[Tensor, Beams, Tensor]:
+    def _step(self, level: int, live: Beams, logps: Tensor, below: Below) -> tuple[Tensor, Beams, Tensor]:
         """All beams [n] grown by every code that the trie allows, and the best of them.
 
-        logps [n, codes of the level]; children: how many each query has. Returns for each kept one the place of its
-        parent among `live` and itself, followed by such as mean nothing; and how many are kept.
+        logps [n, codes of the level]. Returns for each kept one the place of its parent among `live` and itself,
+        followed by such as mean nothing; and how many are kept.
         """
-        trie, shares = self.trie, Shares.of(children, self.model.device)
+        trie, shares = self.trie, Shares.of(below.children, below.there[1])
         owner, first, last, code = trie.expand(level, live.first, live.last, len(shares.query))
         score = live.score[owner] + logps[owner, code]
         if self.allowed is not None:
@@ -187,35 +210,25 @@ class _Search:
         leaves = leaves.gather(1, order)
         self.finished.add(leaves, scores[:, : order.shape[1]], self.trie.documents_of(leaves, self.allowed))
 
-    def _outlook(self, level: int, live: Beams, count: Tensor | int) -> tuple[list[int], list[int], list[int]]:
-        """Of the first `count` beams: how many each query has, and how many children and docids are below them. It is
-        where a GPU is waited for, once a level.
-        """
+    def _outlook(self, level: int, live: Beams, count: Tensor | int) -> Below:
+        """What is below the first `count` beams. It is where a GPU is waited for, once a level."""
         if level == self.trie.depth:
-            return [0] * self.queries, [0] * self.queries, [0] * self.queries
+            none = [0] * self.queries
+            return Below(live.query, none, none, none)
         real = torch.arange(len(live.query), device=live.query.device) < count
         children = self.trie.children(level, live.first, live.last)
         each = torch.stack([torch.ones_like(children), children, (live.last - live.first).to(children.dtype)])
         sums = each.new_zeros((3, self.queries)).index_add_(1, live.query, each * real)
-        counts, total, docids = sums.tolist()
-        return counts, total, docids
+        aside = (sums[2] > 0) & (sums[2] <= (2 * sums[0]).clamp(max=int(_CROWD * self.beams)))
+        return Below.of(torch.cat([sums, aside.unsqueeze(0)]))
 
-    def _park(
-        self,
-        live: Beams,
-        path: Tensor,
-        counts: list[int],
-        children: list[int],
-        aside: list[bool],
-        parked: list[Singles],
-    ) -> tuple[Beams, Tensor, list[int], list[int]]:
+    def _park(self, live: Beams, path: Tensor, below: Below, parked: list[Singles]) -> tuple[Beams, Tensor, Below]:
         """Set the beams of some queries aside: the docids below them are so few that each is scored for itself, with
         tails that need no search.
         """
-        mask = torch.tensor(aside, device=path.device)[live.query]
+        mask = below.there[3, live.query] > 0
         parked.append(self._singles(live.at(mask), path[mask]))
-        counts, children = ([0 if gone else x for x, gone in zip(y, aside, strict=True)] for y in (counts, children))
-        return live.at(~mask), path[~mask], counts, children
+        return live.at(~mask), path[~mask], below.rest()
 
     def _singles(self, nodes: Beams, path: Tensor) -> Singles:
         """Every docid below some partial docids, as if it were alone."""

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import T5ForConditionalGeneration
 
-from genir.attention import attend, blocks, heads, linear
+from genir.attention import attend, blocks, heads, linear, norm
 from genir.memory import Memory, cross_attend
 from genir.past import Past
+from genir.replay import SMALL, rounded
 from genir.shares import Shares
 
 
@@ -41,9 +42,24 @@ def extend(
     """Decoder states [n, T, D] after the tokens [n, T], which follow others, and the rows [n, T] of `past` that now
     keep them. before [n, P]: the rows of those others, -1 after the end where there are fewer than P.
     """
-    count, length = tokens.shape
+    if past.replays is not None and shares.lines * shares.width * tokens.shape[1] <= SMALL:
+        return _replay(t5, memory, shares, past, tokens, before)
     kept = past.reserve(tokens.numel())
-    rows = torch.arange(kept.start, kept.stop, device=tokens.device).view(count, length)
+    rows = torch.arange(kept.start, kept.stop, device=tokens.device).view(tokens.shape)
+    return _extend(t5, memory, shares, past, tokens, before, rows), rows
+
+
+def _extend(
+    t5: T5ForConditionalGeneration,
+    memory: Memory,
+    shares: Shares,
+    past: Past,
+    tokens: Tensor,
+    before: Tensor,
+    rows: Tensor,
+) -> Tensor:
+    """`extend` with the rows [n, T] where the tokens are to be kept."""
+    length = tokens.shape[1]
     seen = torch.cat([before, rows], 1)
     begin = (before >= 0).sum(1, keepdim=True)
     positions = torch.arange(before.shape[1], device=tokens.device).expand_as(before).masked_fill(before < 0, _NEVER)
@@ -52,13 +68,39 @@ def extend(
     seen = seen.clamp(min=0)
 
     def own(number: int, attention: Any, normed: Tensor) -> Tensor:
-        past.write(number, kept, linear(attention.k, normed), linear(attention.v, normed))
+        past.write(number, rows, linear(attention.k, normed), linear(attention.v, normed))
         keys, values = past.read(number, seen)
         query = heads(attention, linear(attention.q, normed))
+        if query.is_cuda and query.dtype == torch.float32:
+            return attend(attention, query, keys, values, bias)  # for few tokens half the time of torch's own kernel
         found = functional.scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=1.0)
         return found.transpose(1, 2).flatten(2)
 
-    return _layers(t5, memory, tokens, shares, own), rows
+    return _layers(t5, memory, tokens, shares, own)
+
+
+def _replay(
+    t5: T5ForConditionalGeneration, memory: Memory, shares: Shares, past: Past, tokens: Tensor, before: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`extend` by a graph. What is there is filled up to a rounded number of rows a query, of tokens, and of tokens
+    before them, so that the same shapes return.
+    """
+    length = tokens.shape[1]
+    filled = Shares.even_of(shares.lines, rounded(shares.width, 16), tokens.device)
+    place = shares.query * filled.width + shares.place
+    wide = tokens.new_zeros((filled.lines * filled.width, rounded(length, 4)))
+    wide[place, :length] = tokens
+    earlier = before.new_full((len(wide), rounded(before.shape[1], 8)), -1)
+    earlier[place, : before.shape[1]] = before
+    kept = past.reserve(wide.numel())
+    rows = torch.arange(kept.start, kept.stop, device=tokens.device).view(wide.shape)
+
+    def run(*arguments: Tensor) -> Tensor:
+        return _extend(t5, memory, filled, past, *arguments)
+
+    assert past.replays is not None
+    hidden = past.replays(("extend", id(memory)), run, wide, earlier, rows)
+    return hidden[place, :length], rows[place, :length]
 
 
 _NEVER = 1 << 30
@@ -78,11 +120,11 @@ def _layers(
     for number, block in enumerate(blocks(t5)):
         first, cross, feed = block.layer
         attention = first.SelfAttention
-        hidden = hidden + first.dropout(linear(attention.o, own(number, attention, first.layer_norm(hidden))))
-        source = cross_attend(cross.EncDecAttention, cross.layer_norm(hidden), memory, number, shares)
+        hidden = hidden + first.dropout(linear(attention.o, own(number, attention, norm(first.layer_norm, hidden))))
+        source = cross_attend(cross.EncDecAttention, norm(cross.layer_norm, hidden), memory, number, shares)
         hidden = hidden + cross.dropout(source)
-        hidden = hidden + feed.dropout(_feed(feed.DenseReluDense, feed.layer_norm(hidden)))
-    result: Tensor = decoder.dropout(decoder.final_layer_norm(hidden))
+        hidden = hidden + feed.dropout(_feed(feed.DenseReluDense, norm(feed.layer_norm, hidden)))
+    result: Tensor = decoder.dropout(norm(decoder.final_layer_norm, hidden))
     return result
 
 

@@ -29,12 +29,19 @@ class Memory(NamedTuple):
 def remember(t5: T5ForConditionalGeneration, states: Tensor, mask: Tensor) -> Memory:
     """Cross-attention keys and values of encoder states [B, S, D] with mask [B, S]."""
     layers = [block.layer[1].EncDecAttention for block in blocks(t5)]
-    bias = states.new_zeros(mask.shape).masked_fill(mask == 0, torch.finfo(states.dtype).min)[:, None, None]
+    bias = bias_of(mask, states.dtype)
     keys, values = [heads(x, x.k(states)) for x in layers], [heads(x, x.v(states)) for x in layers]
     short = None
     if 2 * layers[0].n_heads * mask.shape[1] <= states.shape[2] and not (torch.is_grad_enabled() or t5.training):
         short = [_shorten(*x) for x in zip(layers, keys, values, strict=True)]
     return Memory(keys, values, bias, short)
+
+
+def bias_of(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """[B, S] with 1 at real tokens -> [B, 1, 1, S] to add to an attention's logits."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(mask == 0, torch.finfo(dtype).min)[
+        :, None, None
+    ]
 
 
 def _shorten(attention: Any, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

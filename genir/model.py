@@ -5,6 +5,7 @@ Shapes: B queries, N candidates, L levels, S source tokens, D model width, K cod
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +18,9 @@ from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGene
 from genir import decoder
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
-from genir.memory import Memory, remember
+from genir.memory import Memory, bias_of, remember
 from genir.past import Past
+from genir.replay import SMALL
 from genir.sections import ModelConfig, Normalize
 from genir.shares import Shares
 
@@ -30,9 +32,14 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 _KEPT = 1 << 30
-"""Bytes of keys and values that are kept for the next search."""
+"""Bytes of keys and values that are kept for the next search; of a GPU, an eighth of its memory."""
 _AT_ONCE = 1024
 """Decoder states that meet the head at a time: more logits over a whole vocabulary would take much memory."""
+
+
+def _filled(x: Tensor) -> Tensor:
+    """[B, S, ...] with S a multiple of 16, so that the shapes of graphs return; 0 in what is new."""
+    return torch.cat([x, x.new_zeros((len(x), -x.shape[1] % 16, *x.shape[2:]))], 1)
 
 
 class Encoded(NamedTuple):
@@ -166,17 +173,34 @@ class DocidModel:
         return self.t5.device
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-        """Encode queries; input_ids, attention_mask [B, S]."""
+        """Encode queries; input_ids, attention_mask [B, S]. On a GPU S may be longer then, if no gradient is wanted."""
+        if not (torch.is_grad_enabled() or self.t5.training or input_ids.numel() > SMALL):
+            with self.past() as past:
+                if past.replays is not None:
+                    ids, mask = _filled(input_ids), _filled(attention_mask)
+                    return Encoded(past.replays("encode", self._encode, ids, mask).clone(), mask)
         output = self.t5.encoder(input_ids=input_ids, attention_mask=attention_mask)
         return Encoded(output.last_hidden_state, attention_mask)
+
+    def _encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """States of the encoder, with a mask at whose values Hugging Face does not look."""
+        bias = bias_of(attention_mask, self.t5.dtype)
+        states: Tensor = self.t5.encoder(input_ids=input_ids, attention_mask=bias).last_hidden_state
+        return states
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
         """Decoder states [B, N, T, D] after the tokens [B, N, T], ready for the head."""
         return self._scaled(decoder.decode(self.t5, memory, tokens))
 
-    def remember(self, encoded: Encoded) -> Memory:
-        """What the decoder attends to, made once for all docids of a query."""
-        return remember(self.t5, *encoded)
+    def remember(self, encoded: Encoded, past: Past | None = None) -> Memory:
+        """What the decoder attends to, made once for all docids of a query. past: of the search that it is for; the
+        next search there may overwrite it.
+        """
+        if past is None or past.replays is None or encoded.mask.numel() > SMALL:
+            return remember(self.t5, *encoded)
+        filled = (_filled(x) for x in encoded)
+        memory: Memory = past.replays("remember", partial(remember, self.t5), *filled, lasting=True)
+        return memory
 
     @contextmanager
     def past(self) -> Iterator[Past]:
@@ -191,7 +215,11 @@ class DocidModel:
             past = Past(self.t5)
         past.size = 0
         yield past
-        self._idle[:] = [past] if past.nbytes <= _KEPT else []
+        self._idle[:] = [past] if past.nbytes <= self._most_kept() else []
+
+    def _most_kept(self) -> int:
+        on_cpu = self.device.type == "cpu"
+        return _KEPT if on_cpu else torch.cuda.get_device_properties(self.device).total_memory // 8
 
     def extend(
         self, memory: Memory, shares: Shares, past: Past, tokens: Tensor, before: Tensor
@@ -218,13 +246,15 @@ class DocidModel:
         """log p of one code each from decoder states [n, D]: levels (on the CPU), codes [n] -> [n]; fp32."""
         if self.layout.text:
             levels = torch.zeros_like(levels)  # all have the same codebook
-        order = levels.argsort(stable=True)
-        found = torch.empty(len(levels), device=hidden.device)
+        order = levels.argsort(stable=True).to(hidden.device)
+        hidden, codes, found = hidden[order], codes[order].unsqueeze(1), []
         for level, count in enumerate(levels.bincount().tolist()):
-            for rows in torch.split(order[:count].to(hidden.device), _AT_ONCE):
-                found[rows] = self.level_logps(hidden[rows], level).gather(1, codes[rows].unsqueeze(1))[:, 0]
-            order = order[count:]
-        return found
+            if not count:
+                continue
+            for rows, wanted in zip(*(torch.split(x[:count], _AT_ONCE) for x in (hidden, codes)), strict=True):
+                found.append(self.level_logps(rows, level).gather(1, wanted)[:, 0])
+            hidden, codes = hidden[count:], codes[count:]
+        return torch.cat(found)[order.argsort()]
 
     def start_tokens(self, *shape: int) -> Tensor:
         """The decoder's first input [*shape, 1]."""

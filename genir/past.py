@@ -1,14 +1,21 @@
 """Self-attention keys and values of what T5's decoder has written: kept once, whoever goes on from there."""
 
+import torch
 from torch import Tensor
 from transformers import T5ForConditionalGeneration
 
 from genir.attention import blocks
+from genir.replay import Replays
+
+_FIRST = 4096
+"""Rows that a GPU has room for at once: more room is at another place, and all graphs are captured anew."""
 
 
 class Past:
     """Self-attention keys and values of every decoder token run so far, a row each in every layer. Nothing is ever
     reordered: a partial docid names the rows of its tokens.
+
+    replays: on a GPU, the graphs of passes that write here; else None.
     """
 
     def __init__(self, t5: T5ForConditionalGeneration) -> None:
@@ -16,6 +23,8 @@ class Past:
         self.size = 0
         self._shape = (attention.n_heads, attention.key_value_proj_dim)
         self._layers = [t5.shared.weight.new_empty((0, 2 * attention.inner_dim)) for _ in blocks(t5)]
+        self._weights = [(x, x.data_ptr()) for x in t5.parameters()]
+        self.replays = Replays() if by_graphs(t5) else None
 
     @property
     def nbytes(self) -> int:
@@ -23,28 +32,36 @@ class Past:
         return sum(layer.nbytes for layer in self._layers)
 
     def fits(self, t5: T5ForConditionalGeneration) -> bool:
-        """Whether it is of a model's type and on its device."""
-        return self._layers[0].dtype == t5.dtype and self._layers[0].device == t5.device
+        """Whether it is of a model's type and on its device, and all weights are where its graphs read them."""
+        same = self._layers[0].dtype == t5.dtype and self._layers[0].device == t5.device
+        if not same or self.replays is None:
+            return same
+        return self._weights[0][0] is t5.shared.weight and all(x.data_ptr() == place for x, place in self._weights)
 
     def reserve(self, count: int) -> range:
         """Row numbers for `count` more tokens. Room at least doubles, so that it is seldom made."""
         rows = range(self.size, self.size + count)
         self.size = rows.stop
         if self.size > len(self._layers[0]):
+            room = max(self.size, 2 * len(self._layers[0]), 0 if self.replays is None else _FIRST)
             for number, layer in enumerate(self._layers):
-                self._layers[number] = layer.new_empty((max(self.size, 2 * len(layer)), layer.shape[1]))
+                self._layers[number] = layer.new_empty((room, layer.shape[1]))
                 self._layers[number][: len(layer)] = layer
+            if self.replays is not None:
+                self.replays.clear()
         return rows
 
-    def write(self, number: int, rows: range, keys: Tensor, values: Tensor) -> None:
-        """Keep keys, values [n, T, H * E] of a layer at reserved rows."""
-        kept = self._layers[number][rows.start : rows.stop]
-        middle = kept.shape[1] // 2
-        kept[:, :middle] = keys.reshape(-1, middle)
-        kept[:, middle:] = values.reshape(-1, middle)
+    def write(self, number: int, rows: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Keep keys, values [n, T, H * E] of a layer at reserved rows [n, T]."""
+        self._layers[number].index_copy_(0, rows.flatten(), torch.cat([keys, values], -1).flatten(0, 1))
 
     def read(self, number: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [n, H, T, E] of a layer at rows [n, T]."""
         found = self._layers[number].index_select(0, rows.flatten()).view(*rows.shape, 2, *self._shape)
         keys, values = found.permute(2, 0, 3, 1, 4)
         return keys, values
+
+
+def by_graphs(t5: T5ForConditionalGeneration) -> bool:
+    """Whether passes of a model go by graphs."""
+    return t5.device.type == "cuda"

@@ -19,13 +19,22 @@ class Shares(NamedTuple):
     even: bool
 
     @classmethod
-    def of(cls, counts: Sequence[int], device: torch.device) -> "Shares":
-        """The first counts[0] rows belong to query 0, the next counts[1] to query 1, and so on."""
-        rows = torch.tensor(counts, device=device)
+    def of(cls, counts: Sequence[int], there: Tensor | torch.device) -> "Shares":
+        """The first counts[0] rows belong to query 0, the next counts[1] to query 1, and so on. there: the same counts
+        on the device, or the device: to copy them to a GPU means to wait for it.
+        """
+        rows = there if isinstance(there, Tensor) else torch.tensor(counts, device=there)
+        device = rows.device
         total, width = sum(counts), max(counts)
         query = torch.repeat_interleave(rows, output_size=total)
         place = torch.arange(total, device=device) - (rows.cumsum(0) - rows)[query]
         return cls(query, place, len(counts), width, min(counts) == width)
+
+    @classmethod
+    def even_of(cls, lines: int, width: int, device: torch.device) -> "Shares":
+        """`width` rows for each of `lines` queries; nothing is copied from the CPU."""
+        place = torch.arange(lines * width, device=device)
+        return cls(place // width, place % width, lines, width, True)
 
     def matrix(self, flat: Tensor, fill: float = 0) -> Tensor:
         """[n, ...] -> [lines, width, ...], `fill` in the holes."""

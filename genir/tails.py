@@ -20,12 +20,14 @@ from genir.shares import Shares
 from genir.survivors import survivors
 from genir.trie import Allowed, Trie
 
-_ROWS = {"cpu": 256, "cuda": 8192}
+_ROWS = {"cpu": 256, "cuda": 4096}
 """Decoder tokens that a pass should have: matrix products with fewer rows take hardly less time."""
 _TAILS, _CODES = 24, 3
 """Tails of a query, and codes of each, that a pass should have at least: fewer make many passes, more run codes that
 the bound would have spared.
 """
+_ALL_TAILS = {"cpu": 0, "cuda": 1024}
+"""Tails of all queries that a pass may have whatever the bound would have spared."""
 
 
 class Singles(NamedTuple):
@@ -104,6 +106,7 @@ def score_tails(
     those that `beams` beams would have lost, -inf where they lose none. beams None: as many as there are docids.
     """
     queries, rows = len(finished.leaves), _ROWS[model.device.type]
+    tails_each = max(_TAILS, _ALL_TAILS[model.device.type] // queries)
     while True:
         found = tails.finish(finished)
         floor = found.floor.cpu()
@@ -112,7 +115,7 @@ def score_tails(
             counts = tails.query[going].bincount(minlength=queries)
             rank = torch.arange(len(going)) - (counts.cumsum(0) - counts)[tails.query[going]]
             needed = bool((counts <= found.missing.cpu()).all())
-            chosen = going if needed else going[rank < _TAILS]
+            chosen = going if needed else going[rank < tails_each]
             most = max(1, 8 * rows // len(chosen)) if needed else max(_CODES, rows // len(chosen))
             _advance(model, memory, past, tails, chosen, tails.piece(chosen, most), queries)
         elif beams is None or not tails.lose(beams, floor):

@@ -1,7 +1,8 @@
 """The docid table: doc_id <-> docid, both ways, and the layout of code tokens in the model's vocabulary."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,12 +49,17 @@ class CodeLayout(NamedTuple):
     @property
     def offsets(self) -> tuple[int, ...]:
         """First code of each level, counted from `base`."""
-        return (0,) * len(self.sizes) if self.text else tuple(int(x) for x in np.cumsum((0, *self.sizes[:-1])))
+        return (0,) * len(self.sizes) if self.text else _sums_before(self.sizes)
 
     @property
     def vocabulary(self) -> int:
         """Rows that the model's embedding needs."""
         return self.base + (max(self.sizes) if self.text else sum(self.sizes))
+
+
+@cache
+def _sums_before(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(accumulate(sizes[:-1], initial=0))
 
 
 class DocidTable:

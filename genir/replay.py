@@ -1,0 +1,70 @@
+"""CUDA graphs. A pass of a decoder starts hundreds of small kernels; one after the other from Python, that takes many
+times as long as the GPU works on a small batch. A graph starts them all at once.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Function = Callable[..., Any]
+SMALL = 4096
+"""Tokens of a pass up to which starting its kernels takes longer than they do (T5-base on an H200)."""
+
+
+def rounded(count: int, step: int) -> int:
+    """The next multiple, so that shapes return; 0 and 1 stay."""
+    return count if count <= 1 else -(-count // step) * step
+
+
+class Replays:
+    """Calls functions of tensors by their graphs, one for each name and shapes, which the first such call captures.
+
+    A function must not look at values on the CPU, and what it uses besides its arguments must stay where it is. Not for
+    two threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._graphs: dict[Any, tuple[Function, tuple[Tensor, ...], Any, Callable[[], None]]] = {}
+        self._pool: Any = None
+
+    @torch.inference_mode()
+    def __call__(self, name: Any, function: Function, *arguments: Tensor, lasting: bool = False) -> Any:
+        """function(*arguments), in the same tensors each time. lasting: only the next call of this graph overwrites
+        them; otherwise, the next call of any does.
+        """
+        key = (name, *(x.shape for x in arguments))
+        if key not in self._graphs:
+            inputs = tuple(x.clone() for x in arguments)
+            self._pool = self._pool or new_pool()
+            self._graphs[key] = (function, inputs, *capture(function, inputs, None if lasting else self._pool))
+        _, inputs, output, replay = self._graphs[key]
+        for place, value in zip(inputs, arguments, strict=True):
+            place.copy_(value)
+        replay()
+        return output
+
+    def clear(self) -> None:
+        """Forget all graphs: something that they use has moved."""
+        self._graphs.clear()
+        self._pool = None  # it ends with its last graph
+
+
+def new_pool() -> Any:
+    """Memory for the work of several graphs, of which one runs at a time."""
+    return torch.cuda.graph_pool_handle()
+
+
+def capture(function: Function, inputs: tuple[Tensor, ...], pool: Any) -> tuple[Any, Callable[[], None]]:
+    """What the function returns, and what fills that in anew from the same inputs."""
+    with torch.cuda.device(inputs[0].device):
+        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # libraries choose their kernels in a first run, which no graph may hold
+            function(*inputs)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
+            output = function(*inputs)
+    return output, graph.replay

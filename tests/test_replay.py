@@ -1,0 +1,111 @@
+"""What a GPU does by graphs, without a GPU: a graph is played by calling its function again, and what it may overwrite
+is overwritten.
+"""
+
+import numpy as np
+import pytest
+import torch
+from test_beam import queries, random_codes, text_codes, text_model
+from torch.utils._pytree import tree_flatten
+
+import genir.past
+import genir.replay
+from genir.beam import beam_search
+from genir.replay import Replays
+from genir.trie import Trie
+
+
+class Player:
+    """Stands for CUDA: holds the outputs of all graphs of a pool, and counts captures and replays."""
+
+    def __init__(self):
+        self.outputs, self.captured, self.replayed = {}, 0, 0
+
+    def capture(self, function, inputs, pool):
+        output = function(*inputs)
+        mine = self.outputs.setdefault(pool, []) if pool else []
+        mine.append(output)
+        self.captured += 1
+
+        def replay():
+            self.replayed += 1
+            for other in mine:
+                for x in tree_flatten(other)[0]:
+                    if isinstance(x, torch.Tensor) and x.is_floating_point():
+                        x.fill_(torch.nan)
+            for old, new in zip(tree_flatten(output)[0], tree_flatten(function(*inputs))[0], strict=True):
+                if isinstance(old, torch.Tensor):
+                    old.copy_(new)
+
+        return output, replay
+
+
+@pytest.fixture
+def player(monkeypatch):
+    """Searches made from now on go by graphs."""
+    made = Player()
+    monkeypatch.setattr(genir.replay, "capture", made.capture)
+    monkeypatch.setattr(genir.replay, "new_pool", object)
+    monkeypatch.setattr(genir.past, "Replays", Replays)
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: True)
+    return made
+
+
+def search(model, trie, ids, mask, *arguments, **kwargs):
+    with torch.no_grad():
+        return beam_search(model, trie, model.encode(ids, mask), *arguments, **kwargs)
+
+
+def assert_same(found, wanted):
+    assert torch.equal(found.leaves, wanted.leaves)
+    torch.testing.assert_close(found.scores, wanted.scores, atol=1e-4, rtol=0)
+    assert torch.equal(found.exact, wanted.exact)
+
+
+@pytest.mark.parametrize("v10", [True, False])
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("filtered", [True, False])
+def test_graphs_find_the_same(make_model, player, monkeypatch, exact, v10, filtered):
+    sizes = (5, 7, 4, 6, 5)
+    trie = Trie.from_codes(random_codes(900, sizes, 1))
+    allowed = trie.allow(np.arange(0, 900, 3)) if filtered else None
+    model = make_model(sizes, v10=v10)
+    cases = [(queries(count, seed, length), beams) for count, seed, length, beams in CASES]
+    by_graphs = [search(model, trie, *batch, beams, 5, allowed=allowed, exact=exact) for batch, beams in cases]
+    assert player.replayed > 2 * player.captured > 0
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    for (batch, beams), found in zip(cases, by_graphs, strict=True):
+        assert_same(found, search(make_model(sizes, v10=v10), trie, *batch, beams, 5, allowed=allowed, exact=exact))
+
+
+CASES = [(2, 0, 7, 10), (3, 1, 5, 10), (2, 2, 20, 10), (3, 3, 7, 10), (2, 4, 18, 20), (1, 5, 3, 10), (3, 6, 4, 10)]
+
+
+def test_text_docids_of_many_tokens(make_model, player, monkeypatch):
+    trie = Trie.from_codes(text_codes(300, 20, 2))
+    found = [search(text_model(make_model, 20), trie, *queries(3, seed), 8, 5) for seed in range(3)]
+    assert player.captured
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    for seed, result in enumerate(found):
+        assert_same(result, search(text_model(make_model, 20), trie, *queries(3, seed), 8, 5))
+
+
+def test_graphs_are_captured_anew_when_weights_or_keys_have_moved(make_model, player, monkeypatch):
+    sizes = (9, 9, 9)
+    trie, model = Trie.from_codes(random_codes(500, sizes, 1)), make_model(sizes)
+    monkeypatch.setattr(genir.past, "_FIRST", 1)
+    search(model, trie, *queries(2), 10, 5)
+    grown = player.captured
+    search(model, trie, *queries(2), 10, 5)
+    again = player.captured
+    search(model, trie, *queries(2), 10, 5)
+    assert again > grown > 0
+    assert player.captured == again
+    with torch.no_grad():
+        weight = model.t5.decoder.block[0].layer[0].SelfAttention.q.weight
+        weight.data = weight.data.flip(0).contiguous()
+    found = search(model, trie, *queries(2), 10, 5)
+    assert player.captured > again
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    model._idle.clear()
+    assert_same(found, search(model, trie, *queries(2), 10, 5))

@@ -8,101 +8,145 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmark_decoding import Case, agreement, dict_trie, generate
+from numpy.typing import NDArray
 from rich.table import Table
+from torch import Tensor
 
 from genir.beam import beam_search
 from genir.command import run_command
 from genir.console import console
 from genir.errors import GenirError
 from genir.files import write_json
+from genir.level import Beams, grow, outlook
 from genir.model import DocidModel
-from genir.synthetic import collection, docid_model, new_t5, queries
+from genir.replay import Replays
+from genir.synthetic import LEVELS, collection, docid_model, queries, trained_t5
 from genir.trie import Trie
 
-BEAMS, K = 100, 10
+FOLDER = Path("runs") / "benchmark_gpu"
+SIZES, BATCHES, BEAMS, K = (320_000, 8_800_000), (1, 8, 64), 100, 10
+WARM, TIMED = 20, 10
+"""Batches before those that are timed, in which most graphs are captured; and those."""
 
 
-class Timed(DocidModel):
-    """Adds up the seconds inside the model, and counts its passes."""
-
-    seconds, passes = 0.0, 0
-
-    def _timed(self, name: str, *arguments: Any) -> Any:
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        made = getattr(super(), name)(*arguments)
-        torch.cuda.synchronize()
-        self.seconds += time.perf_counter() - started
-        self.passes += name == "extend"
-        return made
-
-    def encode(self, *arguments: Any) -> Any:  # noqa: D102
-        return self._timed("encode", *arguments)
-
-    def remember(self, *arguments: Any) -> Any:  # noqa: D102
-        return self._timed("remember", *arguments)
-
-    def extend(self, *arguments: Any) -> Any:  # noqa: D102
-        return self._timed("extend", *arguments)
-
-    def level_logps(self, *arguments: Any) -> Any:  # noqa: D102
-        return self._timed("level_logps", *arguments)
+def search(model: DocidModel, trie: Trie, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens [B, K, L] and scores [B, K]."""
+    with torch.inference_mode():
+        result = beam_search(model, trie, model.encode(ids, torch.ones_like(ids)), BEAMS, K)
+    return model.tokens(trie.codes[result.leaves].long()), result.scores
 
 
-def search(model: DocidModel, trie: Trie, ids: torch.Tensor) -> float:
-    """Seconds of one search."""
+def seconds(run: Any, *arguments: Any) -> float:
+    """Of one call, on both clocks."""
     torch.cuda.synchronize()
     started = time.perf_counter()
-    with torch.inference_mode():
-        beam_search(model, trie, model.encode(ids, torch.ones_like(ids)), BEAMS, K)
+    run(*arguments)
     torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
+def batches(codes: NDArray[np.int64], count: int) -> list[Tensor]:
+    """Warm-up batches, then those to time."""
+    rng = np.random.default_rng(2)
+    return [queries(codes[rng.integers(0, len(codes), count)], rng).to("cuda") for _ in range(WARM + TIMED)]
+
+
+def trie_seconds(trie: Trie, count: int) -> float:
+    """What the trie takes of a level, by a graph as a search runs it: the children of all beams, and how many they have
+    themselves. The beams are `count` times the first BEAMS nodes of two codes.
+    """
+    nodes = torch.arange(BEAMS, device="cuda").repeat(count)
+    edges = torch.cat([nodes.new_zeros(1), *(trie.splits[x][:-1] for x in (0, 1)), nodes.new_full((1,), trie.size)])
+    edges = edges.unique()
+    query = torch.arange(count, device="cuda").repeat_interleave(BEAMS)
+    live = Beams(query, edges[nodes], edges[nodes + 1], torch.zeros(len(nodes), device="cuda"))
+    total = int(trie.children(2, live.first, live.last).sum())
+    logps, floor = torch.zeros((len(nodes), 256), device="cuda"), torch.full((count,), -torch.inf, device="cuda")
+
+    def run(first: Tensor, last: Tensor) -> Tensor:
+        grown = grow(trie, 2, live._replace(first=first, last=last), logps, floor, total)[1]
+        return outlook(trie, 3, grown, count, BEAMS)
+
+    replays = Replays()
+    times = [seconds(replays, "trie", run, live.first, live.last) for _ in range(50)]
+    return statistics.median(times[10:])
+
+
+def case(model: DocidModel, trie: Trie, sets: list[Tensor]) -> dict[str, Any]:
+    """Milliseconds a query, of the first batch and of later ones; and of a level outside the decoder's passes."""
+    first = seconds(search, model, trie, sets[0])
+    for ids in sets[1:WARM]:
+        search(model, trie, ids)
+    torch.cuda.reset_peak_memory_stats()
+    each = [seconds(search, model, trie, ids) for ids in sets[WARM:]]
+    count = len(sets[0])
+    return {
+        "queries": count,
+        "ms": statistics.median(each) / count * 1e3,
+        "slowest_ms": max(each) / count * 1e3,
+        "first_ms": first / count * 1e3,
+        "trie_ms": trie_seconds(trie, count) * 1e3,
+        "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
+    }
+
+
+def baseline(model: DocidModel, root: dict[int, Any], trie: Trie, sets: list[Tensor]) -> dict[str, Any]:
+    """Hugging Face's generate with a dict trie: milliseconds a query, and whether the top K are the same."""
+    count, found = len(sets[0]), []
+    how = Case("trained", "base", LEVELS, BEAMS, count)
+    times = [seconds(lambda ids=ids: found.append(generate(model, root, ids, how))) for ids in sets][1:]
+    same = [agreement(theirs, search(model, trie, ids)) for theirs, ids in zip(found, sets, strict=True)]
+    return {"generate_ms": statistics.median(times) / count * 1e3, "same": min(same)}
+
+
 def on_gpu() -> list[dict[str, Any]]:
-    """A row for each collection, type and batch: milliseconds a query, and those of a pass outside the model."""
+    """A row for each collection, type and batch."""
     if not torch.cuda.is_available():
         raise GenirError("benchmark_gpu needs a CUDA device, and torch sees none here")
     rows = []
-    for docids, dtype in product((320_000, 8_800_000), (torch.float32, torch.bfloat16)):
+    for docids in SIZES:
         codes = collection(docids)
         trie = Trie.from_codes(codes).to("cuda")
-        model = docid_model(new_t5("base").to("cuda", dtype), codes.shape[1])
-        timed = Timed(model.t5, model.layout, model.normalize)
-        for count in (1, 8, 64):
-            rng = np.random.default_rng(2)
-            ids = queries(codes[rng.integers(0, docids, count)], rng).to("cuda")
-            search(model, trie, ids)
-            each = statistics.median(search(model, trie, ids) for _ in range(10)) / count
-            search(timed, trie, ids)
-            timed.seconds, timed.passes = 0.0, 0
-            outside = (search(timed, trie, ids) - timed.seconds) / timed.passes
-            name = str(dtype).removeprefix("torch.")
-            rows.append({"docids": docids, "type": name, "queries": count, "ms": each * 1e3, "overhead": outside * 1e3})
+        t5 = trained_t5("base", codes, 1600, FOLDER / f"trained-{docids}-1600")
+        root = dict_trie(docid_model(t5, LEVELS).tokens(torch.from_numpy(codes))) if docids == SIZES[0] else {}
+        for dtype, count in product((torch.float32, torch.bfloat16), BATCHES):
+            model = docid_model(t5.to("cuda", dtype), LEVELS)
+            row = {"docids": docids, "type": str(dtype).removeprefix("torch.")}
+            sets = batches(codes, count)
+            rows.append(row | case(model, trie, sets))
+            if root and dtype == torch.float32 and count < max(BATCHES):
+                rows[-1] |= baseline(model, root, trie, sets[-4:])
+            write_json(FOLDER / "results.json", {"device": torch.cuda.get_device_name(), "rows": rows})
     return rows
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """One line a case."""
     shown = Table(title=f"{torch.cuda.get_device_name()}, t5-base, 24 levels, 100 beams", title_justify="left")
-    for name in ("docids", "type", "queries", "ms a query", "ms a level outside the model"):
+    for name in ("docids", "type", "queries", "ms a query", "slowest", "first", "trie ms a level", "GB", "generate"):
         shown.add_column(name, justify="right")
     for row in rows:
         shown.add_row(
-            f"{row['docids']:,}", row["type"], str(row["queries"]), f"{row['ms']:.1f}", f"{row['overhead']:.2f}"
+            f"{row['docids']:,}",
+            row["type"],
+            str(row["queries"]),
+            *(f"{row[name]:.1f}" for name in ("ms", "slowest_ms", "first_ms")),
+            f"{row['trie_ms']:.3f}",
+            f"{row['peak_gb']:.1f}",
+            f"{row['generate_ms']:.0f} ms, same: {row['same']}" if "same" in row else "",
         )
     return shown
 
 
 def command() -> None:
-    """Milliseconds a query of a T5-base with random weights, 24 levels of 256 codes and 100 beams.
+    """Milliseconds a query of a T5-base with trained weights, 24 levels of 256 codes and 100 beams; top 10.
 
-    320,000 and 8.8 million docids; batches of 1, 8 and 64 queries; fp32 and bf16; and how many milliseconds of a level
-    are not the model's own. Writes runs/benchmark_gpu/results.json. Needs a CUDA device.
+    320,000 and 8.8 million synthetic docids; batches of 1, 8 and 64 queries; fp32 and bf16; what the trie takes of a
+    level; and Hugging Face's `generate` with a dict trie as its callback, in fp32. Writes
+    runs/benchmark_gpu/results.json. Needs a CUDA device.
     """
-    rows = on_gpu()
-    write_json(Path("runs") / "benchmark_gpu" / "results.json", {"device": torch.cuda.get_device_name(), "rows": rows})
-    console.print(table(rows))
+    console.print(table(on_gpu()))
 
 
 if __name__ == "__main__":

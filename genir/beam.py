@@ -9,10 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genir.level import Beams, Below, grow, keep, outlook, step_by_graph
 from genir.memory import Memory
 from genir.model import DocidModel, Encoded
 from genir.past import Past
-from genir.ranking import Finished, best, places
+from genir.ranking import Finished, best
+from genir.replay import SMALL
 from genir.shares import Shares
 from genir.tails import Singles, Tails, score_tails
 from genir.trie import Allowed, Trie
@@ -33,43 +35,6 @@ class BeamResult(NamedTuple):
     leaves: Tensor
     scores: Tensor
     exact: Tensor
-
-
-class Beams(NamedTuple):
-    """Partial docids of all queries, by query, then in docid order, [n] each; one stands for the docids first ..
-    last - 1 of the trie, which begin with it.
-    """
-
-    query: Tensor
-    first: Tensor
-    last: Tensor
-    score: Tensor
-
-    def at(self, kept: Tensor | slice) -> "Beams":
-        """Those at some places, or where a mask is true."""
-        return Beams(*(x[kept] for x in self))
-
-
-class Below(NamedTuple):
-    """What is below the beams of each query: how many beams, children and docids there are, and whether these are so
-    few that the beams are set aside; [4, B] on the device, and as lists.
-    """
-
-    there: Tensor
-    beams: list[int]
-    children: list[int]
-    aside: list[int]
-
-    @classmethod
-    def of(cls, there: Tensor) -> "Below":
-        """Waits for a GPU."""
-        beams, children, _, aside = there.tolist()
-        return cls(there, beams, children, aside)
-
-    def rest(self) -> "Below":
-        """What is left when those to be set aside are."""
-        left = ([0 if gone else x for x, gone in zip(y, self.aside, strict=True)] for y in self[1:])
-        return Below(self.there * (1 - self.there[3]), *left)
 
 
 @torch.inference_mode()
@@ -97,6 +62,7 @@ def beam_search(
     search = _Search(model, trie, encoded, beams, Finished(len(encoded.states), k, trie.size, model.device, documents))
     search.allowed, search.exact = allowed, exact
     with model.past() as search.past:
+        search.past.use(trie)
         search.memory = model.remember(encoded, search.past)
         search.run()
     finished = search.finished
@@ -154,15 +120,14 @@ class _Search:
         tokens = self.model.inputs(self.trie.codes[live.first, :level].long())
         path = live.query.new_empty((len(live.query), 0))
         parked: list[Singles] = []
-        below = self._outlook(level, live, len(live.query))
+        below = Below.of(self._outlook(level, live))
         while sum(below.beams):
             shares = Shares.of(below.beams, below.there[0])
             hidden, rows = self.model.extend(self.memory, shares, self.past, tokens, path)
-            logps = self.model.level_logps(hidden[:, -1], level)
-            owner, live, kept = self._step(level, live, logps, below)
+            owner, live, there = self._step(level, live, hidden[:, -1], below)
             path = torch.cat([path, rows], 1)[owner]
             level += 1
-            below = self._outlook(level, live, kept)
+            below = Below.of(there)
             live, path = live.at(slice(sum(below.beams))), path[: sum(below.beams)]
             if any(below.aside):
                 live, path, below = self._park(live, path, below, parked)
@@ -173,35 +138,49 @@ class _Search:
             self.finished, lost = score_tails(self.model, self.memory, self.past, tails, self.finished, beams)
             self.pruned = torch.maximum(self.pruned, lost)
 
-    def _step(self, level: int, live: Beams, logps: Tensor, below: Below) -> tuple[Tensor, Beams, Tensor]:
+    def _step(self, level: int, live: Beams, hidden: Tensor, below: Below) -> tuple[Tensor, Beams, Tensor]:
         """All beams [n] grown by every code that the trie allows, and the best of them.
 
-        logps [n, codes of the level]. Returns for each kept one the place of its parent among `live` and itself,
-        followed by such as mean nothing; and how many are kept.
+        hidden [n, D]: their decoder states. Returns for each kept one the place of its parent among `live` and itself,
+        followed by empty ones; and the outlook.
         """
-        trie, shares = self.trie, Shares.of(below.children, below.there[1])
-        owner, first, last, code = trie.expand(level, live.first, live.last, len(shares.query))
-        score = live.score[owner] + logps[owner, code]
-        if self.allowed is not None:
-            first, last = self.allowed.narrow(first, last)
-        score = score.masked_fill((first >= last) | (score < self.finished.floor[shares.query]), -torch.inf)
-        scores = shares.matrix(score, -torch.inf)
+        trie, floor, replays = self.trie, self.finished.floor, self.past.replays
+        plain = trie.even and level + 1 < trie.depth and not self.exact and self.allowed is None
+        if plain and replays is not None and self.queries * self.beams < SMALL:
+            owner, live, self.pruned, there = step_by_graph(
+                replays,
+                self.model,
+                trie,
+                level,
+                self.beams,
+                self._crowd,
+                live,
+                hidden,
+                below.there[1],
+                below.children,
+                floor,
+                self.pruned,
+            )
+            return owner, live, there
+        shares = Shares.of(below.children, below.there[1])
+        logps = self.model.level_logps(hidden, level)
+        owner, grown = grow(trie, level, live, logps, floor, len(shares.query), self.allowed)
+        scores = shares.matrix(grown.score, -torch.inf)
         if trie.even and level + 1 < trie.depth:
             done = going = best(scores, self.beams)
         else:
-            ended = shares.matrix(trie.ended(level + 1, first))
+            ended = shares.matrix(trie.ended(level + 1, grown.first))
             done = ended & best(scores, scores.shape[1] if self.exact else self.beams)
-            self._finish(scores.masked_fill(~done, -torch.inf), shares.matrix(first))
+            self._finish(scores.masked_fill(~done, -torch.inf), shares.matrix(grown.first))
             going = best(scores.masked_fill(ended, -torch.inf), self.beams)
             done = done | going
         left = scores.masked_fill(done, -torch.inf)
         self.pruned = torch.maximum(self.pruned, left.amax(1))
-        grown = Beams(shares.query, first, last, score)
         if self.exact:
             self.waiting.setdefault(level + 1, []).append(grown.at(shares.flat(left) > -torch.inf))
         kept = shares.flat(going)
-        where = places(kept, min(len(kept), self.queries * self.beams))
-        return owner[where], grown.at(where), kept.sum()
+        owner, live = keep(owner, grown, kept, min(len(kept), self.queries * self.beams))
+        return owner, live, self._outlook(level + 1, live)
 
     def _finish(self, scores: Tensor, leaves: Tensor) -> None:
         """Take docids [B, w] among the finished; -inf: those that are not."""
@@ -210,17 +189,12 @@ class _Search:
         leaves = leaves.gather(1, order)
         self.finished.add(leaves, scores[:, : order.shape[1]], self.trie.documents_of(leaves, self.allowed))
 
-    def _outlook(self, level: int, live: Beams, count: Tensor | int) -> Below:
-        """What is below the first `count` beams. It is where a GPU is waited for, once a level."""
-        if level == self.trie.depth:
-            none = [0] * self.queries
-            return Below(live.query, none, none, none)
-        real = torch.arange(len(live.query), device=live.query.device) < count
-        children = self.trie.children(level, live.first, live.last)
-        each = torch.stack([torch.ones_like(children), children, (live.last - live.first).to(children.dtype)])
-        sums = each.new_zeros((3, self.queries)).index_add_(1, live.query, each * real)
-        aside = (sums[2] > 0) & (sums[2] <= (2 * sums[0]).clamp(max=int(_CROWD * self.beams)))
-        return Below.of(torch.cat([sums, aside.unsqueeze(0)]))
+    def _outlook(self, level: int, live: Beams) -> Tensor:
+        return outlook(self.trie, level, live, self.queries, self._crowd)
+
+    @property
+    def _crowd(self) -> int:
+        return int(_CROWD * self.beams)
 
     def _park(self, live: Beams, path: Tensor, below: Below, parked: list[Singles]) -> tuple[Beams, Tensor, Below]:
         """Set the beams of some queries aside: the docids below them are so few that each is scored for itself, with

@@ -1,5 +1,6 @@
 """BM25 over title and text, through bm25s (Lucene's variant)."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ class BM25:
     """An index of the documents, in their order."""
 
     def __init__(self, documents: Iterable[Document], settings: BaselineConfig) -> None:
+        # bm25s starts jax where it finds it, which would take three quarters of a GPU's memory.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         import bm25s
 
         self.stemmer = _stemmer(settings.stemmer)
@@ -33,7 +36,9 @@ class BM25:
 
     def search_many(self, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
         """The k best (doc_id, score) for each query; documents that share no word with it are left out."""
-        rows, scores = self._index.retrieve(self._tokens(queries), k=min(k, len(self.doc_ids)), show_progress=False)
+        rows, scores = self._index.retrieve(
+            self._tokens(queries), k=min(k, len(self.doc_ids)), show_progress=False, backend_selection="numpy"
+        )
         return [
             [(self.doc_ids[row], float(score)) for row, score in zip(row_list, score_list, strict=True) if score > 0]
             for row_list, score_list in zip(rows.tolist(), scores.tolist(), strict=True)

@@ -25,6 +25,7 @@ class Past:
         self._layers = [t5.shared.weight.new_empty((0, 2 * attention.inner_dim)) for _ in blocks(t5)]
         self._weights = [(x, x.data_ptr()) for x in t5.parameters()]
         self.replays = Replays() if by_graphs(t5) else None
+        self._trie: object = None
 
     @property
     def nbytes(self) -> int:
@@ -37,6 +38,12 @@ class Past:
         if not same or self.replays is None:
             return same
         return self._weights[0][0] is t5.shared.weight and all(x.data_ptr() == place for x, place in self._weights)
+
+    def use(self, trie: object) -> None:
+        """Search in a trie from now on. Graphs hold what they use, so those of another one are forgotten."""
+        if self.replays is not None and self._trie is not None and self._trie is not trie:
+            self.replays.clear()
+        self._trie = trie
 
     def reserve(self, count: int) -> range:
         """Row numbers for `count` more tokens. Room at least doubles, so that it is seldom made."""

@@ -10,7 +10,11 @@ from torch import Tensor
 
 Function = Callable[..., Any]
 SMALL = 4096
-"""Tokens of a pass up to which starting its kernels takes longer than they do (T5-base on an H200)."""
+"""Tokens of a pass up to which graphs are worth it: starting its kernels one by one takes about as long as they do
+(T5-base on an H200).
+"""
+_MOST = 256
+"""Graphs that are kept: each holds its arguments and what it returns."""
 
 
 def rounded(count: int, step: int) -> int:
@@ -36,6 +40,8 @@ class Replays:
         """
         key = (name, *(x.shape for x in arguments))
         if key not in self._graphs:
+            if len(self._graphs) >= _MOST:
+                self.clear()
             inputs = tuple(x.clone() for x in arguments)
             self._pool = self._pool or new_pool()
             self._graphs[key] = (function, inputs, *capture(function, inputs, None if lasting else self._pool))
@@ -46,7 +52,7 @@ class Replays:
         return output
 
     def clear(self) -> None:
-        """Forget all graphs: something that they use has moved."""
+        """Forget all graphs. What they have returned stays."""
         self._graphs.clear()
         self._pool = None  # it ends with its last graph
 

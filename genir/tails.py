@@ -20,14 +20,14 @@ from genir.shares import Shares
 from genir.survivors import survivors
 from genir.trie import Allowed, Trie
 
-_ROWS = {"cpu": 256, "cuda": 4096}
+_ROWS = {"cpu": 256, "cuda": 2048}
 """Decoder tokens that a pass should have: matrix products with fewer rows take hardly less time."""
 _TAILS, _CODES = 24, 3
 """Tails of a query, and codes of each, that a pass should have at least: fewer make many passes, more run codes that
 the bound would have spared.
 """
-_ALL_TAILS = {"cpu": 0, "cuda": 1024}
-"""Tails of all queries that a pass may have whatever the bound would have spared."""
+_ALL_TAILS = {"cpu": 0, "cuda": 512}
+"""Tails of all queries together that a pass may have anyway: on a GPU few passes count more than what is spared."""
 
 
 class Singles(NamedTuple):

@@ -130,24 +130,31 @@ class Trie:
         )
 
     def children(self, level: int, first: Tensor, last: Tensor) -> Tensor:
-        """How many children the nodes [n] of docids first .. last - 1, which share `level` codes, have."""
+        """How many children the nodes [n] of docids first .. last - 1, which share `level` codes, have; empty ones have
+        none.
+        """
         return self._inside(level, first, last)[1]
 
     def _inside(self, level: int, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         """The first split inside each node, and how many children it has."""
         split = self.splits[level]
         inside = torch.searchsorted(split, first.to(split.dtype), right=True)
-        return inside, torch.searchsorted(split, last.to(split.dtype)) - inside + 1
+        return inside, (torch.searchsorted(split, last.to(split.dtype)) - inside + 1) * (first < last)
 
     def expand(self, level: int, first: Tensor, last: Tensor, total: int | None = None) -> Children:
         """All children of the nodes [n] of docids first .. last - 1, which share their first `level` codes; in the
-        order of nodes, then of codes. total: how many there are; where it is known, a GPU need not be waited for.
+        order of nodes, then of codes. total: how many there are; where it is known, a GPU need not be waited for. If it
+        is too many, the last node must be an empty one, and so are those that are then its children.
         """
         split = self.splits[level]
         inside, counts = self._inside(level, first, last)
+        ends = counts.cumsum(0)
+        starts = ends - counts
+        if total is not None:
+            counts[-1:] += total - ends[-1:]
         owner = torch.repeat_interleave(counts, output_size=total)
-        place = torch.arange(len(owner), device=first.device) - (torch.cumsum(counts, 0) - counts)[owner]
-        end = inside[owner] + place
+        place = torch.arange(len(owner), device=first.device) - starts[owner]
+        end = (inside[owner] + place).clamp(max=len(split) - 1)
         begin = torch.where(place == 0, first[owner], split[end - 1])
         return Children(
             owner, begin, torch.minimum(split[end].to(last.dtype), last[owner]), self.codes[begin, level].long()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from test_beam import queries, random_codes, text_codes, text_model
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 import genir.past
@@ -14,15 +15,35 @@ from genir.beam import beam_search
 from genir.replay import Replays
 from genir.trie import Trie
 
+LOOKS = {"item", "_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero"}
+
+
+class Blind(TorchDispatchMode):
+    """Refuses what would wait for a GPU: that may not be captured."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), kwargs=None):
+        name = function.__name__.split(".")[0]
+        kwargs = kwargs or {}
+        assert name not in LOOKS, name
+        if name in ("index", "index_put_", "index_put"):
+            assert all(x is None or x.dtype == torch.long for x in arguments[1]), name
+        if name == "repeat_interleave":
+            assert kwargs.get("output_size") is not None
+        with self:
+            made = function.decompose(*arguments, **kwargs)
+        return function(*arguments, **kwargs) if made is NotImplemented else made
+
 
 class Player:
     """Stands for CUDA: holds the outputs of all graphs of a pool, and counts captures and replays."""
 
     def __init__(self):
-        self.outputs, self.captured, self.replayed = {}, 0, 0
+        self.outputs, self.captured, self.replayed, self.names = {}, 0, 0, set()
 
     def capture(self, function, inputs, pool):
-        output = function(*inputs)
+        with Blind():
+            output = function(*inputs)
+        self.names.add(function.__qualname__ if hasattr(function, "__qualname__") else function.func.__qualname__)
         mine = self.outputs.setdefault(pool, []) if pool else []
         mine.append(output)
         self.captured += 1
@@ -72,7 +93,9 @@ def test_graphs_find_the_same(make_model, player, monkeypatch, exact, v10, filte
     model = make_model(sizes, v10=v10)
     cases = [(queries(count, seed, length), beams) for count, seed, length, beams in CASES]
     by_graphs = [search(model, trie, *batch, beams, 5, allowed=allowed, exact=exact) for batch, beams in cases]
-    assert player.replayed > 2 * player.captured > 0
+    assert player.replayed > 2 * player.captured
+    assert {"remember", "_replay.<locals>.run", "DocidModel._encode"} <= player.names
+    assert ("step_by_graph.<locals>.run" in player.names) != (exact or filtered)
     monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
     for (batch, beams), found in zip(cases, by_graphs, strict=True):
         assert_same(found, search(make_model(sizes, v10=v10), trie, *batch, beams, 5, allowed=allowed, exact=exact))
@@ -109,3 +132,28 @@ def test_graphs_are_captured_anew_when_weights_or_keys_have_moved(make_model, pl
     monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
     model._idle.clear()
     assert_same(found, search(model, trie, *queries(2), 10, 5))
+
+
+def test_not_more_graphs_are_kept_than_there_is_room_for(make_model, player, monkeypatch):
+    monkeypatch.setattr(genir.replay, "_MOST", 4)
+    sizes = (5, 7, 4, 6, 5)
+    trie, model = Trie.from_codes(random_codes(900, sizes, 1)), make_model(sizes)
+    found = [search(model, trie, *queries(3, seed, 7 + 4 * seed), 10, 5) for seed in range(4)]
+    assert len(model._idle[0].replays._graphs) <= 4 < player.captured
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    model._idle.clear()
+    for seed, result in enumerate(found):
+        assert_same(result, search(model, trie, *queries(3, seed, 7 + 4 * seed), 10, 5))
+
+
+def test_searches_of_several_tries_and_what_was_encoded_before(make_model, player, monkeypatch):
+    sizes = (5, 7, 4, 6, 5)
+    tries, model = [Trie.from_codes(random_codes(700, sizes, seed)) for seed in (1, 2)], make_model(sizes)
+    with torch.no_grad():
+        encoded = [model.encode(*queries(2, seed)) for seed in range(3)]
+    found = [beam_search(model, trie, states, 10, 5) for trie in tries for states in encoded]
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    model._idle.clear()
+    wanted = [search(model, trie, *queries(2, seed), 10, 5) for trie in tries for seed in range(3)]
+    for result, other in zip(found, wanted, strict=True):
+        assert_same(result, other)

@@ -124,7 +124,7 @@ class _Search:
         while sum(below.beams):
             shares = Shares.of(below.beams, below.there[0])
             hidden, rows = self.model.extend(self.memory, shares, self.past, tokens, path)
-            owner, live, there = self._step(level, live, hidden[:, -1], below)
+            owner, live, there = self._step(level, live, self.model.level_logps(hidden[:, -1], level), below)
             path = torch.cat([path, rows], 1)[owner]
             level += 1
             below = Below.of(there)
@@ -138,32 +138,19 @@ class _Search:
             self.finished, lost = score_tails(self.model, self.memory, self.past, tails, self.finished, beams)
             self.pruned = torch.maximum(self.pruned, lost)
 
-    def _step(self, level: int, live: Beams, hidden: Tensor, below: Below) -> tuple[Tensor, Beams, Tensor]:
+    def _step(self, level: int, live: Beams, logps: Tensor, below: Below) -> tuple[Tensor, Beams, Tensor]:
         """All beams [n] grown by every code that the trie allows, and the best of them.
 
-        hidden [n, D]: their decoder states. Returns for each kept one the place of its parent among `live` and itself,
+        logps [n, codes of the level]. Returns for each kept one the place of its parent among `live` and itself,
         followed by empty ones; and the outlook.
         """
         trie, floor, replays = self.trie, self.finished.floor, self.past.replays
         plain = trie.even and level + 1 < trie.depth and not self.exact and self.allowed is None
         if plain and replays is not None and self.queries * self.beams < SMALL:
-            owner, live, self.pruned, there = step_by_graph(
-                replays,
-                self.model,
-                trie,
-                level,
-                self.beams,
-                self._crowd,
-                live,
-                hidden,
-                below.there[1],
-                below.children,
-                floor,
-                self.pruned,
-            )
+            how = (replays, trie, level, self.beams, self._crowd)
+            owner, live, self.pruned, there = step_by_graph(*how, live, logps, below, floor, self.pruned)
             return owner, live, there
         shares = Shares.of(below.children, below.there[1])
-        logps = self.model.level_logps(hidden, level)
         owner, grown = grow(trie, level, live, logps, floor, len(shares.query), self.allowed)
         scores = shares.matrix(grown.score, -torch.inf)
         if trie.even and level + 1 < trie.depth:

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genir.model import DocidModel
 from genir.ranking import best, places
-from genir.replay import Replays
+from genir.replay import Replays, filled
 from genir.shares import Shares
 from genir.trie import Allowed, Trie
 
@@ -90,39 +89,36 @@ def keep(owner: Tensor, grown: Beams, kept: Tensor, room: int) -> tuple[Tensor, 
 
 def step_by_graph(
     replays: Replays,
-    model: DocidModel,
     trie: Trie,
     level: int,
     beams: int,
     crowd: int,
     live: Beams,
-    hidden: Tensor,
-    children: Tensor,
-    most: list[int],
+    logps: Tensor,
+    below: Below,
     floor: Tensor,
     pruned: Tensor,
 ) -> tuple[Tensor, Beams, Tensor, Tensor]:
     """A level in the middle of docids of one length, as one graph. Beams are filled up with empty ones, and so are
     their children, so that the same shapes return.
 
-    hidden [n, D]: the beams' decoder states; children [B], most: how many each query has. Returns for each kept one the
-    place of its parent and itself, pruned [B] with what has now been pruned, and the outlook.
+    logps [n, codes of the level]. Returns for each kept one the place of its parent and itself, pruned [B] with what
+    has now been pruned, and the outlook.
     """
     queries = len(floor)
-    room, total = queries * beams + 1, _power_of_two(sum(most))
-    width = total if queries == 1 else _power_of_two(max(most) + 1)  # the last column is for what is too many
+    room, total = queries * beams + 1, _power_of_two(sum(below.children))
+    width = total if queries == 1 else _power_of_two(max(below.children) + 1)  # the last column is for what is too many
 
     def run(
         query: Tensor,
         first: Tensor,
         last: Tensor,
         score: Tensor,
-        hidden: Tensor,
+        logps: Tensor,
         children: Tensor,
         floor: Tensor,
         pruned: Tensor,
     ) -> tuple[Tensor, Beams, Tensor, Tensor]:
-        logps = model.level_logps(hidden, level)
         owner, grown = grow(trie, level, Beams(query, first, last, score), logps, floor, total)
         place = torch.arange(total, device=query.device) - (children.cumsum(0) - children)[grown.query]
         shares = Shares(grown.query, place.clamp(max=width - 1), queries, width, queries == 1)
@@ -132,22 +128,12 @@ def step_by_graph(
         left = scores.masked_fill(going, -torch.inf).amax(1)
         return owner, kept, torch.maximum(pruned, left), outlook(trie, level + 1, kept, queries, crowd)
 
-    filled = Beams(*(_filled(x, room, y) for x, y in zip(live, (queries - 1, 0, 0, -torch.inf), strict=True)))
+    whole = (filled(x, 0, room, value) for x, value in zip(live, (queries - 1, 0, 0, -torch.inf), strict=True))
     name = ("step", id(trie), level, beams, crowd, total, width)
-    made: tuple[Tensor, Beams, Tensor, Tensor] = replays(
-        name, run, *filled, _filled(hidden, room, 0), children, floor, pruned, lasting=True
-    )
-    return made
+    arguments = (*whole, filled(logps, 0, room), below.there[1], floor, pruned)
+    owner, kept, pruned, there = replays(name, run, *arguments)
+    return owner.clone(), Beams(*(x.clone() for x in kept)), pruned.clone(), there.clone()
 
 
 def _power_of_two(least: int) -> int:
     return 1 << max(6, (least - 1).bit_length())
-
-
-def _filled(x: Tensor, room: int, value: float) -> Tensor:
-    """[n, ...] -> [room, ...]."""
-    if len(x) == room:
-        return x
-    made = x.new_full((room, *x.shape[1:]), value)
-    made[: len(x)] = x
-    return made

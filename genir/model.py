@@ -20,7 +20,7 @@ from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 from genir.memory import Memory, bias_of, remember
 from genir.past import Past
-from genir.replay import SMALL
+from genir.replay import SMALL, filled, rounded
 from genir.sections import ModelConfig, Normalize
 from genir.shares import Shares
 
@@ -35,11 +35,6 @@ _KEPT = 1 << 30
 """Bytes of keys and values that are kept for the next search; of a GPU, an eighth of its memory."""
 _AT_ONCE = 1024
 """Decoder states that meet the head at a time: more logits over a whole vocabulary would take much memory."""
-
-
-def _filled(x: Tensor) -> Tensor:
-    """[B, S, ...] with S a multiple of 16, so that the shapes of graphs return; 0 in what is new."""
-    return torch.cat([x, x.new_zeros((len(x), -x.shape[1] % 16, *x.shape[2:]))], 1)
 
 
 class Encoded(NamedTuple):
@@ -177,7 +172,7 @@ class DocidModel:
         if not (torch.is_grad_enabled() or self.t5.training or input_ids.numel() > SMALL):
             with self.past() as past:
                 if past.replays is not None:
-                    ids, mask = _filled(input_ids), _filled(attention_mask)
+                    ids, mask = _sixteens(input_ids), _sixteens(attention_mask)
                     return Encoded(past.replays("encode", self._encode, ids, mask).clone(), mask)
         output = self.t5.encoder(input_ids=input_ids, attention_mask=attention_mask)
         return Encoded(output.last_hidden_state, attention_mask)
@@ -198,8 +193,8 @@ class DocidModel:
         """
         if past is None or past.replays is None or encoded.mask.numel() > SMALL:
             return remember(self.t5, *encoded)
-        filled = (_filled(x) for x in encoded)
-        memory: Memory = past.replays("remember", partial(remember, self.t5), *filled, lasting=True)
+        longer = (_sixteens(x) for x in encoded)
+        memory: Memory = past.replays("remember", partial(remember, self.t5), *longer, lasting=True)
         return memory
 
     @contextmanager
@@ -313,3 +308,8 @@ class DocidModel:
 
         parts = torch.split(codes, at_once, 1)
         return torch.cat([checkpoint(chunk, encoded.states, part, use_reentrant=False) for part in parts], 1)
+
+
+def _sixteens(x: Tensor) -> Tensor:
+    """[B, S, ...] with S a multiple of 16, so that the shapes of graphs return."""
+    return filled(x, 1, rounded(x.shape[1], 16))

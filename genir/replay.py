@@ -22,6 +22,15 @@ def rounded(count: int, step: int) -> int:
     return count if count <= 1 else -(-count // step) * step
 
 
+def filled(x: Tensor, dim: int, size: int, value: float = 0) -> Tensor:
+    """x with `size` places along a dimension; the value in those that are new."""
+    if x.shape[dim] == size:
+        return x
+    made = x.new_full((*x.shape[:dim], size, *x.shape[dim + 1 :]), value)
+    made.narrow(dim, 0, x.shape[dim]).copy_(x)
+    return made
+
+
 class Replays:
     """Calls functions of tensors by their graphs, one for each name and shapes, which the first such call captures.
 

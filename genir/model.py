@@ -210,7 +210,8 @@ class DocidModel:
             past = Past(self.t5)
         past.size = 0
         yield past
-        self._idle[:] = [past] if past.nbytes <= self._most_kept() else []
+        if past.nbytes + sum(other.nbytes for other in self._idle) <= self._most_kept():
+            self._idle.append(past)  # as many as there are searches at a time
 
     def _most_kept(self) -> int:
         on_cpu = self.device.type == "cpu"

@@ -112,7 +112,7 @@ def on_gpu() -> list[dict[str, Any]]:
         root = dict_trie(docid_model(t5, LEVELS).tokens(torch.from_numpy(codes))) if docids == SIZES[0] else {}
         for dtype, count in product((torch.float32, torch.bfloat16), BATCHES):
             model = docid_model(t5.to("cuda", dtype), LEVELS)
-            row = {"docids": docids, "type": str(dtype).removeprefix("torch.")}
+            row = {"docids": docids, "type": "fp32" if dtype == torch.float32 else "bf16"}
             sets = batches(codes, count)
             rows.append(row | case(model, trie, sets))
             if root and dtype == torch.float32 and count < max(BATCHES):
@@ -124,17 +124,28 @@ def on_gpu() -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> Table:
     """One line a case."""
     shown = Table(title=f"{torch.cuda.get_device_name()}, t5-base, 24 levels, 100 beams", title_justify="left")
-    for name in ("docids", "type", "queries", "ms a query", "slowest", "first", "trie ms a level", "GB", "generate"):
+    for name in (
+        "docids",
+        "type",
+        "queries",
+        "ms a query",
+        "slowest",
+        "first",
+        "trie, a level",
+        "GB",
+        "generate",
+        "same",
+    ):
         shown.add_column(name, justify="right")
     for row in rows:
         shown.add_row(
-            f"{row['docids']:,}",
+            f"{row['docids'] / 1e6:g}M",
             row["type"],
             str(row["queries"]),
             *(f"{row[name]:.1f}" for name in ("ms", "slowest_ms", "first_ms")),
             f"{row['trie_ms']:.3f}",
             f"{row['peak_gb']:.1f}",
-            f"{row['generate_ms']:.0f} ms, same: {row['same']}" if "same" in row else "",
+            *((f"{row['generate_ms']:.0f}", row["same"]) if "same" in row else ("", "")),
         )
     return shown
 

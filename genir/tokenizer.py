@@ -33,11 +33,12 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    # The trainer sums in no fixed order: round its noise away and order the pieces, so that the same texts give the
-    # same tokenizer.
-    pieces = [
-        (piece, round(score, 4)) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"][len(special) :]
-    ]
+    # The trainer sums in no fixed order, and gives signs that are in no other piece scores of its lowest one and up, in
+    # steps of 1e-4, in no order at all. Round that away and order the pieces: the same texts give the same tokenizer.
+    found = json.loads(tokenizer.to_str())["model"]["vocab"][len(special) :]
+    lowest = min(score for _, score in found)
+    above = lowest + 1e-4 * sum(len(piece) == 1 for piece, _ in found)
+    pieces = [(piece, round(lowest if len(piece) == 1 and score < above else score, 4)) for piece, score in found]
     ordered = [(piece, 0.0) for piece in special] + sorted(pieces, key=lambda item: (-item[1], item[0]))
     tokenizer.model = models.Unigram(ordered, unk_id=special.index("<unk>"))
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])

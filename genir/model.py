@@ -207,11 +207,18 @@ class DocidModel:
         except IndexError:
             past = Past(self.t5)
         if not past.fits(self.t5):
+            past.close()
             past = Past(self.t5)
         past.size = 0
-        yield past
-        if past.nbytes + sum(other.nbytes for other in self._idle) <= self._most_kept():
-            self._idle.append(past)  # as many as there are searches at a time
+        keep = False
+        try:
+            yield past
+            keep = past.nbytes + sum(other.nbytes for other in self._idle) <= self._most_kept()
+        finally:
+            if keep:  # as many as there are searches at a time
+                self._idle.append(past)
+            else:
+                past.close()
 
     def _most_kept(self) -> int:
         on_cpu = self.device.type == "cpu"

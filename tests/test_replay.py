@@ -2,6 +2,9 @@
 is overwritten.
 """
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -157,3 +160,21 @@ def test_searches_of_several_tries_and_what_was_encoded_before(make_model, playe
     wanted = [search(model, trie, *queries(2, seed), 10, 5) for trie in tries for seed in range(3)]
     for result, other in zip(found, wanted, strict=True):
         assert_same(result, other)
+
+
+def test_a_past_that_is_not_kept_is_free_at_once(make_model, player, monkeypatch):
+    monkeypatch.setattr("genir.model._KEPT", -1)
+    trie, model, pasts = Trie.from_codes(random_codes(500, (9, 9, 9), 1)), make_model((9, 9, 9)), []
+    monkeypatch.setattr(genir.past.Past, "use", lambda self, trie: pasts.append(weakref.ref(self)))
+    gc.disable()
+    try:
+        search(model, trie, *queries(2), 10, 5)
+        with pytest.raises(RuntimeError), model.past() as past:
+            past.use(trie)
+            past.replays("name", torch.neg, torch.ones(2))
+            raise RuntimeError
+        del past
+        assert player.captured
+        assert [past() for past in pasts] == [None, None]
+    finally:
+        gc.enable()

@@ -16,7 +16,7 @@ from genir.console import console
 from genir.errors import GenirError
 from genir.evaluation import Value, by_run, holm, paired_test
 from genir.files import atomic_folder, write_json
-from genir.seeds import by_name, experiments_of, mean_over_seeds
+from genir.seeds import by_name, experiments_of, labels, mean_over_seeds
 from genir.stage import Stage, execute
 
 Row = dict[str, Any]
@@ -162,7 +162,7 @@ def command(
     if over_seeds:
         compare(settings, experiments_of(folders))
     else:
-        compare(settings, {f"{folder.name}/": [folder] for folder in folders})
+        compare(settings, {label: [folder] for label, folder in zip(labels(folders), folders, strict=True)})
 
 
 STAGE = Stage("compare", settings=("evaluate", "search.splits"), reads=("evaluation",), writes=("comparison",))

@@ -37,4 +37,18 @@ def experiments_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
     for folder in folders:
         settings = load_config(folder).model_dump(mode="json", exclude={"name", "folder", "seed", "threads"})
         found.setdefault(json.dumps(settings, sort_keys=True), []).append(folder)
-    return {f"{same[0].name}/" if len(found) > 1 else "": same for same in found.values()}
+    if len(found) == 1:
+        return {"": list(folders)}
+    return dict(zip(labels([same[0] for same in found.values()]), found.values(), strict=True))
+
+
+def labels(folders: Sequence[Path]) -> list[str]:
+    """A name with a slash for each: the folder's, with as many of its parents' as tell it from the others."""
+    paths = [folder.resolve() for folder in folders]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise GenirError(f"{path}: is given twice; a run can only be compared with others")
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) + "/" for path in paths]

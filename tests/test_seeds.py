@@ -3,7 +3,7 @@ import pytest
 
 from genir.errors import GenirError
 from genir.evaluation import Value, write_values
-from genir.seeds import by_name, experiments_of, mean_over_seeds
+from genir.seeds import by_name, experiments_of, labels, mean_over_seeds
 
 
 def values(run, numbers):
@@ -39,3 +39,22 @@ def test_folders_belong_together_when_only_seed_and_place_differ(tmp_path):
     c, d = run("c", "sft: {batch_size: 7}\n"), run("d", "seed: 2\nsft: {batch_size: 7}\n")
     assert experiments_of([a, c, b, d]) == {"a/": [a, b], "c/": [c, d]}
     assert experiments_of([a, b]) == {"": [a, b]}
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path):
+    assert labels([tmp_path / "a", tmp_path / "b"]) == ["a/", "b/"]
+    assert labels([tmp_path / x / "squad" for x in ("one", "two")]) == ["one/squad/", "two/squad/"]
+    assert labels([tmp_path / x / "runs" / "squad" for x in ("one", "two")]) == ["one/runs/squad/", "two/runs/squad/"]
+    with pytest.raises(GenirError, match="a: is given twice"):
+        labels([tmp_path / "a", tmp_path / "b", tmp_path / "b" / ".." / "a"])
+
+
+def test_experiments_in_folders_of_one_name_are_all_there(tmp_path):
+    folders = []
+    for where, text in (("one", "seed: 1"), ("other", "sft: {batch_size: 7}"), ("two", "seed: 2")):
+        folder = tmp_path / where / "squad"
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(f"collection: {{path: x}}\n{text}\n")
+        folders.append(folder)
+    one, other, two = folders
+    assert experiments_of(folders) == {"one/squad/": [one, two], "other/squad/": [other]}

@@ -6,6 +6,7 @@ Shapes: B queries, N candidates, n decoder rows, T decoder tokens, P tokens befo
 H heads, E width of a head.
 """
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -95,8 +96,10 @@ def _replay(
     kept = past.reserve(wide.numel())
     rows = torch.arange(kept.start, kept.stop, device=tokens.device).view(wide.shape)
 
+    here: Any = weakref.proxy(past)  # it holds its graphs: held by them as well, its memory would not be free at once
+
     def run(*arguments: Tensor) -> Tensor:
-        return _extend(t5, memory, filled, past, *arguments)
+        return _extend(t5, memory, filled, here, *arguments)
 
     assert past.replays is not None
     hidden = past.replays(("extend", id(memory)), run, wide, earlier, rows)

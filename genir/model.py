@@ -173,15 +173,9 @@ class DocidModel:
             with self.past() as past:
                 if past.replays is not None:
                     ids, mask = _sixteens(input_ids), _sixteens(attention_mask)
-                    return Encoded(past.replays("encode", self._encode, ids, mask).clone(), mask)
+                    return Encoded(past.replays("encode", partial(_encode, self.t5), ids, mask).clone(), mask)
         output = self.t5.encoder(input_ids=input_ids, attention_mask=attention_mask)
         return Encoded(output.last_hidden_state, attention_mask)
-
-    def _encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """States of the encoder, with a mask at whose values Hugging Face does not look."""
-        bias = bias_of(attention_mask, self.t5.dtype)
-        states: Tensor = self.t5.encoder(input_ids=input_ids, attention_mask=bias).last_hidden_state
-        return states
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
         """Decoder states [B, N, T, D] after the tokens [B, N, T], ready for the head."""
@@ -207,18 +201,11 @@ class DocidModel:
         except IndexError:
             past = Past(self.t5)
         if not past.fits(self.t5):
-            past.close()
             past = Past(self.t5)
         past.size = 0
-        keep = False
-        try:
-            yield past
-            keep = past.nbytes + sum(other.nbytes for other in self._idle) <= self._most_kept()
-        finally:
-            if keep:  # as many as there are searches at a time
-                self._idle.append(past)
-            else:
-                past.close()
+        yield past
+        if past.nbytes + sum(other.nbytes for other in self._idle) <= self._most_kept():
+            self._idle.append(past)  # as many as there are searches at a time
 
     def _most_kept(self) -> int:
         on_cpu = self.device.type == "cpu"
@@ -321,3 +308,9 @@ class DocidModel:
 def _sixteens(x: Tensor) -> Tensor:
     """[B, S, ...] with S a multiple of 16, so that the shapes of graphs return."""
     return filled(x, 1, rounded(x.shape[1], 16))
+
+
+def _encode(t5: T5ForConditionalGeneration, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """States of the encoder, with a mask at whose values Hugging Face does not look."""
+    states: Tensor = t5.encoder(input_ids=input_ids, attention_mask=bias_of(attention_mask, t5.dtype)).last_hidden_state
+    return states

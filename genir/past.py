@@ -45,11 +45,6 @@ class Past:
             self.replays.clear()
         self._trie = trie
 
-    def close(self) -> None:
-        """Let go of the graphs, which hold on to it, so that its memory is free at once."""
-        if self.replays is not None:
-            self.replays.clear()
-
     def reserve(self, count: int) -> range:
         """Row numbers for `count` more tokens. Room at least doubles, so that it is seldom made."""
         rows = range(self.size, self.size + count)

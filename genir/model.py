@@ -4,7 +4,7 @@ Shapes: B queries, N candidates, L levels, S source tokens, D model width, K cod
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from genir import decoder
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 from genir.memory import Memory, bias_of, remember
-from genir.past import Past
+from genir.past import Past, Pasts
 from genir.replay import SMALL, filled, rounded
 from genir.sections import ModelConfig, Normalize
 from genir.shares import Shares
@@ -31,8 +31,6 @@ SIZES: dict[str, dict[str, Any]] = {
     "base": {"d_model": 768, "num_heads": 12, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12},
 }
 
-_KEPT = 1 << 30
-"""Bytes of keys and values that are kept for the next search; of a GPU, an eighth of its memory."""
 _AT_ONCE = 1024
 """Decoder states that meet the head at a time: more logits over a whole vocabulary would take much memory."""
 
@@ -160,7 +158,7 @@ class DocidModel:
         self.t5 = t5
         self.layout = layout
         self.normalize: Normalize = normalize or ("full" if layout.text else "level")
-        self._idle: list[Past] = []
+        self._pasts = Pasts()
 
     @property
     def device(self) -> torch.device:
@@ -191,25 +189,9 @@ class DocidModel:
         memory: Memory = past.replays("remember", partial(remember, self.t5), *longer, lasting=True)
         return memory
 
-    @contextmanager
-    def past(self) -> Iterator[Past]:
-        """An empty past, for one search. Its room is kept for the next: to get it from the system takes longer than to
-        fill it.
-        """
-        try:
-            past = self._idle.pop()  # not looked at before: another thread may be searching
-        except IndexError:
-            past = Past(self.t5)
-        if not past.fits(self.t5):
-            past = Past(self.t5)
-        past.size = 0
-        yield past
-        if past.nbytes + sum(other.nbytes for other in self._idle) <= self._most_kept():
-            self._idle.append(past)  # as many as there are searches at a time
-
-    def _most_kept(self) -> int:
-        on_cpu = self.device.type == "cpu"
-        return _KEPT if on_cpu else torch.cuda.get_device_properties(self.device).total_memory // 8
+    def past(self) -> AbstractContextManager[Past]:
+        """An empty past, for one search."""
+        return self._pasts.one(self.t5)
 
     def extend(
         self, memory: Memory, shares: Shares, past: Past, tokens: Tensor, before: Tensor

@@ -1,5 +1,8 @@
 """Self-attention keys and values of what T5's decoder has written: kept once, whoever goes on from there."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from transformers import T5ForConditionalGeneration
@@ -7,6 +10,8 @@ from transformers import T5ForConditionalGeneration
 from genir.attention import blocks
 from genir.replay import Replays
 
+_KEPT = 1 << 30
+"""Bytes of keys and values that are kept for the next search; of a GPU, an eighth of its memory."""
 _FIRST = 4096
 """Rows that a GPU has room for at once: more room is at another place, and all graphs are captured anew."""
 
@@ -72,3 +77,28 @@ class Past:
 def by_graphs(t5: T5ForConditionalGeneration) -> bool:
     """Whether passes of a model go by graphs."""
     return t5.device.type == "cuda"
+
+
+class Pasts:
+    """Those that no search uses at present. Their room is kept, for as many searches as there are at a time: to get it
+    from the system takes longer than to fill it.
+    """
+
+    def __init__(self) -> None:
+        self.idle: list[Past] = []
+
+    @contextmanager
+    def one(self, t5: T5ForConditionalGeneration) -> Iterator[Past]:
+        """An empty one, for one search with a model."""
+        try:
+            past = self.idle.pop()  # not looked at before: another thread may be searching
+        except IndexError:
+            past = Past(t5)
+        if not past.fits(t5):
+            past = Past(t5)
+        past.size = 0
+        yield past
+        on_cpu = t5.device.type == "cpu"
+        most = _KEPT if on_cpu else torch.cuda.get_device_properties(t5.device).total_memory // 8
+        if past.nbytes + sum(other.nbytes for other in self.idle) <= most:
+            self.idle.append(past)

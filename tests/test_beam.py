@@ -3,8 +3,6 @@ and models.
 """
 
 import math
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import conftest
@@ -285,20 +283,3 @@ def test_bfloat16_scores_are_those_of_float32_up_to_its_rounding(make_model):
     result = beam_search(model, trie, model.encode(*queries(3)), trie.size, trie.size)
     assert result.scores.dtype == torch.float32
     torch.testing.assert_close(result.scores, wanted, atol=0.3, rtol=0.05)
-
-
-def test_searches_before_it_or_at_the_same_time_change_nothing(make_model):
-    """The room of keys and values is used again, by one search at a time."""
-    model = make_model((4,) * 6)
-    trie = Trie.from_codes(random_codes(300, (4,) * 6, 3))
-    batches = [model.encode(*queries(3, seed)) for seed in range(24)]
-    beam_search(model, trie, batches[0], 20, 8)
-    fresh = [
-        beam_search(DocidModel(model.t5, model.layout, model.normalize), trie, batch, 20, 8).leaves for batch in batches
-    ]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda batch: beam_search(model, trie, batch, 20, 8).leaves, batches))
-    sys.setswitchinterval(interval)
-    assert all(torch.equal(a, b) for a, b in zip(found, fresh, strict=True))

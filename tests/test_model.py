@@ -157,19 +157,3 @@ def test_only_t5_is_taken(tmp_path):
     BartForConditionalGeneration(config).save_pretrained(tmp_path)
     with pytest.raises(GenirError, match="BartForConditionalGeneration, but a T5"):
         load_t5(str(tmp_path))
-
-
-def test_room_for_keys_is_kept_for_as_many_searches_as_there_are_at_a_time(make_model, monkeypatch):
-    model = make_model(SIZES)
-    with model.past() as one, model.past() as other:
-        assert one is not other
-        one.reserve(100), other.reserve(100)
-    with model.past() as third, model.past() as fourth:
-        assert {id(third), id(fourth)} == {id(one), id(other)}
-        assert third.size == fourth.size == 0
-        assert third.nbytes
-    monkeypatch.setattr("genir.model._KEPT", one.nbytes)
-    with model.past(), model.past():
-        pass
-    with model.past() as fifth, model.past() as sixth:
-        assert sum(x in (one, other) for x in (fifth, sixth)) == 1

@@ -133,7 +133,7 @@ def test_graphs_are_captured_anew_when_weights_or_keys_have_moved(make_model, pl
     found = search(model, trie, *queries(2), 10, 5)
     assert player.captured > again
     monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
-    model._idle.clear()
+    model._pasts.idle.clear()
     assert_same(found, search(model, trie, *queries(2), 10, 5))
 
 
@@ -142,9 +142,9 @@ def test_not_more_graphs_are_kept_than_there_is_room_for(make_model, player, mon
     sizes = (5, 7, 4, 6, 5)
     trie, model = Trie.from_codes(random_codes(900, sizes, 1)), make_model(sizes)
     found = [search(model, trie, *queries(3, seed, 7 + 4 * seed), 10, 5) for seed in range(4)]
-    assert len(model._idle[0].replays._graphs) <= 4 < player.captured
+    assert len(model._pasts.idle[0].replays._graphs) <= 4 < player.captured
     monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
-    model._idle.clear()
+    model._pasts.idle.clear()
     for seed, result in enumerate(found):
         assert_same(result, search(model, trie, *queries(3, seed, 7 + 4 * seed), 10, 5))
 
@@ -156,7 +156,7 @@ def test_searches_of_several_tries_and_what_was_encoded_before(make_model, playe
         encoded = [model.encode(*queries(2, seed)) for seed in range(3)]
     found = [beam_search(model, trie, states, 10, 5) for trie in tries for states in encoded]
     monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
-    model._idle.clear()
+    model._pasts.idle.clear()
     wanted = [search(model, trie, *queries(2, seed), 10, 5) for trie in tries for seed in range(3)]
     for result, other in zip(found, wanted, strict=True):
         assert_same(result, other)
@@ -169,10 +169,10 @@ def test_what_is_not_used_any_more_is_free_at_once(make_model, player, monkeypat
     gc.collect()
     gc.disable()
     try:
-        monkeypatch.setattr("genir.model._KEPT", -1)
+        monkeypatch.setattr("genir.past._KEPT", -1)
         search(model, trie, *queries(2), 10, 5)
         assert pasts.pop()() is None
-        monkeypatch.setattr("genir.model._KEPT", 1 << 30)
+        monkeypatch.setattr("genir.past._KEPT", 1 << 30)
         search(model, trie, *queries(2), 10, 5)
         assert pasts[0]() is not None
         t5 = weakref.ref(model.t5)

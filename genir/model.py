@@ -183,9 +183,11 @@ class DocidModel:
         """What the decoder attends to, made once for all docids of a query. past: of the search that it is for; the
         next search there may overwrite it.
         """
-        if past is None or past.replays is None or encoded.mask.numel() > SMALL:
+        if past is None or past.replays is None:
             return remember(self.t5, *encoded)
-        longer = (_sixteens(x) for x in encoded)
+        longer = Encoded(*(_sixteens(x) for x in encoded))
+        if longer.mask.numel() > SMALL:
+            return remember(self.t5, *longer)
         memory: Memory = past.replays("remember", partial(remember, self.t5), *longer, lasting=True)
         return memory
 

@@ -149,6 +149,23 @@ def test_not_more_graphs_are_kept_than_there_is_room_for(make_model, player, mon
         assert_same(result, search(model, trie, *queries(3, seed, 7 + 4 * seed), 10, 5))
 
 
+@pytest.mark.parametrize(("count", "length"), [(64, 70), (58, 68)])
+def test_long_sources_leave_no_graphs_that_never_return(make_model, player, monkeypatch, count, length):
+    """Keys and values of so many source tokens are made for one search; a graph that reads them serves no other. The
+    second batch is small before it is filled up, not after.
+    """
+    sizes = (5, 7, 4)
+    trie, model = Trie.from_codes(random_codes(100, sizes, 1)), make_model(sizes)
+    for _ in range(2):  # the first makes room, for which graphs are captured anew
+        found = search(model, trie, *queries(count, 0, length), 10, 5)
+    captured = player.captured
+    search(model, trie, *queries(count, 0, length), 10, 5)
+    assert player.captured == captured > 0
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    model._pasts.idle.clear()
+    assert_same(found, search(model, trie, *queries(count, 0, length), 10, 5))
+
+
 def test_searches_of_several_tries_and_what_was_encoded_before(make_model, player, monkeypatch):
     sizes = (5, 7, 4, 6, 5)
     tries, model = [Trie.from_codes(random_codes(700, sizes, seed)) for seed in (1, 2)], make_model(sizes)

@@ -43,7 +43,8 @@ def extend(
     """Decoder states [n, T, D] after the tokens [n, T], which follow others, and the rows [n, T] of `past` that now
     keep them. before [n, P]: the rows of those others, -1 after the end where there are fewer than P.
     """
-    lasting = memory.bias.numel() <= SMALL  # else made anew for each search, see `DocidModel.remember`: no graph returns
+    # A larger memory is made anew for each search (see `DocidModel.remember`), and no other one could use its graphs.
+    lasting = memory.bias.numel() <= SMALL
     if past.replays is not None and lasting and shares.lines * shares.width * tokens.shape[1] <= SMALL:
         return _replay(t5, memory, shares, past, tokens, before)
     kept = past.reserve(tokens.numel())

@@ -14,13 +14,8 @@ from pathlib import Path
 import ir_datasets
 import pytest
 from conftest import left_behind
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from genir.builds import BUILDS
-from genir.builds.msmarco import PASSAGE, MsMarcoPassages
-from genir.builds.subsets import Clicked, Judged
-from genir.collection import Collection, open_collection
 from genir.errors import GenirError
 from genir.prepared import PreparedCollection
 from genir.records import Document, Judgment, Query
@@ -262,77 +257,3 @@ def test_an_ir_datasets_id_gives_the_same_build(prepare, tmp_path, monkeypatch):
     finally:
         for name in ("genir-build", "genir-build/train", "genir-build/dev"):
             del registry._registered[name]
-
-
-class Made(Collection):
-    """A collection in memory."""
-
-    name, splits = "made", ("train",)
-
-    def __init__(self, count, clicks):
-        self.count, self.clicks = count, clicks
-
-    def documents(self):
-        return (Document(f"d{i}", "t", "é\n") for i in range(self.count))
-
-    def queries(self):
-        return (Query(f"q{i}", "x") for i in range(len(self.clicks)))
-
-    def judgments(self, split):
-        return (("", Judgment(f"q{i}", f"d{row}", 1)) for i, row in enumerate(self.clicks))
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1), min_size=1))))
-def test_clicked_documents_are_those_of_a_stable_sort(tmp_path_factory, made):
-    count, clicks = made
-    clicked = Clicked(Made(count, clicks), tmp_path_factory.getbasetemp())
-    expected = sorted((i for i in range(count) if i in clicks), key=lambda i: -clicks.count(i))
-    assert list(clicked.documents()) == [Document(f"d{i}", "t", "é\n") for i in expected]
-
-
-def test_a_real_sample_written_in_the_official_format_comes_back_the_same(root, prepare, tmp_path):
-    folder = root.parent / "shared" / "data" / "msmarco-doc-sample"
-    if not folder.exists():
-        pytest.skip("msmarco-doc-sample is not in ../shared/data")
-    sample = open_collection(folder)
-    documents = [Document(d.id, *(" ".join(x.split()) for x in d[1:])) for d in sample.documents()]
-    judged = [judgment for _, judgment in sample.judgments("test")]
-    clicked = [(f"{row.query_id} 0 {row.doc_id} 1",) for row in judged]
-    queries = [(query.id, query.text) for query in sample.queries()]
-    write_raw(
-        tmp_path / "raw",
-        {
-            "msmarco-docs.tsv.gz": [(d.id, d.url, d.title, d.text) for d in documents],
-            "msmarco-doctrain-queries.tsv.gz": queries,
-            "msmarco-doctrain-qrels.tsv.gz": clicked,
-            "msmarco-docdev-queries.tsv.gz": queries,
-            "msmarco-docdev-qrels.tsv.gz": clicked,
-        },
-    )
-    data = prepare("msmarco-doc-top300k")
-    named = {row.doc_id for row in judged}
-    assert sorted(data.documents) == sorted(d for d in documents if d.id in named)
-    assert data.judgments("test") == [row._replace(grade=1) for row in judged]
-
-
-@pytest.mark.parametrize(("split", "queries"), [("dl19", 43), ("dl20", 54)])
-def test_real_passages_and_trec_judgments_in_the_official_format_come_back_the_same(root, tmp_path, split, queries):
-    folder = root.parent / "shared" / "data" / "msmarco-passage-dl1920"
-    if not folder.exists():
-        pytest.skip("msmarco-passage-dl1920 is not in ../shared/data")
-    sample = open_collection(folder)
-    part = PASSAGE[split]
-    judged = [judgment for _, judgment in sample.judgments(split)]
-    write_raw(
-        tmp_path / "raw",
-        {
-            "collection.tsv": [(d.id, " ".join(d.text.split())) for d in sample.documents()],
-            part.queries: [(query.id, query.text) for query in sample.queries()],
-            part.qrels: [(f"{row.query_id} Q0 {row.doc_id} {row.grade}",) for row in judged],
-        },
-    )
-    made = Judged(MsMarcoPassages(tmp_path / "raw", {split: part}))
-    assert [d.id for d in made.documents()] == [d.id for d in sample.documents()]
-    assert [row for _, row in made.judgments(split)] == judged
-    assert len(list(made.queries())) == queries

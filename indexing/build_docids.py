@@ -17,7 +17,7 @@ from genir.docids import BUILDERS, DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.docids.report import report
 from genir.embedders import own_vectors
-from genir.files import atomic_folder, numbered_lines, write_json
+from genir.files import atomic_folder, numbered_lines, sole_user, write_json
 from genir.prepared import DocumentFile
 from genir.retriever import Retriever, retriever_folder
 from genir.stage import Stage, execute
@@ -54,15 +54,16 @@ def command(
         execute(STAGE, main, load_config(config, overrides or []), force)
         return
     folder = retriever_folder(config)
-    retriever = Retriever.from_pretrained(folder)
-    before = len(retriever.table)
-    if remove is not None:
-        retriever.remove([text.strip() for _, text in numbered_lines(remove) if text.strip()])
-    if add is not None:
-        documents = list(read_documents(add))
-        own = None if vectors is None else np.asarray(own_vectors(vectors, len(documents)), np.float32)
-        retriever.add(documents, own)
-    retriever.save_pretrained(folder)
+    with sole_user(folder.parent):  # in a run folder, no stage either
+        retriever = Retriever.from_pretrained(folder)
+        before = len(retriever.table)
+        if remove is not None:
+            retriever.remove([text.strip() for _, text in numbered_lines(remove) if text.strip()])
+        if add is not None:
+            documents = list(read_documents(add))
+            own = None if vectors is None else np.asarray(own_vectors(vectors, len(documents)), np.float32)
+            retriever.add(documents, own)
+        retriever.save_pretrained(folder)
     console.print(f"{folder}: {before:,} documents before, {len(retriever.table):,} now")
 
 

@@ -7,8 +7,10 @@ from genir import Retriever
 from genir.docids import DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.errors import GenirError
+from genir.files import sole_user
 from genir.records import Document
 from genir.sections import RQConfig
+from indexing import build_docids as build_docids_stage
 
 CODES = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])
 
@@ -98,15 +100,21 @@ def test_an_exact_search_finds_what_a_search_with_all_beams_finds(make_retriever
             assert [[hit.doc_id for hit in hits] for hits in found] == [[hit.doc_id for hit in hits] for hits in wanted]
 
 
-def test_documents_come_and_go_without_training(tmp_path, make_model, tokenizer):
-    """The others keep their docids and scores; what is added is found, what is removed is not, also once saved."""
+@pytest.fixture
+def growing(make_model, tokenizer):
+    """A retriever of 30 documents; those, 10 more, and the vectors of all."""
     vectors = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     documents = [Document(f"d{i}", f"Title {i}", "") for i in range(40)]
     config = RQConfig(levels=2, codes=4)
     _, built = build_docids(Source(documents[:30], vectors[:30]), config, 0)
     names = [document.id for document in documents[:30]]
     table = DocidTable(names, names, *built[:2], {"docids": config.model_dump()}, built.codebooks)
-    retriever = Retriever(make_model(built.sizes, base=len(tokenizer)), tokenizer, table)
+    return Retriever(make_model(built.sizes, base=len(tokenizer)), tokenizer, table), documents, vectors
+
+
+def test_documents_come_and_go_without_training(tmp_path, growing):
+    """The others keep their docids and scores; what is added is found, what is removed is not, also once saved."""
+    retriever, documents, vectors = growing
     before = {hit.doc_id: (hit.docid, hit.score) for hit in retriever.search("owls", k=99, beams=99)}
     with pytest.raises(GenirError, match="vectors were given as a file"):
         retriever.add(documents[30:])
@@ -123,6 +131,24 @@ def test_documents_come_and_go_without_training(tmp_path, make_model, tokenizer)
             assert after[doc_id][1] == pytest.approx(before[doc_id][1], rel=1e-5)
     with pytest.raises(GenirError, match="no document 'd0'"):
         retriever.remove(["d0"])
+
+
+def test_the_command_changes_a_run_s_retriever_alone_in_its_folder(tmp_path, growing):
+    retriever, documents, vectors = growing
+    retriever.save_pretrained(tmp_path / "run" / "retriever")
+    (tmp_path / "new.jsonl").write_text("".join(f'{{"_id": "{d.id}", "title": "x", "text": ""}}\n' for d in documents[30:]))
+    (tmp_path / "old.txt").write_text("d0\nd7\n")
+    np.save(tmp_path / "new.npy", vectors[30:])
+    changed = {"add": tmp_path / "new.jsonl", "vectors": tmp_path / "new.npy", "remove": tmp_path / "old.txt"}
+    folder = str(tmp_path / "run")
+    with sole_user(tmp_path / "run"), pytest.raises(GenirError, match="run: another process is at work"):
+        build_docids_stage.command(folder, **changed)
+    assert Retriever.from_pretrained(folder).table.doc_ids == retriever.table.doc_ids
+    build_docids_stage.command(folder, **changed)
+    assert set(Retriever.from_pretrained(folder).table.doc_ids) == {d.id for d in documents} - {"d0", "d7"}
+    with pytest.raises(GenirError, match="no document 'd0'"):
+        build_docids_stage.command(folder, **changed)
+    assert len(Retriever.from_pretrained(folder).table) == 38
 
 
 @pytest.mark.parametrize("call", [{"k": 0}, {"k": -1}, {"beams": 0}, {"batch_size": 0}])

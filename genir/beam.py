@@ -16,7 +16,7 @@ from genir.past import Past
 from genir.ranking import Finished, best
 from genir.replay import SMALL
 from genir.shares import Shares
-from genir.tails import Singles, Tails, score_tails
+from genir.tails import Singles, Tails, no_number, score_tails
 from genir.trie import Allowed, Trie
 
 _WIDTH = 64
@@ -58,6 +58,8 @@ def beam_search(
     The certificate: log-probs only fall, so nothing that was pruned can end above the best partial score among it.
     Where the k-th docid is above that, the result is the model's true top k (up to the rounding of scores). exact:
     where it is not, go on with what was pruned and might, until nothing is left that might.
+
+    Raises GenirError where the model gives a score that is no number.
     """
     search = _Search(model, trie, encoded, beams, Finished(len(encoded.states), k, trie.size, model.device, documents))
     search.allowed, search.exact = allowed, exact
@@ -137,6 +139,8 @@ class _Search:
             beams = None if self.exact else self.beams
             self.finished, lost = score_tails(self.model, self.memory, self.past, tails, self.finished, beams)
             self.pruned = torch.maximum(self.pruned, lost)
+        if bool(self.pruned.isnan().any()):  # a candidate without a score is never kept
+            raise no_number()
 
     def _step(self, level: int, live: Beams, logps: Tensor, below: Below) -> tuple[Tensor, Beams, Tensor]:
         """All beams [n] grown by every code that the trie allows, and the best of them.

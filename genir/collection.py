@@ -11,6 +11,7 @@ from typing import Any
 
 from genir.errors import GenirError, at
 from genir.files import numbered_lines
+from genir.given import encodes, is_id
 from genir.records import Document, Judgment, Query
 
 QRELS_HEADER = ("query-id", "corpus-id", "score")
@@ -199,7 +200,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _checked_id(row: Mapping[str, Any], seen: set[str], path: Path, line: int) -> str:
     value = row.get("_id")
-    if not isinstance(value, str) or not value or value != value.strip() or any(c.isspace() for c in value):
+    if not is_id(value):
         raise at(path, line, f"_id must be a string without white space, not {value!r}")
     if value in seen:
         raise at(path, line, f"duplicate _id {value!r}")
@@ -211,10 +212,10 @@ def _text(row: Mapping[str, Any], key: str, path: Path, line: int) -> str:
     value = row.get(key)
     if value is None and key != "text":
         return ""
+    if key not in row:
+        raise at(path, line, f"{key} is missing")
     if not isinstance(value, str):
         raise at(path, line, f"{key} must be a string, not {value!r}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise at(path, line, f"{key} holds half of a surrogate pair, which is no character") from None
+    if not encodes(value):
+        raise at(path, line, f"{key} holds half of a surrogate pair, which is no character")
     return value

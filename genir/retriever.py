@@ -19,6 +19,7 @@ from genir.docids.table import CodeLayout, DocidTable, Source
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, write_json
+from genir.given import count, is_id, several, texts
 from genir.model import DocidModel, load_t5, quiet
 from genir.records import Document, Hit, Hits
 from genir.tokenizer import load_tokenizer
@@ -92,12 +93,20 @@ class Retriever:
         """Give new documents docids by the saved codebooks and make them findable, without any training.
 
         vectors [n, D]: needed where the first documents' vectors were given as a file. No docid of the others changes.
-        Raises GenirError for a doc_id that is there already and when no free docid is left.
+        Raises GenirError for a doc_id that is there already, or holds white space, and when no free docid is left.
         """
         ids = [document.id for document in documents]
-        repeated = sorted({doc_id for doc_id, times in Counter(ids).items() if times > 1 or doc_id in self.table.rows})
-        if repeated:
-            raise GenirError(f"document {repeated[0]!r} is there already; remove it first to change it")
+        for doc_id, times in Counter(ids).items():
+            if not is_id(doc_id):
+                raise GenirError(f"a doc_id must be a string without white space, not {doc_id!r}")
+            if times > 1:
+                raise GenirError(f"document {doc_id!r} is there {times} times among the new ones")
+            if doc_id in self.table.rows:
+                raise GenirError(f"document {doc_id!r} is there already; remove it first to change it")
+        if vectors is not None and len(vectors) != len(documents):
+            raise GenirError(f"there are {len(vectors):,} vectors for {len(documents):,} new documents")
+        if not documents:
+            return
         if "docids" not in self.table.settings:
             raise GenirError("this docid table was imported without its codebooks, so no document can be added to it")
         if self.table.text:
@@ -111,11 +120,13 @@ class Retriever:
             vectors = self.embedder.embed(documents)
         codes = new_docids(Source(documents, vectors, self.tokenizer if self.table.text else None), self.table)
         self.table = self.table.extended(ids, [document.title for document in documents], codes)
+        if self.table.text:
+            self.model.layout = self.model.layout._replace(sizes=self.table.sizes)  # of the longest docid now
         self.trie = Trie.from_codes(self.table.codes)
 
     def remove(self, doc_ids: Collection[str]) -> None:
         """Make documents unfindable; their docids become free. GenirError for a doc_id that is not there."""
-        gone = {self.table.row(doc_id) for doc_id in doc_ids}
+        gone = {self.table.row(doc_id) for doc_id in several("doc_ids", doc_ids)}
         if len(gone) == len(self.table):
             raise GenirError("a retriever needs at least one document; these would be all")
         self.table = self.table.subset(np.delete(np.arange(len(self.table)), sorted(gone)))
@@ -147,21 +158,21 @@ class Retriever:
         beams: docids followed at once; default k, at least 10. allowed: search among these doc_ids only (a tenant, a
         range of dates), as if there were no others. exact: go on until the hits are provably the best of all documents
         by the model's score, however long it takes; without it, each `Hits.exact` tells whether they are. Scores are
-        natural log-probabilities of docids. Raises GenirError for an empty query, or an allowed document that does not
-        exist.
+        natural log-probabilities of docids. Raises GenirError for an empty query, an allowed document that does not
+        exist, or scores that are no numbers.
         """
-        if k < 1 or batch_size < 1 or (beams is not None and beams < 1):
-            raise GenirError(f"k, beams and batch_size must be at least 1, not {k}, {beams} and {batch_size}")
-        for number, query in enumerate(queries):
-            if not query.strip():
-                raise GenirError(f"query {number} is empty; a retriever needs at least one word")
-        rows = None if allowed is None else np.unique([self.table.row(doc_id) for doc_id in allowed]).astype(np.int64)
+        k, batch_size = min(count("k", k), len(self.table)), count("batch_size", batch_size)
+        beams = max(k, 10) if beams is None else min(count("beams", beams), len(self.table))
+        queries = texts(queries)
+        rows = None
+        if allowed is not None:
+            rows = np.unique([self.table.row(doc_id) for doc_id in several("allowed", allowed)]).astype(np.int64)
         among = None if rows is None else self.trie.allow(rows).to(self.model.device)
         starts = range(0, len(queries), batch_size)
         hits: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
-            result = self._decode(batch, max(k, 10) if beams is None else beams, k, among, exact)
+            result = self._decode(batch, beams, k, among, exact)
             for query, leaves, scores, proven in zip(batch, *(x.tolist() for x in result), strict=True):
                 hits.append(Hits(query, self._hits(leaves, scores, k, rows), proven))
         return hits
@@ -171,10 +182,11 @@ class Retriever:
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
         training = self.model.t5.training
         self.model.t5.train(False)  # a policy that is being trained is searched without dropout
-        encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-        result = beam_search(self.model, self._trie_beside_the_model(), encoded, beams, k, among, exact, True)
-        self.model.t5.train(training)
-        return result
+        try:
+            encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
+            return beam_search(self.model, self._trie_beside_the_model(), encoded, beams, k, among, exact, True)
+        finally:
+            self.model.t5.train(training)
 
     def _trie_beside_the_model(self) -> Trie:
         """The trie on the model's device; on a GPU a copy, made once."""

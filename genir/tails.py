@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genir.errors import GenirError
 from genir.memory import Memory
 from genir.model import DocidModel
 from genir.past import Past
@@ -145,12 +146,22 @@ def _advance(
     at = real.flatten().nonzero()[:, 0]
     found = model.logps_at(hidden.flatten(0, 1)[at.to(device)], levels.flatten()[at], wanted.flatten()[at].to(device))
     logps.view(-1)[at] = found.cpu()
+    if bool(logps.isnan().any()):
+        raise no_number()
     scores = sums_in_order(tails.score[chosen], logps)
     which = chosen.unsqueeze(1).expand_as(levels)[real]
     tails.scores[which, levels[real]] = scores[real]
     tails.score[chosen] = scores[:, -1]
     tails.path[which, levels[real]] = rows.cpu()[real]
     tails.done[chosen] += piece
+
+
+def no_number() -> GenirError:
+    """What is wrong when a score is NaN."""
+    return GenirError(
+        "the model gives scores that are no numbers (NaN): its training diverged (a lower learning_rate is the first "
+        "remedy), or its weights are damaged"
+    )
 
 
 def sums_in_order(score: Tensor, logps: Tensor) -> Tensor:

@@ -4,12 +4,15 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from genir import Retriever
+from genir.batches import tokenize
 from genir.docids import DocidTable, Source
 from genir.docids.assign import build_docids
+from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 from genir.files import sole_user
+from genir.model import DocidModel
 from genir.records import Document
-from genir.sections import RQConfig
+from genir.sections import RQConfig, TextConfig
 from indexing import build_docids as build_docids_stage
 
 CODES = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])
@@ -136,7 +139,9 @@ def test_documents_come_and_go_without_training(tmp_path, growing):
 def test_the_command_changes_a_run_s_retriever_alone_in_its_folder(tmp_path, growing):
     retriever, documents, vectors = growing
     retriever.save_pretrained(tmp_path / "run" / "retriever")
-    (tmp_path / "new.jsonl").write_text("".join(f'{{"_id": "{d.id}", "title": "x", "text": ""}}\n' for d in documents[30:]))
+    (tmp_path / "new.jsonl").write_text(
+        "".join(f'{{"_id": "{d.id}", "title": "x", "text": ""}}\n' for d in documents[30:])
+    )
     (tmp_path / "old.txt").write_text("d0\nd7\n")
     np.save(tmp_path / "new.npy", vectors[30:])
     changed = {"add": tmp_path / "new.jsonl", "vectors": tmp_path / "new.npy", "remove": tmp_path / "old.txt"}
@@ -151,15 +156,102 @@ def test_the_command_changes_a_run_s_retriever_alone_in_its_folder(tmp_path, gro
     assert len(Retriever.from_pretrained(folder).table) == 38
 
 
-@pytest.mark.parametrize("call", [{"k": 0}, {"k": -1}, {"beams": 0}, {"batch_size": 0}])
-def test_wrong_numbers_are_refused(retriever, call):
-    with pytest.raises(GenirError, match="at least 1"):
-        retriever.search_many(["owls"], **call)
+@pytest.mark.parametrize("doc_id", ["a b", "a\tb", "a\rb", "\ud800", "", 7])
+def test_a_doc_id_that_no_file_could_hold_is_refused(growing, doc_id):
+    retriever, documents, vectors = growing
+    with pytest.raises(GenirError, match="a doc_id must be a string without white space"):
+        retriever.add([documents[30], Document(doc_id, "", "")], vectors[30:32])
+    assert len(retriever.table) == 30
 
 
-def test_an_empty_query_is_named(retriever):
-    with pytest.raises(GenirError, match="query 1 is empty"):
-        retriever.search_many(["owls", " \n"])
+def test_what_does_not_fit_together_is_not_added(growing):
+    retriever, documents, vectors = growing
+    with pytest.raises(GenirError, match="there are 9 vectors for 10 new documents"):
+        retriever.add(documents[30:], vectors[31:])
+    with pytest.raises(GenirError, match="document 'd30' is there 2 times among the new ones"):
+        retriever.add([documents[30]] * 2, vectors[:2])
+    retriever.add([], vectors[:0])
+    assert len(retriever.table) == 30
+
+
+def test_a_text_docid_may_be_longer_than_all_before(tmp_path, make_model, tokenizer):
+    documents = [Document(f"d{i}", title, "") for i, title in enumerate(("owls", "tea", "mice", "ice"))]
+    config = TextConfig(source="title")
+    _, built = build_docids(Source(documents, np.zeros((4, 0), np.float32), tokenizer), config, 0)
+    names = [document.id for document in documents]
+    table = DocidTable(names, names, *built[:2], {"docids": config.model_dump()}, text=True)
+    t5 = make_model((9,), base=len(tokenizer)).t5
+    layout = CodeLayout(0, built.sizes, True)
+    retriever = Retriever(DocidModel(t5, layout, None), tokenizer, table)
+    before = {hit.doc_id: hit.score for hit in retriever.search("owls", exact=True)}
+    retriever.add([Document("long", "glaciers carve valleys while bridges carry trains and owls hunt mice", "")])
+    assert len(retriever.table.sizes) > len(layout.sizes) + 5
+    retriever.save_pretrained(tmp_path / "r")
+    for found in (retriever, Retriever.from_pretrained(tmp_path / "r")):
+        after = {hit.doc_id: hit.score for hit in found.search("owls", exact=True)}
+        inputs = tokenize(tokenizer, ["owls"], 64)
+        with torch.no_grad():
+            codes = torch.from_numpy(retriever.table.codes).long().unsqueeze(0)
+            wanted = found.model.sequence_logps(found.model.encode(**inputs), codes)[0].tolist()
+        assert after == pytest.approx(dict(zip(retriever.table.doc_ids, wanted, strict=True)), abs=1e-4)
+        assert {name: after[name] for name in names} == pytest.approx(before, abs=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "3", None])
+@pytest.mark.parametrize("name", ["k", "beams", "batch_size"])
+def test_wrong_numbers_are_refused(retriever, name, value):
+    if (name, value) == ("beams", None):
+        return  # the default
+    with pytest.raises(GenirError, match=f"{name} must be a whole number, at least 1, not {value!r}"):
+        retriever.search_many(["owls"], **{name: value})
+
+
+def test_numbers_beyond_all_documents_ask_for_all(retriever):
+    assert len(retriever.search("owls", k=10**30, beams=10**30)) == 5
+    assert retriever.search("owls", k=np.int64(99)) == retriever.search("owls", k=5)
+
+
+@pytest.mark.parametrize(
+    ("queries", "words"),
+    [
+        (["owls", " \n"], "query 1 is empty"),
+        (["owls", 7], "query 1 must be a text, not 7"),
+        (["caf\udce9"], "query 0 is not valid UTF-8"),
+        ("owls", "queries must be several, such as a list, not 'owls'"),
+        (None, "queries must be several"),
+    ],
+)
+def test_a_wrong_query_is_named(retriever, queries, words):
+    with pytest.raises(GenirError, match=words):
+        retriever.search_many(queries)
+
+
+def test_anything_iterable_is_several(retriever):
+    wanted = retriever.search_many(["owls", "tea"], allowed=["d1", "d3"])
+    assert retriever.search_many((q for q in ("owls", "tea")), allowed={"d1": 0, "d3": 0}.keys()) == wanted
+    for call in (lambda: retriever.search("owls", allowed="d1"), lambda: retriever.remove("d1")):
+        with pytest.raises(GenirError, match="must be several, such as a list, not 'd1'"):
+            call()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("where", ["head", "code of the first level", "code of the last level", "encoder"])
+def test_scores_that_are_no_numbers_are_an_error(make_retriever, where, exact):
+    """And not fewer hits, called proven; the model is left as it was."""
+    codes = np.random.default_rng(0).integers(0, 8, (60, 6))
+    retriever = make_retriever(codes, (8,) * 6)
+    t5, base = retriever.model.t5, retriever.model.layout.base
+    damaged = {
+        "head": t5.lm_head.weight[base:],
+        "code of the first level": t5.shared.weight[base + codes[0, 0]],  # what is written after it has no score
+        "code of the last level": t5.lm_head.weight[base + 47],  # where each docid is scored for itself
+        "encoder": t5.encoder.final_layer_norm.weight,
+    }
+    damaged[where].data.fill_(torch.nan)
+    t5.train(True)
+    with pytest.raises(GenirError, match="scores that are no numbers"):
+        retriever.search("owls hunt", k=60 if where.startswith("code of the first") else 5, exact=exact)
+    assert t5.training
 
 
 def test_a_query_of_unknown_signs_or_endless_words_still_ranks(retriever):

@@ -79,3 +79,5 @@ def test_what_cannot_be_a_trie_is_refused():
         Trie.from_codes(np.zeros((0, 2), np.int32))
     with pytest.raises(GenirError, match=r"docid \[1\] is a prefix of \[1, 2\]"):
         Trie.from_codes(padded([[1, 2], [0, 5], [1]]))
+    with pytest.raises(ValueError, match="255 codes at most, not 256"):
+        Trie.from_codes(np.zeros((2, 256), np.int32))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from genir.config import parse_docids
 from genir.docids import BUILDERS, Codes, DocidTable, Source
 from genir.docids.collisions import extend, extended_sizes, reassign
-from genir.docids.order import Array
+from genir.docids.order import Array, lengths
 from genir.docids.text import extend_text, same_length
 from genir.errors import GenirError
 
@@ -24,15 +24,18 @@ def build_docids(source: Source, settings: Any, seed: int) -> tuple[Codes, Codes
 
 
 def new_docids(source: Source, table: DocidTable) -> NDArray[np.int32]:
-    """Docids [n, L] for documents that are not in the table yet, by its codebooks; nothing in the table changes.
+    """Docids [n, L] for documents that are not in the table yet, by its codebooks; nothing in the table changes. Text
+    docids may be longer than the table's.
 
     Raises GenirError when a codebook has no code left for one of them.
     """
     settings = parse_docids(table.settings["docids"])
     raw = BUILDERS[settings.builder].encode(source, settings, table.codebooks)
     built = Codes(raw, table.sizes, table.codebooks)
-    codes = same_length(_resolved(raw, source, settings, built, table.codes), len(table.sizes))
-    full = np.flatnonzero((codes >= np.asarray(table.sizes)).any(1))
+    codes = _resolved(raw, source, settings, built, table.codes)
+    longest = lengths(codes).max(initial=0) if table.text else 0  # text may be longer than all that there is
+    codes = same_length(codes, max(len(table.sizes), longest))
+    full = np.flatnonzero((codes >= np.asarray(table.sizes[:1] if table.text else table.sizes)).any(1))
     if len(full):
         raise GenirError(
             f"document {source.documents[full[0]].id!r} finds no free docid: too many documents have its codes "

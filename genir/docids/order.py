@@ -29,6 +29,8 @@ def compact(codes: Array) -> Array:
 
 def order_docids(codes: Array) -> Ordered:
     """Sort codes [N, L], L at most 255; memory: about as much as the codes, and 16 bytes a document."""
+    if codes.shape[1] > 255:
+        raise ValueError(f"docids may have 255 codes at most, not {codes.shape[1]}")
     order = np.zeros(len(codes), np.int32)
     if len(codes) > 1:
         keys = _sort_keys(codes)

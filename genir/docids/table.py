@@ -142,15 +142,17 @@ class DocidTable:
         return DocidTable(doc_ids, titles, self.codes[rows], self.sizes, self.settings, self.codebooks, self.text)
 
     def extended(self, doc_ids: Sequence[str], titles: Sequence[str], codes: Array) -> "DocidTable":
-        """The table with new documents after the old ones; codes [n, L] as in this table."""
+        """The table with new documents after the old ones; codes [n, L], of text docids with any L."""
         known = [doc_id for doc_id in doc_ids if doc_id in self.rows]
         if known:
             raise GenirError(f"document {known[0]!r} is in the docid table already, as {len(known):,} new ones are")
+        longer = codes.shape[1] - len(self.sizes) if self.text else 0
+        old = np.pad(self.codes.astype(np.int32), ((0, 0), (0, longer)), constant_values=-1)
         return DocidTable(
             [*self.doc_ids, *doc_ids],
             [*self.titles, *titles],
-            np.concatenate([self.codes.astype(np.int32), codes]),
-            self.sizes,
+            np.concatenate([old, codes]),
+            self.sizes + self.sizes[:1] * longer,
             self.settings,
             self.codebooks,
             self.text,

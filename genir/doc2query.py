@@ -16,7 +16,7 @@ from genir.model import load_seq2seq, quiet
 from genir.records import Document
 from genir.sections import QueriesConfig
 from genir.tokenizer import load_tokenizer
-from genir.trainer import MarkComplete, ShowProgress, last_checkpoint
+from genir.trainer import MarkComplete, ShowProgress, last_checkpoint, use_one_gpu
 
 EVALUATIONS = 10  # of the dev loss, over the whole training
 
@@ -118,6 +118,7 @@ def tune(
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
     )
+    use_one_gpu(arguments)
     trainer = Trainer(
         model=model,
         args=arguments,

@@ -1,6 +1,6 @@
 """Self-attention keys and values of what T5's decoder has written: kept once, whoever goes on from there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,7 @@ from genir.attention import blocks
 from genir.replay import Replays
 
 _KEPT = 1 << 30
-"""Bytes of keys and values that are kept for the next search; of a GPU, an eighth of its memory."""
+"""Bytes that are kept for the next search, see `kept`."""
 _FIRST = 4096
 """Rows that a GPU has room for at once: more room is at another place, and all graphs are captured anew."""
 
@@ -28,21 +28,27 @@ class Past:
         self.size = 0
         self._shape = (attention.n_heads, attention.key_value_proj_dim)
         self._layers = [t5.shared.weight.new_empty((0, 2 * attention.inner_dim)) for _ in blocks(t5)]
-        self._weights = [(x, x.data_ptr()) for x in t5.parameters()]
-        self.replays = Replays() if by_graphs(t5) else None
+        places = ((module._parameters, name) for module in t5.modules() for name in module._parameters)
+        self._weights = [(held, name, _address(held, name)) for held, name in places]
+        self._training = t5.training
+        self.replays = Replays(kept(t5.device)) if by_graphs(t5) else None
         self._trie: object = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its room."""
-        return sum(layer.nbytes for layer in self._layers)
+        """Bytes of its room, and of its graphs."""
+        return sum(layer.nbytes for layer in self._layers) + (0 if self.replays is None else self.replays.nbytes)
 
     def fits(self, t5: T5ForConditionalGeneration) -> bool:
-        """Whether it is of a model's type and on its device, and all weights are where its graphs read them."""
+        """Whether it is of a model's type and on its device, and its graphs do what the model does: all weights are
+        where they read them, and there is dropout, or none, as when they were captured.
+        """
         same = self._layers[0].dtype == t5.dtype and self._layers[0].device == t5.device
         if not same or self.replays is None:
             return same
-        return self._weights[0][0] is t5.shared.weight and all(x.data_ptr() == place for x, place in self._weights)
+        return t5.training == self._training and all(
+            _address(held, name) == address for held, name, address in self._weights
+        )
 
     def use(self, trie: object) -> None:
         """Search in a trie from now on. Graphs hold what they use, so those of another one are forgotten."""
@@ -74,6 +80,16 @@ class Past:
         return keys, values
 
 
+def _address(held: Mapping[str, Tensor | None], name: str) -> int | None:
+    weight = held.get(name)
+    return None if weight is None else weight.data_ptr()
+
+
+def kept(device: torch.device) -> int:
+    """Bytes of keys, values and graphs that are kept for the next search."""
+    return _KEPT if device.type == "cpu" else torch.cuda.get_device_properties(device).total_memory // 8
+
+
 def by_graphs(t5: T5ForConditionalGeneration) -> bool:
     """Whether passes of a model go by graphs."""
     return t5.device.type == "cuda"
@@ -98,7 +114,6 @@ class Pasts:
             past = Past(t5)
         past.size = 0
         yield past
-        on_cpu = t5.device.type == "cpu"
-        most = _KEPT if on_cpu else torch.cuda.get_device_properties(t5.device).total_memory // 8
-        if past.nbytes + sum(other.nbytes for other in self.idle) <= most:
+        alone = past.replays is not None and not self.idle  # without it, each search would capture its graphs anew
+        if alone or past.nbytes + sum(other.nbytes for other in self.idle) <= kept(t5.device):
             self.idle.append(past)

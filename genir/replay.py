@@ -2,11 +2,13 @@
 times as long as the GPU works on a small batch. A graph starts them all at once.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 Function = Callable[..., Any]
 SMALL = 4096
@@ -14,7 +16,13 @@ SMALL = 4096
 (T5-base on an H200).
 """
 _MOST = 256
-"""Graphs that are kept: each holds its arguments and what it returns."""
+"""Graphs that are kept."""
+_capturing = threading.Lock()
+"""Two captures at a time break each other, whatever they are of: each begins with a wait for the whole device."""
+_asides: dict[torch.device, Any] = {}
+"""A stream of each device to capture on: torch's own is of the device that came first, and graphs share memory of one
+stream only.
+"""
 
 
 def rounded(count: int, step: int) -> int:
@@ -36,11 +44,16 @@ class Replays:
 
     A function must not look at values on the CPU, and what it uses besides its arguments must stay where it is. Not for
     two threads at once.
+
+    most: bytes of arguments and results that graphs may hold; where they do, or there are many, all are forgotten.
+    nbytes: what they hold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self._graphs: dict[Any, tuple[Function, tuple[Tensor, ...], Any, Callable[[], None]]] = {}
         self._pool: Any = None
+        self._most = most
+        self.nbytes = 0
 
     @torch.inference_mode()
     def __call__(self, name: Any, function: Function, *arguments: Tensor, lasting: bool = False) -> Any:
@@ -49,11 +62,13 @@ class Replays:
         """
         key = (name, *(x.shape for x in arguments))
         if key not in self._graphs:
-            if len(self._graphs) >= _MOST:
+            if len(self._graphs) >= _MOST or self.nbytes > self._most:
                 self.clear()
             inputs = tuple(x.clone() for x in arguments)
             self._pool = self._pool or new_pool()
-            self._graphs[key] = (function, inputs, *capture(function, inputs, None if lasting else self._pool))
+            with _capturing:
+                self._graphs[key] = (function, inputs, *capture(function, inputs, None if lasting else self._pool))
+            self.nbytes += sum(x.nbytes for x in tree_leaves(self._graphs[key][1:3]) if isinstance(x, Tensor))
         _, inputs, output, replay = self._graphs[key]
         for place, value in zip(inputs, arguments, strict=True):
             place.copy_(value)
@@ -63,6 +78,7 @@ class Replays:
     def clear(self) -> None:
         """Forget all graphs. What they have returned stays."""
         self._graphs.clear()
+        self.nbytes = 0
         self._pool = None  # it ends with its last graph
 
 
@@ -73,13 +89,16 @@ def new_pool() -> Any:
 
 def capture(function: Function, inputs: tuple[Tensor, ...], pool: Any) -> tuple[Any, Callable[[], None]]:
     """What the function returns, and what fills that in anew from the same inputs."""
-    with torch.cuda.device(inputs[0].device):
-        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    device = inputs[0].device
+    with torch.cuda.device(device):
+        if device not in _asides:
+            _asides[device] = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside = _asides[device]
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries choose their kernels in a first run, which no graph may hold
-            function(*inputs)
+        with torch.cuda.stream(aside):  # restored even if the end of a capture fails
+            function(*inputs)  # libraries choose their kernels in a first run, which no graph may hold
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool, aside, capture_error_mode="thread_local"):
+                output = function(*inputs)
         torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
-            output = function(*inputs)
     return output, graph.replay

@@ -87,6 +87,7 @@ def fit(
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
     )
+    use_one_gpu(arguments)
     trainer = DocidTrainer(model, loss, evaluate, settings.embedding_rate, arguments, examples, collator)
     tensorboard: Any = TensorBoardCallback  # untyped in transformers
     trainer.add_callback(tensorboard(SummaryWriter(str(places.log))))
@@ -99,6 +100,11 @@ def fit(
         trainer.train(resume_from_checkpoint=resume)
     model.t5.train(False)
     return list(trainer.state.log_history)
+
+
+def use_one_gpu(arguments: TrainingArguments) -> None:
+    """Else transformers makes a batch as many times as large as there are GPUs: another training."""
+    arguments._n_gpu = 1
 
 
 class DocidTrainer(Trainer):

@@ -155,7 +155,7 @@ class Trie:
         owner = torch.repeat_interleave(counts, output_size=total)
         place = torch.arange(len(owner), device=first.device) - starts[owner]
         end = (inside[owner] + place).clamp(max=len(split) - 1)
-        begin = torch.where(place == 0, first[owner], split[end - 1])
+        begin = torch.where(place == 0, first[owner], split[end - 1]).clamp(max=self.size - 1)  # if no docids part here
         return Children(
             owner, begin, torch.minimum(split[end].to(last.dtype), last[owner]), self.codes[begin, level].long()
         )

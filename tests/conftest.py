@@ -35,12 +35,19 @@ def root() -> Path:
 def make_model() -> Callable[..., DocidModel]:
     """A small random T5; v10: the original shape (ReLU, tied and scaled head), else v1.1."""
 
-    def make(sizes: tuple[int, ...], normalize: str = "level", v10: bool = False, seed: int = 0, base: int = 20):
+    def make(
+        sizes: tuple[int, ...],
+        normalize: str = "level",
+        v10: bool = False,
+        seed: int = 0,
+        base: int = 20,
+        width: int = 16,
+    ) -> DocidModel:
         torch.manual_seed(seed)
         layout = CodeLayout(base, sizes)
         config = T5Config(
             vocab_size=layout.vocabulary,
-            d_model=16,
+            d_model=width,
             d_kv=8,
             d_ff=24,
             num_layers=2,

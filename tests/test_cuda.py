@@ -1,6 +1,7 @@
 """Searches on a CUDA device against those on the CPU, which the other tests compare with brute force."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -83,6 +84,61 @@ def test_it_is_the_same_in_every_run(make_model, dtype):
     runs = [search(model, trie, *queries(8), 10, 10) for _ in range(3)]
     for found in runs[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found, runs[0], strict=True))
+
+
+def pair(make_model, codes, sizes):
+    """The same model and trie on both devices."""
+    trie = Trie.from_codes(codes)
+    return [(on(device, make_model(sizes)), trie.to(device)) for device in DEVICES]
+
+
+def found(model, trie, batch):
+    ids, mask = (x.to(model.device) for x in batch)
+    with torch.inference_mode():
+        return [x.cpu() for x in beam_search(model, trie, model.encode(ids, mask), 10, 5)]
+
+
+def test_graphs_that_return_in_later_searches(make_model):
+    """Of batches of several sizes in turn, while the weights change in place, as they do in training."""
+    sizes = (5, 7, 4, 6, 5)
+    cpu, gpu = pair(make_model, random_codes(600, sizes, 1), sizes)
+    for turn in range(3):
+        for count, length in ((2, 7), (5, 20), (1, 7), (2, 18), (64, 80)):
+            batch = queries(count, turn, length)
+            assert_same(found(*gpu, batch), found(*cpu, batch))
+        with torch.no_grad():
+            for model, _ in (cpu, gpu):
+                for weight in model.t5.parameters():
+                    weight.mul_(1.05)
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_levels_at_which_no_docids_part(make_model, level):
+    sizes = (5, 7, 4, 6)
+    codes = random_codes(300, sizes, 1)
+    codes[:, level] = codes[:, :level].sum(1) % 4
+    cpu, gpu = pair(make_model, codes, sizes)
+    assert_same(found(*gpu, queries(3)), found(*cpu, queries(3)))
+
+
+def test_searches_at_the_same_time(make_model):
+    sizes = (5, 7, 4, 6, 5)
+    cpu, gpu = pair(make_model, random_codes(600, sizes, 1), sizes)
+    batches = [queries(1 + seed % 4, seed) for seed in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda batch: found(*gpu, batch), batches))
+    for batch, result in zip(batches, together, strict=True):
+        assert_same(result, found(*cpu, batch))
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_devices_in_turn(make_model):
+    sizes = (5, 7, 4, 6)
+    trie, wanted = Trie.from_codes(random_codes(300, sizes, 1)), None
+    for device in ("cuda:0", "cuda:1", "cuda:0"):
+        result = found(on(device, make_model(sizes)), trie.to(device), queries(3))
+        wanted = wanted or result
+        assert_same(result, wanted)
 
 
 def waits(make_model, levels):

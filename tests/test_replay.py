@@ -1,6 +1,4 @@
-"""What a GPU does by graphs, without a GPU: a graph is played by calling its function again, and what it may overwrite
-is overwritten.
-"""
+"""What a GPU does by graphs, without a GPU."""
 
 import gc
 import weakref
@@ -8,60 +6,15 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from player import Player, tensors
 from test_beam import queries, random_codes, text_codes, text_model
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 import genir.past
 import genir.replay
 from genir.beam import beam_search
+from genir.model import set_dropout
 from genir.replay import Replays
 from genir.trie import Trie
-
-LOOKS = {"item", "_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero"}
-
-
-class Blind(TorchDispatchMode):
-    """Refuses what would wait for a GPU: that may not be captured."""
-
-    def __torch_dispatch__(self, function, types, arguments=(), kwargs=None):
-        name = function.__name__.split(".")[0]
-        kwargs = kwargs or {}
-        assert name not in LOOKS, name
-        if name in ("index", "index_put_", "index_put"):
-            assert all(x is None or x.dtype == torch.long for x in arguments[1]), name
-        if name == "repeat_interleave":
-            assert kwargs.get("output_size") is not None
-        with self:
-            made = function.decompose(*arguments, **kwargs)
-        return function(*arguments, **kwargs) if made is NotImplemented else made
-
-
-class Player:
-    """Stands for CUDA: holds the outputs of all graphs of a pool, and counts captures and replays."""
-
-    def __init__(self):
-        self.outputs, self.captured, self.replayed, self.names = {}, 0, 0, set()
-
-    def capture(self, function, inputs, pool):
-        with Blind():
-            output = function(*inputs)
-        self.names.add(function.__qualname__ if hasattr(function, "__qualname__") else function.func.__qualname__)
-        mine = self.outputs.setdefault(pool, []) if pool else []
-        mine.append(output)
-        self.captured += 1
-
-        def replay():
-            self.replayed += 1
-            for other in mine:
-                for x in tree_flatten(other)[0]:
-                    if isinstance(x, torch.Tensor) and x.is_floating_point():
-                        x.fill_(torch.nan)
-            for old, new in zip(tree_flatten(output)[0], tree_flatten(function(*inputs))[0], strict=True):
-                if isinstance(old, torch.Tensor):
-                    old.copy_(new)
-
-        return output, replay
 
 
 @pytest.fixture
@@ -105,6 +58,18 @@ def test_graphs_find_the_same(make_model, player, monkeypatch, exact, v10, filte
 
 
 CASES = [(2, 0, 7, 10), (3, 1, 5, 10), (2, 2, 20, 10), (3, 3, 7, 10), (2, 4, 18, 20), (1, 5, 3, 10), (3, 6, 4, 10)]
+
+
+def test_short_sources_of_a_wide_model(make_model, player, monkeypatch):
+    """Whose cross-attention has the projections in it."""
+    sizes = (5, 7, 4, 6)
+    trie = Trie.from_codes(random_codes(900, sizes, 1))
+    model = make_model(sizes, width=64)
+    found = search(model, trie, *queries(3), 10, 5)
+    with torch.inference_mode(), model.past() as past:
+        assert model.remember(model.encode(*queries(3)), past).short is not None
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    assert_same(found, search(make_model(sizes, width=64), trie, *queries(3), 10, 5))
 
 
 def test_text_docids_of_many_tokens(make_model, player, monkeypatch):
@@ -166,6 +131,85 @@ def test_long_sources_leave_no_graphs_that_never_return(make_model, player, monk
     assert_same(found, search(model, trie, *queries(count, 0, length), 10, 5))
 
 
+def without_parting(level):
+    """Codes of which one follows from those before it."""
+    codes = random_codes(300, (5, 7, 4, 6), 1)
+    codes[:, level] = codes[:, :level].sum(1) % 4
+    return codes
+
+
+@pytest.mark.parametrize("codes", [np.array([[0, 1, 2, 3]]), without_parting(0), without_parting(2)])
+def test_levels_at_which_no_docids_part(make_model, player, monkeypatch, codes):
+    """What fills up the beams has its children within the trie, too: beyond it a GPU would stop for good."""
+    trie = Trie.from_codes(codes)
+    found = search(make_model((5, 7, 4, 6)), trie, *queries(2), 10, 5)
+    assert "step_by_graph.<locals>.run" in player.names
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    assert_same(found, search(make_model((5, 7, 4, 6)), trie, *queries(2), 10, 5))
+
+
+def test_one_weight_may_be_another_tensor_and_all_may_change_in_place(make_model, player, monkeypatch):
+    sizes = (5, 7, 4, 6)
+    trie, model = Trie.from_codes(random_codes(300, sizes, 1)), make_model(sizes)
+    for _ in range(2):
+        search(model, trie, *queries(2), 10, 5)
+    captured, attention = player.captured, model.t5.decoder.block[0].layer[0].SelfAttention
+    found = []
+    with torch.no_grad():
+        for weight in model.t5.parameters():
+            weight.mul_(1.1)
+        found.append(search(model, trie, *queries(2), 10, 5))
+        assert player.captured == captured
+        attention.q.weight = torch.nn.Parameter(attention.q.weight.flip(0))
+        found.append(search(model, trie, *queries(2), 10, 5))
+    assert player.captured > captured
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    model._pasts.idle.clear()
+    assert_same(found[1], search(model, trie, *queries(2), 10, 5))
+    with torch.no_grad():
+        attention.q.weight.copy_(attention.q.weight.flip(0))
+    assert_same(found[0], search(model, trie, *queries(2), 10, 5))
+
+
+def test_graphs_of_a_search_with_dropout_serve_none_without(make_model, player, monkeypatch):
+    sizes = (5, 7, 4, 6)
+    trie, model = Trie.from_codes(random_codes(300, sizes, 1)), make_model(sizes)
+    set_dropout(model.t5, 0.5)
+    encoded = model.encode(*queries(2))
+    model.t5.train()
+    for _ in range(2):
+        beam_search(model, trie, encoded, 10, 5)
+    model.t5.train(False)
+    found = beam_search(model, trie, encoded, 10, 5)
+    monkeypatch.setattr(genir.past, "by_graphs", lambda t5: False)
+    model._pasts.idle.clear()
+    assert_same(found, beam_search(model, trie, encoded, 10, 5))
+
+
+def test_graphs_of_a_search_return_however_much_room_it_needs(make_model, player, monkeypatch):
+    trie, model = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4))
+    search(model, trie, *queries(2), 10, 5)
+    monkeypatch.setattr(genir.past, "_KEPT", 1)
+    search(model, trie, *queries(2), 10, 5)
+    captured = player.captured
+    search(model, trie, *queries(2), 10, 5)
+    assert player.captured == captured
+
+
+def test_graphs_hold_no_more_memory_than_they_may(make_model, player, monkeypatch):
+    most = 1 << 20
+    monkeypatch.setattr(genir.past, "_KEPT", most)
+    trie, model, held, largest = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4)), [], 0
+    for count in range(2, 30):
+        search(model, trie, *queries(count), 10, 5)
+        graphs = [tensors(graph[1:3]) for graph in model._pasts.idle[0].replays._graphs.values()]
+        sizes = [sum(x.nbytes for x in graph) for graph in graphs]
+        held.append(sum(sizes))
+        largest = max(largest, *sizes)
+    assert max(held) <= most + largest
+    assert min(held[5:]) < max(held) / 2  # and begins anew then
+
+
 def test_searches_of_several_tries_and_what_was_encoded_before(make_model, player, monkeypatch):
     sizes = (5, 7, 4, 6, 5)
     tries, model = [Trie.from_codes(random_codes(700, sizes, seed)) for seed in (1, 2)], make_model(sizes)
@@ -187,11 +231,11 @@ def test_what_is_not_used_any_more_is_free_at_once(make_model, player, monkeypat
     gc.disable()
     try:
         monkeypatch.setattr("genir.past._KEPT", -1)
-        search(model, trie, *queries(2), 10, 5)
-        assert pasts.pop()() is None
-        monkeypatch.setattr("genir.past._KEPT", 1 << 30)
-        search(model, trie, *queries(2), 10, 5)
-        assert pasts[0]() is not None
+        for _ in range(2):
+            with model.past():  # so that the search uses another one, which may stay when this one may not
+                search(model, trie, *queries(2), 10, 5)
+        assert [x() is None for x in pasts] == [True, False]
+        del pasts[0]
         t5 = weakref.ref(model.t5)
         player.outputs.clear()
         del model

@@ -17,7 +17,7 @@ DOCUMENTS = [Document(f"d{i}", word, f"{word} stands alone") for i, word in enum
 CODES = np.array([[i // 3, i % 3] for i in range(6)])
 
 
-def train(make_retriever, folder, steps=12, measure=None, **settings):
+def train(make_retriever, folder, steps=12, measure=None, loss=negative_log_likelihood, **settings):
     retriever = make_retriever(CODES, (2, 3))
     settings = SFTConfig(batch_size=8, eval_steps=4, warmup_steps=2, embedding_rate=1.0, **settings)
     queries = [LabelledQuery(word, (i,), (1,)) for i, word in enumerate(WORDS)]
@@ -25,7 +25,7 @@ def train(make_retriever, folder, steps=12, measure=None, **settings):
         retriever.model,
         ExampleStream(steps * 8, 1, {"queries": 1.0}, DOCUMENTS, queries, [], settings),
         Collator(retriever.tokenizer, CODES, 16),
-        negative_log_likelihood,
+        loss,
         lambda: {"RR@10": measure(retriever)},
         settings,
         steps,
@@ -54,6 +54,18 @@ class StopAt(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == self.step:
             raise KeyboardInterrupt
+
+
+def test_a_batch_is_as_large_where_there_are_two_gpus(make_retriever, tmp_path, monkeypatch):
+    sizes = []
+
+    def loss(model, batch):
+        sizes.append(len(batch["input_ids"]))
+        return negative_log_likelihood(model, batch)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    train(make_retriever, tmp_path, measure=rising(), loss=loss)
+    assert sizes == [8] * 12
 
 
 def test_it_learns_to_write_docids(make_retriever, tmp_path):

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from genir.docids.order import Array, Ordered, compact, order_docids
 from genir.errors import GenirError
-from genir.files import atomic_file, atomic_folder, clear_os_errors, read_json, write_json
+from genir.files import atomic_file, atomic_folder, read_json, write_json
 from genir.records import Document
 
 
@@ -160,7 +160,7 @@ class DocidTable:
 
     def save(self, folder: Path) -> None:
         """Write the table: docids.json (layout), codes.safetensors, documents.tsv, codebooks.safetensors."""
-        with clear_os_errors(folder), atomic_folder(folder) as new:
+        with atomic_folder(folder) as new:
             save_file({"codes": self.codes}, new / "codes.safetensors")
             save_file({k: np.ascontiguousarray(v) for k, v in self.codebooks.items()}, new / "codebooks.safetensors")
             with atomic_file(new / "documents.tsv") as handle:

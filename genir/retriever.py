@@ -77,7 +77,11 @@ class Retriever:
         return cls(model, load_tokenizer(str(path)), table, about["max_tokens"], trie, embedder)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the folder, whole or not at all; it is a plain Hugging Face model folder too."""
+        """Write the folder, whole or not at all; it is a plain Hugging Face model folder too.
+
+        An older retriever there is replaced; GenirError where something else is.
+        """
+        require_replaceable(folder)
         with atomic_folder(Path(folder)) as new, quiet():
             self.model.t5.save_pretrained(new)
             self.tokenizer.save_pretrained(new)
@@ -208,6 +212,13 @@ class Retriever:
             Hit(rank, table.doc_ids[row], score, table.docid_of(row), table.titles[row])
             for rank, (row, score) in enumerate(found, 1)
         ]
+
+
+def require_replaceable(folder: str | Path) -> None:
+    """Raise unless a retriever may take this place: nothing is there, an empty folder, or another retriever."""
+    path = Path(folder)
+    if path.exists() and not (path / "genir.json").is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise GenirError(f"{path}: holds something that is no retriever and would be lost; choose another folder")
 
 
 def retriever_folder(folder: str | Path) -> Path:

@@ -88,6 +88,8 @@ def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditi
     model = load_seq2seq(name, device)
     if not isinstance(model, T5ForConditionalGeneration):
         raise GenirError(f"{name}: is a {type(model).__name__}, but a T5 is needed")
+    if model.lm_head.weight is not model.shared.weight:
+        model.config.tie_word_embeddings = False  # transformers 5 forgets it, and would save the opposite
     return model
 
 

@@ -228,6 +228,17 @@ def read_json(path: Path) -> Any:
         raise GenirError(f"{path}: not UTF-8 text ({error.reason})") from None
 
 
+@contextmanager
+def intact(path: Path) -> Iterator[Path]:
+    """Turn what reading `path`, a file that genir wrote, raises where it is missing or damaged into one clear line."""
+    try:
+        yield path
+    except FileNotFoundError:
+        raise GenirError(f"{path}: no such file; copy the folder again, whole, or make it anew") from None
+    except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise GenirError(f"{path}: damaged ({error!r}); copy the folder again, or make it anew") from error
+
+
 def content_hash(path: Path, seen: dict[str, Any] | None = None) -> str:
     """sha256 of a file, or of a folder's file names and contents.
 

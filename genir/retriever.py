@@ -18,7 +18,7 @@ from genir.docids.order import Array
 from genir.docids.table import CodeLayout, DocidTable, Source
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
-from genir.files import atomic_folder, read_json, write_json
+from genir.files import atomic_folder, intact, read_json, write_json
 from genir.given import count, is_id, several, texts
 from genir.model import DocidModel, load_t5, quiet
 from genir.records import Document, Hit, Hits
@@ -65,16 +65,18 @@ class Retriever:
         is for GPUs.
         """
         path = retriever_folder(folder)
-        about = read_json(path / "genir.json")
-        if about["format"] != FORMAT:
-            raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
+        with intact(path / "genir.json") as file:
+            about = read_json(file)
+            if about["format"] != FORMAT:
+                raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
+            base, normalize, max_tokens = about["base"], about["normalize"], about["max_tokens"]
         table = DocidTable.load(path / "docids")
-        layout = CodeLayout(about["base"], table.sizes, table.text)
-        model = DocidModel(load_t5(str(path), device), layout, about["normalize"])
+        layout = CodeLayout(base, table.sizes, table.text)
+        model = DocidModel(load_t5(str(path), device), layout, normalize)
         nn.Module.to(model.t5, dtype=dtype)
         trie = Trie.load(path / "docids" / "trie.safetensors")
         embedder = load_embedder(path / "docids" / "embedder")
-        return cls(model, load_tokenizer(str(path)), table, about["max_tokens"], trie, embedder)
+        return cls(model, load_tokenizer(str(path)), table, max_tokens, trie, embedder)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all; it is a plain Hugging Face model folder too.

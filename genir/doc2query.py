@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from genir.files import atomic_folder
+from genir.files import atomic_folder, clear_os_errors
 from genir.model import load_seq2seq, quiet
 from genir.records import Document
 from genir.sections import QueriesConfig
@@ -129,7 +129,7 @@ def tune(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ShowProgress("doc2query", "loss"))
     trainer.add_callback(MarkComplete())
-    with quiet():
+    with quiet(), clear_os_errors(checkpoints):
         trainer.train(resume_from_checkpoint=resume)
         with atomic_folder(folder) as new:
             model.save_pretrained(new)

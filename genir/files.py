@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from genir.errors import GenirError, at
 
@@ -27,16 +29,35 @@ def clear_os_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden folder into one line that names it."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _SPACE:
+    except GenirError:
+        raise
+    except Exception as error:
+        number = _os_error(error)
+        if number is None:
+            raise
+        reason = os.strerror(number)
+        if number in _SPACE:
             raise GenirError(f"{path}: no space left on the disk; free some and run the same command again") from error
-        if error.errno in _DENIED:
-            raise GenirError(f"{path}: cannot write here ({error.strerror}); choose another folder") from error
-        if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+        if number in _DENIED:
+            raise GenirError(f"{path}: cannot write here ({reason}); choose another folder") from error
+        if number in {errno.ENOTDIR, errno.EEXIST}:
             raise GenirError(f"{path}: a file stands where a folder is needed; move it away") from error
         if not path.parent.exists():
-            raise GenirError(f"{path.parent}: this folder cannot be made ({error.strerror}); choose another") from error
+            raise GenirError(f"{path.parent}: this folder cannot be made ({reason}); choose another") from error
         raise
+
+
+def _os_error(error: Exception) -> int | None:
+    """The errno of a failed write, also of safetensors and tokenizers, which only print it.
+
+    torch says no more than that bytes which it wrote are not there: the disk is full.
+    """
+    if isinstance(error, OSError):
+        return error.errno
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(found[1])
+    lost = isinstance(error, RuntimeError) and re.search("inline_container.*unexpected pos|iostream error", str(error))
+    return errno.ENOSPC if lost else None
 
 
 @contextmanager
@@ -49,9 +70,9 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, mode, encoding=encoding, newline=newline) as handle:
+                created = os.fstat(handle.fileno()).st_mode
                 yield handle
-                handle.flush()
-                os.fsync(handle.fileno())
+            _settle(temporary, created)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -63,19 +84,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     with clear_os_errors(path):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         _sweep(path)
         temporary.mkdir(parents=True)
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
-                    _flush(file)
+                    _settle(file, temporary.stat().st_mode)
             if path.exists():
                 os.replace(path, old)
             os.replace(temporary, path)
+            shutil.rmtree(old, ignore_errors=True)  # not where the line before failed: it is the only one then
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _sweep(path: Path) -> None:
@@ -96,7 +119,9 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _flush(file: Path) -> None:
+def _settle(file: Path, mode: int) -> None:
+    """Flush a file to disk, and let those read it whom `mode` lets: safetensors writes for the owner alone."""
+    file.chmod(mode & 0o666)
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -144,6 +169,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             for raw in handle:
                 number += 1
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise GenirError(f"{path}: cannot be read ({error.strerror}); give a file that can") from None
     except UnicodeDecodeError as error:
         raise at(path, number, f"not UTF-8 text ({error.reason}); convert the file to UTF-8") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.ReadError, zipfile.BadZipFile) as error:
@@ -197,6 +224,19 @@ def read_json(path: Path) -> Any:
         raise GenirError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise at(path, error.lineno, f"not valid JSON: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise GenirError(f"{path}: not UTF-8 text ({error.reason})") from None
+
+
+@contextmanager
+def intact(path: Path) -> Iterator[Path]:
+    """Turn what reading `path`, a file that genir wrote, raises where it is missing or damaged into one clear line."""
+    try:
+        yield path
+    except FileNotFoundError:
+        raise GenirError(f"{path}: no such file; copy the folder again, whole, or make it anew") from None
+    except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise GenirError(f"{path}: damaged ({error!r}); copy the folder again, or make it anew") from error
 
 
 def content_hash(path: Path, seen: dict[str, Any] | None = None) -> str:

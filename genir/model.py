@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -88,19 +89,22 @@ def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditi
     model = load_seq2seq(name, device)
     if not isinstance(model, T5ForConditionalGeneration):
         raise GenirError(f"{name}: is a {type(model).__name__}, but a T5 is needed")
+    if model.lm_head.weight is not model.shared.weight:
+        model.config.tie_word_embeddings = False  # transformers 5 forgets it, and would save the opposite
     return model
 
 
 def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
-    """`from_pretrained` onto a device (default: CUDA where there is one, else the CPU), in fp32 and evaluation mode.
-
-    Raises GenirError when the name leads nowhere.
+    """`from_pretrained` onto a device (default: CUDA where there is one, else the CPU), in fp32 and evaluation mode;
+    GenirError when the name leads nowhere or to a damaged file.
     """
     try:
         with quiet():
             model: nn.Module = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise GenirError(f"{name}: cannot be loaded as a seq2seq model: {str(error).splitlines()[0]}") from None
+    except SafetensorError as error:
+        raise GenirError(f"{name}/model.safetensors: damaged ({error}); copy or download the folder again") from None
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -262,16 +266,12 @@ class DocidModel:
             logps = [self.level_logps(hidden[:, :, m], m) for m in range(levels)]
         else:
             # One split, not a slice a level: the gradient of each slice would be as large as the whole head.
-            books = self.t5.lm_head.weight[self.layout.base :].split(self._split_sizes())
+            rest = self.t5.config.vocab_size - self.layout.vocabulary  # rows of the head after the last level's
+            books = self.t5.lm_head.weight[self.layout.base :].split([*self.layout.sizes, rest])
             logps = [functional.linear(hidden[:, :, m], books[m]).float().log_softmax(-1) for m in range(levels)]
         wide = [logp.expand(-1, codes.shape[1], -1) for logp in logps]
         chosen = [logp.gather(-1, wanted[:, :, m])[..., 0] for m, logp in enumerate(wide)]
         return torch.stack(chosen, -1).masked_fill(codes < 0, 0)
-
-    def _split_sizes(self) -> list[int]:
-        """Rows of each level in the head, and what is left after the last."""
-        rest = self.t5.config.vocab_size - self.layout.vocabulary
-        return [*self.layout.sizes, rest]
 
     def sequence_logps(self, encoded: Encoded, codes: Tensor, at_once: int | None = None) -> Tensor:
         """Log-probability of whole docids: codes [B, N, L] -> [B, N], the sum over their codes.

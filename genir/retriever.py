@@ -18,7 +18,7 @@ from genir.docids.order import Array
 from genir.docids.table import CodeLayout, DocidTable, Source
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
-from genir.files import atomic_folder, read_json, write_json
+from genir.files import atomic_folder, intact, read_json, write_json
 from genir.given import count, is_id, several, texts
 from genir.model import DocidModel, load_t5, quiet
 from genir.records import Document, Hit, Hits
@@ -65,19 +65,25 @@ class Retriever:
         is for GPUs.
         """
         path = retriever_folder(folder)
-        about = read_json(path / "genir.json")
-        if about["format"] != FORMAT:
-            raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
+        with intact(path / "genir.json") as file:
+            about = read_json(file)
+            if about["format"] != FORMAT:
+                raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
+            base, normalize, max_tokens = about["base"], about["normalize"], about["max_tokens"]
         table = DocidTable.load(path / "docids")
-        layout = CodeLayout(about["base"], table.sizes, table.text)
-        model = DocidModel(load_t5(str(path), device), layout, about["normalize"])
+        layout = CodeLayout(base, table.sizes, table.text)
+        model = DocidModel(load_t5(str(path), device), layout, normalize)
         nn.Module.to(model.t5, dtype=dtype)
         trie = Trie.load(path / "docids" / "trie.safetensors")
         embedder = load_embedder(path / "docids" / "embedder")
-        return cls(model, load_tokenizer(str(path)), table, about["max_tokens"], trie, embedder)
+        return cls(model, load_tokenizer(str(path)), table, max_tokens, trie, embedder)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the folder, whole or not at all; it is a plain Hugging Face model folder too."""
+        """Write the folder, whole or not at all; it is a plain Hugging Face model folder too.
+
+        An older retriever there is replaced; GenirError where something else is.
+        """
+        require_replaceable(folder)
         with atomic_folder(Path(folder)) as new, quiet():
             self.model.t5.save_pretrained(new)
             self.tokenizer.save_pretrained(new)
@@ -208,6 +214,13 @@ class Retriever:
             Hit(rank, table.doc_ids[row], score, table.docid_of(row), table.titles[row])
             for rank, (row, score) in enumerate(found, 1)
         ]
+
+
+def require_replaceable(folder: str | Path) -> None:
+    """Raise unless a retriever may take this place: nothing is there, an empty folder, or another retriever."""
+    path = Path(folder)
+    if path.exists() and not (path / "genir.json").is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise GenirError(f"{path}: holds something that is no retriever and would be lost; choose another folder")
 
 
 def retriever_folder(folder: str | Path) -> Path:

@@ -61,6 +61,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """`AutoTokenizer.from_pretrained`, with a one-line error when the name leads nowhere."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise GenirError(f"{name}: cannot be loaded as a tokenizer: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # transformers and tokenizers raise a dozen kinds
+        what = str(error).splitlines()[0] if isinstance(error, (OSError, ValueError)) else repr(error)
+        raise GenirError(f"{name}: cannot be loaded as a tokenizer: {what}") from None
     return tokenizer

@@ -2,12 +2,14 @@
 
 import shutil
 from functools import partial
+from pathlib import Path
 
 from genir import refine, sft
 from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.config import Config, load_config
 from genir.console import console
-from genir.files import atomic_folder
+from genir.errors import GenirError
+from genir.files import atomic_folder, content_hash, read_json
 from genir.stage import Stage, execute
 
 
@@ -24,8 +26,28 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
         before = settings.start(name)
         execute(refine.stage(name, before), partial(refine.main, name=name, before=before), settings, force)
     last = settings.trained[-1]
-    stage = Stage("retriever", reads=(last,), writes=("retriever",))
-    execute(stage, partial(_deliver, last=last), settings, force)
+    if force or not keeps_changes(settings.run, last):
+        stage = Stage("retriever", reads=(last,), writes=("retriever",))
+        execute(stage, partial(_deliver, last=last), settings, force)
+
+
+def keeps_changes(run: Path, last: str) -> bool:
+    """Whether RUN/retriever is no longer as training left it (`genir docids --add` changes it), and is to stay so.
+
+    Raises GenirError where a newly trained one would take its place.
+    """
+    folder = run / "retriever"
+    records, hashes = (read_json(path) if path.exists() else {} for path in (run / "stage.json", run / ".hashes.json"))
+    record = records.get("retriever")
+    if record is None or not folder.exists() or content_hash(folder, hashes) == record["outputs"]["retriever"]:
+        return False
+    if content_hash(run / last, hashes) != record["inputs"].get(last):
+        raise GenirError(
+            f"{folder}: was changed since the training (as by genir docids --add), and {last} has been trained anew; "
+            "move this folder away, or delete it, and run the same command again"
+        )
+    console.print(f"[dim]{folder}: changed since the training, and kept; delete it to have the trained one back[/]")
+    return True
 
 
 def _deliver(config: Config, last: str) -> None:

@@ -22,6 +22,7 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.console import progress
+from genir.files import clear_os_errors
 from genir.model import DocidModel, quiet
 from genir.sections import LoopConfig
 
@@ -96,7 +97,7 @@ def fit(
     trainer.add_callback(ShowProgress(title, settings.metric))
     trainer.add_callback(MarkComplete())
     trainer.add_callback(EvaluateLast())
-    with quiet():
+    with quiet(), clear_os_errors(places.checkpoints):
         trainer.train(resume_from_checkpoint=resume)
     model.t5.train(False)
     return list(trainer.state.log_history)

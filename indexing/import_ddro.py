@@ -15,7 +15,7 @@ from genir.docids.text import padded
 from genir.errors import GenirError, at
 from genir.files import numbered_lines
 from genir.model import DocidModel, load_t5, untie
-from genir.retriever import Retriever
+from genir.retriever import Retriever, require_replaceable
 from genir.sections import TextConfig
 from genir.tokenizer import load_tokenizer
 
@@ -43,6 +43,7 @@ def command(
     baseline, search, evaluate, compare and report. No document can be added to tables of codes: their codebooks were
     not published.
     """
+    require_replaceable(out)
     t5 = own_head(load_t5(model))
     doc_ids, tokens = read_docids(docids)
     table = docid_table(docids, doc_ids, tokens, t5.config.vocab_size)

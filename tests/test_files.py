@@ -5,9 +5,21 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from genir.errors import GenirError
-from genir.files import atomic_file, atomic_folder, content_hash, numbered_lines, read_json, require_space, sole_user
+from genir.files import (
+    atomic_file,
+    atomic_folder,
+    clear_os_errors,
+    content_hash,
+    numbered_lines,
+    read_json,
+    require_space,
+    sole_user,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -74,6 +86,65 @@ def test_a_full_or_forbidden_disk_is_one_clear_line(tmp_path, monkeypatch, numbe
     assert os.listdir(tmp_path) == []
 
 
+FULL = "No space left on device (os error 28)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SafetensorError(f"Error while serializing: I/O error: {FULL}"),
+        Exception(FULL),  # of tokenizers
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+        RuntimeError("basic_ios::clear: iostream error"),
+    ],
+)
+def test_a_full_disk_is_known_from_libraries_that_have_no_os_error(tmp_path, error):
+    with pytest.raises(GenirError, match="f: no space left on the disk"), atomic_folder(tmp_path / "f"):
+        raise error
+    assert os.listdir(tmp_path) == []
+
+
+def test_torch_on_a_full_disk_is_one_clear_line(tmp_path):
+    (tmp_path / "full").symlink_to("/dev/full")
+    for size in (1, 100_000):
+        with pytest.raises(GenirError, match="no space left"), clear_os_errors(tmp_path):
+            torch.save(torch.zeros(size), tmp_path / "full")
+
+
+@pytest.mark.parametrize(
+    "error", [SafetensorError("header too small"), RuntimeError("shapes differ"), ValueError("x"), OSError("x")]
+)
+def test_other_errors_stay_what_they_are(tmp_path, error):
+    with pytest.raises(type(error)) as found, atomic_folder(tmp_path / "f"):
+        raise error
+    assert found.value is error
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_files_may_be_read_by_those_whom_the_umask_lets(tmp_path, umask):
+    """safetensors itself lets the owner alone."""
+    before = os.umask(umask)
+    try:
+        with atomic_file(tmp_path / "a.safetensors", "wb") as handle:
+            save_file({"x": torch.zeros(3)}, handle.name)
+        with atomic_folder(tmp_path / "f") as new:
+            (new / "g").mkdir()
+            save_file({"x": torch.zeros(3)}, new / "g" / "b.safetensors")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "a.safetensors", tmp_path / "f" / "g" / "b.safetensors"):
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+        assert load_file(path)["x"].tolist() == [0, 0, 0]
+
+
+def test_a_folder_never_takes_the_place_of_a_file(tmp_path):
+    (tmp_path / "f").write_text("mine")
+    with pytest.raises(GenirError, match="f: a file stands where a folder is needed"), atomic_folder(tmp_path / "f"):
+        pass
+    assert (tmp_path / "f").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["f"]
+
+
 def test_a_file_in_the_place_of_a_folder_is_a_clear_error(tmp_path):
     (tmp_path / "runs").write_text("")
     with (
@@ -113,6 +184,13 @@ def test_bytes_that_are_not_utf8_name_the_line(tmp_path):
         list(numbered_lines(tmp_path / "x"))
 
 
+def test_lines_of_what_is_no_file_are_one_clear_line(tmp_path):
+    for path in (tmp_path / "none.jsonl", tmp_path / "none.jsonl.gz", tmp_path):
+        with pytest.raises(GenirError, match="cannot be read") as error:
+            list(numbered_lines(path))
+        assert str(path) in str(error.value)
+
+
 def test_too_little_disk_is_said_before_anything_is_written(tmp_path):
     with pytest.raises(GenirError, match="MB are needed"):
         require_space(tmp_path / "not" / "there", 10**18)
@@ -125,6 +203,9 @@ def test_malformed_json_names_the_line(tmp_path):
         read_json(tmp_path / "x.json")
     with pytest.raises(GenirError, match="no such file"):
         read_json(tmp_path / "y.json")
+    (tmp_path / "z.json").write_bytes(b'"\xff"')
+    with pytest.raises(GenirError, match=r"z\.json: not UTF-8"):
+        read_json(tmp_path / "z.json")
 
 
 def test_a_folder_s_hash_changes_with_names_and_contents_and_is_remembered(tmp_path):

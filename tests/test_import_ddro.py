@@ -169,6 +169,14 @@ def test_a_bad_line_is_named(tmp_path, lines, words):
         docid_table(path, *read_docids(path), VOCABULARY)
 
 
+def test_a_folder_of_other_files_is_refused_before_the_model_is_read(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("precious")
+    with pytest.raises(GenirError, match="out: holds something that is no retriever"):
+        run(tmp_path / "none", tmp_path / "none.txt", tmp_path / "out")
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "precious"
+
+
 def test_mistakes_leave_nothing(published, tmp_path):
     (tmp_path / "d.txt").write_text("[d1]\t5,x\n")
     for arguments, words in (

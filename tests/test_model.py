@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -109,6 +110,20 @@ def test_an_untied_model_saves_and_loads_as_a_plain_hugging_face_model(tmp_path)
     config = load_t5(str(tmp_path)).config
     assert not config.scale_decoder_outputs
     assert config.dropout_rate == 0.0
+
+
+@pytest.mark.parametrize("v10", [True, False])
+def test_a_model_that_is_loaded_and_saved_again_says_whether_its_head_is_tied(tmp_path, make_model, v10):
+    """T5Config calls every loaded model tied; transformers before 5 would then read the head as the embeddings."""
+    t5 = make_model((3,), v10=v10).t5
+    for name in ("once", "twice", "thrice"):
+        t5.save_pretrained(tmp_path / name)
+        assert json.loads((tmp_path / name / "config.json").read_text())["tie_word_embeddings"] == v10
+        again = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / name)
+        assert (again.lm_head.weight is again.shared.weight) == v10
+        assert again.config.scale_decoder_outputs == v10
+        torch.testing.assert_close(again.lm_head.weight, t5.lm_head.weight)
+        t5 = load_t5(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("v10", [True, False])

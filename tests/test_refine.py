@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -54,12 +55,12 @@ irpo: {SHORT}
     return loaded
 
 
-def run_train(config):
+def run_train(config, *overrides):
     import typer
 
     app = typer.Typer()
     app.command()(genir.train.command)
-    return CliRunner().invoke(app, [str(config.run)])
+    return CliRunner().invoke(app, [str(config.run), *overrides])
 
 
 def weights(folder):
@@ -80,6 +81,28 @@ def test_each_stage_starts_from_the_one_before_and_the_last_one_is_delivered(con
     assert not (config.run / "retriever" / "log.json").exists()
     again = run_train(config)
     assert again.output.count("up to date") == 4
+
+
+def test_documents_added_to_the_delivered_retriever_are_never_lost_without_a_word(config):
+    """As by `genir docids --add` and --remove."""
+    assert run_train(config, "ddro=null", "irpo=null").exit_code == 0
+    folder = config.run / "retriever"
+    retriever = Retriever.from_pretrained(folder)
+    retriever.remove(["d3"])
+    retriever.save_pretrained(folder)
+    for _ in range(2):
+        again = run_train(config, "ddro=null", "irpo=null")
+        assert again.exit_code == 0
+        assert "changed since the training, and kept" in " ".join(again.output.split())
+        assert len(Retriever.from_pretrained(folder).table) == 11
+    trained = run_train(config, "ddro=null", "irpo=null", "sft.stages.0.steps=5")
+    assert isinstance(trained.exception, GenirError)
+    assert "sft has been trained anew" in str(trained.exception)
+    assert len(Retriever.from_pretrained(folder).table) == 11
+    shutil.rmtree(folder)
+    after = run_train(config, "ddro=null", "irpo=null", "sft.stages.0.steps=5")
+    assert after.output.count("up to date") == 1  # nothing is trained again
+    assert len(Retriever.from_pretrained(folder).table) == 12
 
 
 def test_irpo_can_start_from_sft_beside_ddro(config):

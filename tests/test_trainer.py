@@ -8,6 +8,7 @@ from transformers import TrainerCallback
 
 import genir.trainer
 from genir.batches import Collator, ExampleStream, LabelledQuery, tokenize
+from genir.errors import GenirError
 from genir.records import Document
 from genir.sections import SFTConfig
 from genir.trainer import Places, fit, last_checkpoint, negative_log_likelihood
@@ -95,6 +96,21 @@ def test_a_killed_training_resumes_to_the_same_weights(make_retriever, tmp_path,
 def arbitrary(retriever):
     """A dev measure that is a function of the weights, but no sensible one."""
     return float(retriever.model.t5.shared.weight.detach().double().abs().sum() * 10 % 1)
+
+
+def test_a_disk_that_fills_up_is_one_line_and_the_training_goes_on_from_before(make_retriever, tmp_path):
+    measure = rising()
+
+    def fill(retriever):
+        value = measure(retriever)
+        if value == 0.02:  # the second checkpoint is about to be written
+            (tmp_path / "checkpoints" / "checkpoint-8").mkdir()
+            (tmp_path / "checkpoints" / "checkpoint-8" / "optimizer.pt").symlink_to("/dev/full")
+        return value
+
+    with pytest.raises(GenirError, match="checkpoints: no space left on the disk"):
+        train(make_retriever, tmp_path, measure=fill)
+    assert last_checkpoint(tmp_path / "checkpoints") == str(tmp_path / "checkpoints" / "checkpoint-4")
 
 
 def test_a_half_written_checkpoint_is_not_used(make_retriever, tmp_path, monkeypatch):

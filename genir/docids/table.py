@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from genir.docids.order import Array, Ordered, compact, order_docids
 from genir.errors import GenirError
-from genir.files import atomic_file, atomic_folder, clear_os_errors, read_json, write_json
+from genir.files import atomic_file, atomic_folder, intact, read_json, write_json
 from genir.records import Document
 
 
@@ -160,7 +160,7 @@ class DocidTable:
 
     def save(self, folder: Path) -> None:
         """Write the table: docids.json (layout), codes.safetensors, documents.tsv, codebooks.safetensors."""
-        with clear_os_errors(folder), atomic_folder(folder) as new:
+        with atomic_folder(folder) as new:
             save_file({"codes": self.codes}, new / "codes.safetensors")
             save_file({k: np.ascontiguousarray(v) for k, v in self.codebooks.items()}, new / "codebooks.safetensors")
             with atomic_file(new / "documents.tsv") as handle:
@@ -171,17 +171,19 @@ class DocidTable:
     @classmethod
     def load(cls, folder: Path) -> "DocidTable":
         """Read a table that `save` wrote."""
-        about = read_json(folder / "docids.json")
-        sizes = about.pop("sizes")
-        count = about.pop("documents")
-        text = about.pop("text")
-        about.pop("unique_share")
-        codes = load_file(folder / "codes.safetensors")["codes"]
-        lines = (folder / "documents.tsv").read_text(encoding="utf-8").split("\n")[:-1]
+        with intact(folder / "docids.json") as path:
+            about = read_json(path)
+            sizes, count, text, _ = (about.pop(name) for name in ("sizes", "documents", "text", "unique_share"))
+        with intact(folder / "codes.safetensors") as path:
+            codes = load_file(path)["codes"]
+        with intact(folder / "codebooks.safetensors") as path:
+            codebooks = load_file(path)
+        with intact(folder / "documents.tsv") as path:
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+            doc_ids, titles = zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
         if not len(lines) == len(codes) == count:
             raise GenirError(f"{folder}: {len(lines)} documents, {len(codes)} docids, {count} expected; build it again")
-        doc_ids, titles = zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
-        return cls(doc_ids, titles, codes, sizes, about, load_file(folder / "codebooks.safetensors"), text)
+        return cls(doc_ids, titles, codes, sizes, about, codebooks, text)
 
 
 def _lines(doc_ids: Iterable[str], titles: Iterable[str]) -> Iterable[str]:

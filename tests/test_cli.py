@@ -212,7 +212,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished):
         (["run", "small.yaml", "sft.bach_size=3"], "unknown key sft.bach_size; did you mean batch_size?"),
         (["run", "small.yaml", "evaluate.measures=[RRR@10]", "sft.metric=RRR@10"], "'RRR@10' is no measure"),
         (["run", "small.yaml", "--until", "lunch"], "no stage 'lunch'"),
-        (["run", "small.yaml", "collection.path=nowhere"], "nowhere: no such folder"),
+        (["run", "small.yaml", "collection.path=nowhere"], "collection.path nowhere: no such folder"),
         (["train", "small.yaml", "name=fresh"], "missing; run the stages before this one first"),
         (["search", ".", "--query", "x"], "not a retriever"),
     ],

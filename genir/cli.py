@@ -47,10 +47,13 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_optio
 
 def main() -> None:
     """Entry point of the console script."""
-    if len(sys.argv) > 1 and sys.argv[1] in TABLE:
-        run_program(sys.argv[1], sys.argv[2:])
-        return
-    run_command(app())
+    try:
+        if len(sys.argv) > 1 and sys.argv[1] in TABLE:
+            run_program(sys.argv[1], sys.argv[2:])
+        else:
+            run_command(app())
+    except KeyboardInterrupt:  # while a program is imported; once it runs, it answers itself
+        sys.exit(130)
 
 
 def app() -> typer.Typer:
@@ -100,12 +103,27 @@ def run(
         raise GenirError(f"--until: no stage {until!r}; there are: {', '.join(STAGES)}")
     settings = load_config(config, overrides or [])
     parse_measures(settings.evaluate.measures)  # a misspelt one is told now, not after the training
+    require_files(settings)
     for name in STAGES:
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
         if name == until:
             break
     if until in ("search", "evaluate", "compare", "plot", "report"):
         show_examples(settings)
+
+
+def require_files(config: Config) -> None:
+    """Raise where a file that a later stage reads is missing; each is found from here, as the stage will find it."""
+    from genir.docids import BUILDERS
+
+    named = {f"{name}.teacher": getattr(config, name).teacher for name in config.trained[1:]}
+    if config.uses_pseudo_queries:
+        named["queries.method"] = config.queries.method
+    if BUILDERS[config.docids.builder].needs == "vectors":
+        named["embed.method"] = config.embed.method
+    for key, name in named.items():
+        if name and name.endswith((".jsonl", ".jsonl.gz", ".npy")) and not Path(name).exists():
+            raise GenirError(f"{key} {name}: no such file from {Path.cwd()}")
 
 
 def run_program(name: str, arguments: list[str]) -> None:

@@ -67,7 +67,7 @@ def open_collection(path: str | Path, splits: Mapping[str, str] | None = None) -
 
 
 class BeirCollection(Collection):
-    """A folder with `corpus.jsonl[.gz]`, `queries.jsonl[.gz]` and `qrels/SPLIT.tsv`."""
+    """A folder with `corpus.jsonl[.gz]`, `queries.jsonl[.gz]` and `qrels/SPLIT.tsv[.gz]`."""
 
     def __init__(self, folder: Path, splits: Mapping[str, str]) -> None:
         if not folder.is_dir():
@@ -75,7 +75,9 @@ class BeirCollection(Collection):
         self.name = str(folder)
         self.corpus = _one_of(folder, "corpus.jsonl")
         self._queries = _one_of(folder, "queries.jsonl")
-        files = {file.name.removesuffix(".tsv"): file for file in sorted((folder / "qrels").glob("*.tsv"))}
+        tables = folder / "qrels"
+        names = {file.name.removesuffix(".gz") for kind in ("*.tsv", "*.tsv.gz") for file in tables.glob(kind)}
+        files = {name.removesuffix(".tsv"): _one_of(tables, name) for name in sorted(names)}
         renamed = set(splits.values())
         self._qrels = {name: file for name, file in files.items() if name not in renamed}
         for ours, theirs in splits.items():
@@ -185,14 +187,21 @@ def _one_of(folder: Path, name: str) -> Path:
     return found[0]
 
 
+def parse_json(text: str, path: Path, line: int) -> Any:
+    """The value of a line of JSON; what is none, or more than Python reads, raises GenirError."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise at(path, line, f"not valid JSON: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets as deep
+        raise at(path, line, f"JSON that cannot be read: {str(error).split(';')[0]}") from None
+
+
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for line, text in numbered_lines(path):
         if not text.strip():
             continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise at(path, line, f"not valid JSON: {error.msg} (column {error.colno})") from None
+        row = parse_json(text, path, line)
         if not isinstance(row, dict):
             raise at(path, line, "a JSON object is needed on each line")
         yield line, row

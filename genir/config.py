@@ -5,14 +5,15 @@ the command line and in Python.
 """
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from genir.errors import GenirError
+from genir.errors import GenirError, at
 from genir.sections import (
     BaselineConfig,
     CollectionConfig,
@@ -23,6 +24,7 @@ from genir.sections import (
     IRPOConfig,
     ModelConfig,
     NegativesConfig,
+    PreferenceConfig,
     QueriesConfig,
     RQConfig,
     SearchConfig,
@@ -37,10 +39,12 @@ TRAINED = ("sft", "ddro", "irpo")
 class Config(Section):
     """One experiment."""
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="of the run folder; default: the config file's name")
+    name: str = Field(description="of the run folder; default: the config file's name")
     folder: str = Field("runs", description="that holds the run folder")
-    seed: int = 1
-    threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores")
+    seed: int = Field(1, ge=0, le=2_000_000_000, description="of all that is drawn at random")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; default: OMP_NUM_THREADS, else the cores that this process may use"
+    )
     collection: CollectionConfig
     embed: EmbedConfig = EmbedConfig()
     docids: DocidsConfig = RQConfig()
@@ -54,17 +58,37 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # .. would be the folder above
+            raise ValueError(f"{name!r} cannot name a run folder (letters, digits, _ - .); give one with name=NAME")
+        return name
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
         if self.evaluate.cutoff > self.search.k:
             raise ValueError(f"evaluate.measures need {self.evaluate.cutoff} hits, but search.k is {self.search.k}")
+        for number, band in enumerate(self.negatives.bands):
+            if band.last < band.first:
+                raise ValueError(f"negatives.bands.{number}: last ({band.last}) is below first ({band.first})")
         for name in self.trained:
             if (metric := getattr(self, name).metric) not in self.evaluate.measures:
                 raise ValueError(f"{name}.metric {metric} is not among evaluate.measures; add it there")
         for name in self.trained[1:]:
             if (start := self.start(name)) not in self.trained[: self.trained.index(name)]:
                 raise ValueError(f"{name}.start {start} is not a stage before it; there are: {', '.join(self.trained)}")
+            if getattr(self, name).loss != "sft" and not self._finds_negatives(getattr(self, name)):
+                raise ValueError(
+                    f"{name} gets no negatives: set {name}.beam, or all of {name}.mined, {name}.mix.queries and "
+                    "negatives.bands (or negatives.siblings)"
+                )
         return self
+
+    def _finds_negatives(self, part: PreferenceConfig) -> bool:
+        """Whether there is a source of them: the beam, or what was mined, which only queries have."""
+        mines = self.negatives.bands or self.negatives.siblings
+        return bool(part.beam or (part.mined and part.mix.get("queries") and mines))
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -98,10 +122,13 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     if run is not None:
         path = run / "config.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise GenirError(f"{path}: no such config file or run folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise at(path, line, f"not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise GenirError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise GenirError(f"{path}: a config is a mapping of sections; see configs/quickstart.yaml")
@@ -113,7 +140,8 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise GenirError(f"{path}: " + "; ".join(_explain(dict(e)) for e in error.errors())) from None
+        lines = dict.fromkeys(_explain(dict(entry), overrides) for entry in error.errors())
+        raise GenirError(f"{path}: {'; '.join(lines)}") from None
 
 
 def parse_docids(values: Mapping[str, Any]) -> DocidsConfig:
@@ -130,6 +158,25 @@ def save_config(config: Config, path: Path) -> None:
         yaml.safe_dump(config.model_dump(), handle, sort_keys=False, allow_unicode=True)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice: YAML would keep the last one without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value} is there twice; keep one", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return node
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
@@ -139,22 +186,54 @@ def _override(values: dict[str, Any], override: str) -> None:
     try:
         for name in parents:
             place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
-        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+        place[int(last) if isinstance(place, list) else last] = _parse(text)
     except (ValueError, IndexError, TypeError, AttributeError):
         raise GenirError(f"{override!r}: {key} does not lead to a setting") from None
     except yaml.YAMLError:
         raise GenirError(f"{override!r}: the value is not valid YAML") from None
 
 
-def _explain(error: dict[str, Any]) -> str:
+def _explain(error: dict[str, Any], overrides: Sequence[str]) -> str:
     """One validation error as a line: the dotted key, what is wrong, and for an unknown key the nearest known one."""
     key = ".".join(str(part) for part in error["loc"] if part not in _BUILDERS)
-    if error["type"] != "extra_forbidden":
-        return f"{key or 'config'}: {error['msg']}"
-    *parents, name = error["loc"]
-    known = list(_section(parents).model_fields)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
-    return f"unknown key {key}; did you mean {near[0]}? (known here: {', '.join(known)})"
+    match error["type"]:
+        case "extra_forbidden":
+            return _changed_builder(key, overrides) or _unknown(key, error["loc"])
+        case "value_error":  # of a validator of ours
+            return ": ".join([*([key] if key else []), str(error["ctx"]["error"])])
+        case "model_type" | "model_attributes_type":
+            return f"{key}: needs a section with keys of its own, not {error['input']!r}"
+        case "union_tag_not_found":
+            return f"{key}.builder: missing; there are: {', '.join(_BUILDERS)}"
+        case "union_tag_invalid":
+            return f"{key}.builder: no builder {error['ctx']['tag']!r}; there are: {', '.join(_BUILDERS)}"
+    return f"{key}: {error['msg']}"
+
+
+def _changed_builder(key: str, overrides: Sequence[str]) -> str | None:
+    """What to write when an override changed the builder and left it the file's keys for another one."""
+    given = {name: value for name, _, value in (override.partition("=") for override in overrides)}
+    if "docids.builder" not in given or not key.startswith("docids.") or key in given:
+        return None
+    fields = _BUILDERS[given["docids.builder"]].model_fields
+    section = ", ".join(f"{name}: {given[f'docids.{name}']}" for name in fields if f"docids.{name}" in given)
+    return (
+        f"docids.builder={given['docids.builder']} leaves the other docids keys of the config in place, and this "
+        f"builder has not all of them; replace the section: 'docids={{{section}}}'"
+    )
+
+
+def _unknown(key: str, place: Sequence[Any]) -> str:
+    *parents, name = place
+    section = _section(parents)
+    fields = section.model_fields
+    deeper = [
+        ".".join([*key.split(".")[:-1], field, *(["0"] if get_origin(fields[field].annotation) is list else []), name])
+        for field in fields
+        if (inner := _section([*parents, field])) is not section and name in inner.model_fields
+    ]
+    near = deeper or difflib.get_close_matches(str(name), fields, n=1, cutoff=0.0)
+    return f"unknown key {key}; did you mean {' or '.join(near)}? (known here: {', '.join(fields)})"
 
 
 _BUILDERS = {member.model_fields["builder"].default: member for member in get_args(get_args(DocidsConfig)[0])}

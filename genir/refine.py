@@ -14,11 +14,11 @@ from genir.batches import ExampleStream, labelled_queries
 from genir.config import TRAINED, Config
 from genir.console import console
 from genir.docids.table import DocidTable
-from genir.errors import at
+from genir.errors import GenirError, at
 from genir.files import atomic_folder, numbered_lines, read_json, write_json
 from genir.losses import LOSSES, Candidates, floor, irpo, ranks, sft
 from genir.model import DocidModel, load_t5, quiet, set_dropout
-from genir.preferences import Mined, PreferenceCollator, PreferenceData, build_pool, draw_examples
+from genir.preferences import Mined, Pool, PreferenceCollator, PreferenceData, build_pool, draw_examples
 from genir.prepared import PreparedCollection
 from genir.retriever import Retriever
 from genir.runs import qrels
@@ -71,7 +71,7 @@ def _round(
     settings: PreferenceConfig = getattr(config, name)
     done = work / f"done-{number}"
     if not done.exists():
-        seed = (config.seed * 10 + TRAINED.index(name)) * 1000 + number
+        seed = ((config.seed * 10 + TRAINED.index(name)) * 1000 + number) % 2**32  # what numpy takes
         table = policy.table
         queries = train_queries(data, table)
         judged = {query.query_id: query.rows for query in queries}
@@ -87,6 +87,7 @@ def _round(
         mined = read_negatives(config.run / "negatives" / "negatives.jsonl", table) if settings.mined else {}
         teacher = None if settings.teacher is None else open_teacher(settings.teacher, table, data.documents)
         pool = build_pool(policy, reference, draw_examples(stream), judged, mined, settings, work, teacher)
+        require_negatives(name, pool, settings)
         log = fit(
             policy.model,
             PreferenceData(pool, settings.steps * settings.batch_size, settings, seed),
@@ -105,6 +106,15 @@ def _round(
             write_json(folder / "log.json", [entry | {"stage": number} for entry in log])
     policy.model = DocidModel(load_t5(str(done)), policy.model.layout, policy.model.normalize)
     return list(read_json(done / "log.json"))
+
+
+def require_negatives(name: str, pool: Pool, settings: PreferenceConfig) -> None:
+    """Raise where no list has a negative: every loss but sft would be trained on nothing."""
+    if settings.loss != "sft" and not ((pool.grades == 0) & torch.from_numpy(pool.rows >= 0)).any():
+        raise GenirError(
+            f"{name}: none of its {len(pool.rows):,} lists has a negative: what was found is relevant, or shares a "
+            f"docid with a relevant document. Raise {name}.beam or {name}.mined, or widen negatives.bands"
+        )
 
 
 def preference_loss(settings: PreferenceConfig) -> Callable[[DocidModel, dict[str, Tensor]], Tensor]:

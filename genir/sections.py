@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Mix = Literal["spans", "queries", "pseudo_queries"]
 Normalize = Literal["level", "full"]
@@ -14,6 +14,15 @@ class Section(BaseModel):
     """Base of every section: unknown keys are refused, values are fixed once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _has_a_share(mix: dict[Mix, float]) -> dict[Mix, float]:
+    if not sum(mix.values()) > 0:
+        raise ValueError("at least one share must be above 0, for example {spans: 1}")
+    return mix
+
+
+Shares = Annotated[dict[Mix, Annotated[float, Field(ge=0, allow_inf_nan=False)]], AfterValidator(_has_a_share)]
 
 
 class CollectionConfig(Section):
@@ -155,7 +164,7 @@ class ModelConfig(Section):
 class TrainStage(Section):
     """One part of the curriculum; each starts from the weights of the one before."""
 
-    mix: dict[Mix, float] = Field({"spans": 0.7, "queries": 0.3}, description="share of each kind of example")
+    mix: Shares = Field({"spans": 0.7, "queries": 0.3}, description="share of each kind of example")
     steps: int = Field(1000, ge=1)
     learning_rate: float = Field(3e-4, gt=0)
 
@@ -203,7 +212,7 @@ class PreferenceConfig(LoopConfig):
     learning_rate: float = Field(3e-5, gt=0)
     batch_size: int = Field(32, ge=1, description="queries; each brings its candidates")
     embedding_rate: float = Field(1.0, gt=0, description="learning rate of the embeddings, as a multiple")
-    mix: dict[Mix, float] = Field({"spans": 0.5, "queries": 0.5}, description="share of each kind of example")
+    mix: Shares = Field({"spans": 0.5, "queries": 0.5}, description="share of each kind of example")
     pool: int = Field(4096, ge=1, description="examples drawn from the mix and given candidates in each round")
     beam: int = Field(16, ge=0, description="candidates from the policy's own beam, for every example")
     mined: int = Field(16, ge=0, description="candidates from negatives.jsonl, for the queries that are there")

@@ -90,7 +90,7 @@ def _train_stage(
     """One stage of the curriculum; a finished one is only loaded."""
     settings, done = config.sft, work / f"done-{number}"
     if not done.exists():
-        seed = config.seed * 1000 + number
+        seed = (config.seed * 1000 + number) % 2**32  # what numpy takes
         stream = ExampleStream(
             stage.steps * settings.batch_size,
             seed,

@@ -1,7 +1,7 @@
 """A stage of the pipeline: it reads some files and settings, writes some files, and is skipped when nothing changed.
 
-`runs/NAME/stage.json` holds, for each stage, its settings, the hashes of what it read and wrote, versions, seed, wall
-time and peak memory.
+`runs/NAME/stage.json` holds, for each stage, its settings, the hashes of what it read and wrote, versions, seed,
+threads, wall time and peak memory.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ Main = Callable[[Config], None]
 def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> None:
     """Run a stage unless it is up to date, and record it in stage.json."""
     run = config.run
-    hashes = _load(run / ".hashes.json")
+    hashes = _known_hashes(run / ".hashes.json")
     settings = {name: _setting(config, name) for name in stage.settings}
     inputs = {name: _input_hash(run, name, hashes) for name in stage.reads}
     for name in stage.external:
@@ -67,6 +67,7 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
             "seconds": round(time.perf_counter() - started, 2),
             "peak_memory_mb": round(peak_memory_mb()),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "threads": _threads(),  # results depend on it
             "versions": _versions(),
         }
         write_json(run / "stage.json", _load(run / "stage.json") | {stage.name: record})
@@ -75,7 +76,25 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
 
 
 def _load(path: Path) -> dict[str, Any]:
-    return dict(read_json(path)) if path.exists() else {}
+    """The records of stage.json; none where there is no such file."""
+    if not path.exists():
+        return {}
+    try:
+        found = read_json(path)
+    except (GenirError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(record, dict) for record in found.values()):
+        raise GenirError(f"{path}: damaged; bring back a copy, or delete it, and all stages of this run start anew")
+    return found
+
+
+def _known_hashes(path: Path) -> dict[str, Any]:
+    """Hashes that earlier stages took; none where they cannot be read, since they are only taken again."""
+    try:
+        found = read_json(path)
+    except (GenirError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _setting(config: Config, dotted: str) -> Any:
@@ -110,8 +129,23 @@ def _prepare_process(config: Config) -> None:
     if "torch" in sys.modules:
         import torch
 
-        torch.set_num_threads(config.threads or os.cpu_count() or 1)
+        if config.threads or not os.environ.get("OMP_NUM_THREADS"):  # which torch follows by itself
+            torch.set_num_threads(config.threads or _usable_cores())
     restart_peak_meter()  # so that each stage gets its own figure
+
+
+def _usable_cores() -> int:
+    """Those that this process may use: a scheduler's or container's share, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads() -> int | None:
+    """Torch's threads; none where the stage did without torch."""
+    if "torch" not in sys.modules:
+        return None
+    import torch
+
+    return torch.get_num_threads()
 
 
 def restart_peak_meter() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,8 @@ from genir.sections import CollectionConfig
 from genir.sources import load_sources
 from genir.stage import Stage, execute
 
+MOST_GRADE = 30  # gains are 2^grade - 1, and measures hold a grade in a C integer
+
 
 def main(config: Config) -> None:
     """Read what collection.path and collection.build name, check it, and write it and its card into the run folder."""
@@ -34,8 +36,7 @@ def main(config: Config) -> None:
             f"{source.name}: no split 'train' to train on; there are: {there}. Of a BEIR folder another one can serve: "
             "collection.splits={train: dev}"
         )
-    for split in config.search.splits:
-        source.require_split(split)
+    require_searched(source, config.search.splits)
     if isinstance(source, BeirCollection) and source.corpus.is_file():
         size = source.corpus.stat().st_size
         require_space(config.run, size * (4 if source.corpus.suffix == ".gz" else 1))
@@ -50,6 +51,18 @@ def main(config: Config) -> None:
             check_counts(settings.build, len(doc_ids), as_published(splits, source))
         write_json(folder / "card.json", make_card(settings.build, source.name, doc_ids, splits))
     console.print(table(config, len(doc_ids), splits))
+
+
+def require_searched(source: Collection, splits: Iterable[str]) -> None:
+    """Raise unless each of search.splits is there, or is the dev split that will be carved."""
+    there = source.splits if "dev" in source.splits else [*source.splits, "dev (a share of train)"]
+    for split in splits:
+        if split not in (*source.splits, "dev"):
+            raise GenirError(
+                f"{source.name}: no split {split!r}, which search.splits asks for; there are: {', '.join(there)}. "
+                f"Write search.splits=[dev], or name the file of a BEIR folder that it is: collection.splits="
+                f"{{{split}: NAME}}"
+            )
 
 
 def write_documents(source: Collection, folder: Path) -> set[str]:
@@ -85,8 +98,15 @@ def split_judgments(
             rows = [row for row in rows if zlib.crc32(row.query_id.encode()) >= share]
             if not dev or not rows:
                 raise GenirError(f"{source.name}: too few train queries to carve a dev split; add qrels/dev.tsv")
-            yield "dev", dev
-        yield split, rows
+            yield "dev", with_relevant(source, "dev", dev)
+        yield split, with_relevant(source, split, rows) if split in ("train", "dev") else rows
+
+
+def with_relevant(source: Collection, split: str, rows: list[Judgment]) -> list[Judgment]:
+    """The judgments of a split to learn from, or to choose by; GenirError where no document in it is relevant."""
+    if not any(row.grade > 0 for row in rows):
+        raise GenirError(f"{source.name}: the split {split!r} needs a relevant document, but no grade in it is above 0")
+    return rows
 
 
 def checked(source: Collection, split: str, doc_ids: set[str], query_ids: set[str]) -> Iterator[Judgment]:
@@ -97,6 +117,11 @@ def checked(source: Collection, split: str, doc_ids: set[str], query_ids: set[st
             raise GenirError(f"{place}: document {judgment.doc_id!r} is not in the corpus")
         if judgment.query_id not in query_ids:
             raise GenirError(f"{place}: query {judgment.query_id!r} is not among the queries")
+        if abs(judgment.grade) > MOST_GRADE:
+            raise GenirError(
+                f"{place}: the grade {judgment.grade} is out of range: a document counts 2^grade - 1 times, so grades "
+                f"go up to {MOST_GRADE}; 0 to 3 is usual"
+            )
         pair = (judgment.query_id, judgment.doc_id)
         if pair in seen:
             raise GenirError(f"{place}: query {pair[0]!r} and document {pair[1]!r} are judged twice")

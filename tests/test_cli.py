@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from genir import cli
 from genir.cli import EXTRAS, STAGES
 
 SMALL = [
@@ -212,7 +213,13 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished):
         (["run", "small.yaml", "sft.bach_size=3"], "unknown key sft.bach_size; did you mean batch_size?"),
         (["run", "small.yaml", "evaluate.measures=[RRR@10]", "sft.metric=RRR@10"], "'RRR@10' is no measure"),
         (["run", "small.yaml", "--until", "lunch"], "no stage 'lunch'"),
-        (["run", "small.yaml", "collection.path=nowhere"], "nowhere: no such folder"),
+        (["run", "small.yaml", "collection.path=nowhere"], "collection.path nowhere: no such folder"),
+        (["run", "small.yaml", "ddro={teacher: no.jsonl}"], "ddro.teacher no.jsonl: no such file from "),
+        (["run", "small.yaml", "embed.method=no.npy"], "embed.method no.npy: no such file from "),
+        (
+            ["run", "small.yaml", "sft.stages.0.mix={pseudo_queries: 1}", "queries.method=no.jsonl.gz"],
+            "no such file from",
+        ),
         (["train", "small.yaml", "name=fresh"], "missing; run the stages before this one first"),
         (["search", ".", "--query", "x"], "not a retriever"),
     ],
@@ -223,6 +230,16 @@ def test_a_mistake_is_one_line_without_a_traceback(finished, arguments, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
+
+
+def test_an_interrupt_while_a_program_is_imported_ends_quietly(tmp_path, monkeypatch, capfd):
+    (tmp_path / "slow.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.setitem(cli.TABLE, "prepare", cli.Program(str(tmp_path / "slow.py"), ""))
+    monkeypatch.setattr(sys, "argv", ["genir", "prepare", "small.yaml"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 130
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_program_is_the_same_by_path_and_by_module(finished, root):

@@ -19,18 +19,29 @@ def test_a_beir_folder_reads_the_same_plain_and_compressed(beir):
     )
     assert queries[0] == Query("q0-train", "where do owls hunt mice with keyword0 train")
     assert judgments[:2] == [Judgment("q0-test", "d0", 2), Judgment("q0-test", "d4", 1)]
-    for name in ("corpus.jsonl", "queries.jsonl"):
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv", "qrels/test.tsv"):
         (beir / f"{name}.gz").write_bytes(gzip.compress((beir / name).read_bytes()))
         (beir / name).unlink()
     packed = open_collection(beir)
     assert (list(packed.documents()), list(packed.queries())) == (documents, queries)
     assert packed.splits == ["dev", "test", "train"]
+    assert [judgment for _, judgment in packed.judgments("test")] == judgments
+    assert open_collection(beir, {"validation": "test"}).splits == ["dev", "train", "validation"]
+    (beir / "qrels" / "test.tsv").write_text("")
+    with pytest.raises(GenirError, match=r"needs test\.tsv or test\.tsv\.gz: both are there; keep one"):
+        open_collection(beir)
 
 
 @pytest.mark.parametrize(
     ("name", "line", "words"),
     [
         ("corpus.jsonl", '{"_id": "d12", "text": ', "corpus.jsonl:13: not valid JSON"),
+        (
+            "corpus.jsonl",
+            '{"_id": "d12", "x": ' + "7" * 5000 + "}",
+            "corpus.jsonl:13: JSON that cannot be read: Exceeds",
+        ),
+        ("corpus.jsonl", "[" * 200_000, "corpus.jsonl:13: JSON that cannot be read: maximum recursion depth"),
         ("corpus.jsonl", '["d12"]', "corpus.jsonl:13: a JSON object"),
         ("corpus.jsonl", '{"_id": "d3", "text": "x"}', "corpus.jsonl:13: duplicate _id 'd3'"),
         ("corpus.jsonl", '{"_id": "", "text": "x"}', "corpus.jsonl:13: _id must be"),

@@ -29,6 +29,8 @@ def test_every_shipped_config_parses(root):
         ("collection: {path: x}\nsft: {stages: [{step: 3}]}", "sft.stages.0.step", "steps"),
         ("collection: {path: x}\nsft: {spans: {min_word: 3}}", "sft.spans.min_word", "min_words"),
         ("collection: {path: x}\ndocids: {builder: rq, level: 3}", "docids.level", "levels"),
+        ("collection: {path: x}\nsft: {steps: 5}", "sft.steps", "sft.stages.0.steps"),
+        ("collection: {path: x}\nsft: {max_words: 5}", "sft.max_words", "sft.spans.max_words"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(config, text, key, near):
@@ -49,8 +51,61 @@ def test_a_wrong_value_names_its_key(config):
         config("collection: {path: x}\nsft: {metric: R@5}")
     with pytest.raises(GenirError, match=r"queries: .*tune_steps trains a seq2seq model, but the method is text"):
         config("collection: {path: x}\nqueries: {tune_steps: 5}")
-    with pytest.raises(GenirError, match=r"docids: .*'atomic', 'kmeans', 'pq', 'rq', 'rqvae', 'text'"):
+    with pytest.raises(
+        GenirError, match=r"docids\.builder: no builder 'fancy'; .* atomic, kmeans, pq, rq, rqvae, text"
+    ):
         config("collection: {path: x}\ndocids: {builder: fancy}")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("docids={levels: 3}", r"docids\.builder: missing; there are: atomic"),
+        ("sft=5", r"yaml: sft: needs a section with keys of its own, not 5"),
+        ("evaluate.measures=[R@1000]", r"yaml: evaluate\.measures need 1000 hits"),
+        ("search.k=1000", r"yaml: search: 100 beams cannot give k = 1000"),
+        ("sft.stages.0.mix={}", r"sft\.stages\.0\.mix: at least one share must be above 0"),
+        ("ddro.mix={spans: 0, queries: 0}", r"ddro\.mix: at least one share must be above 0"),
+        ("sft.stages.0.mix={spans: -1, queries: 2}", r"sft\.stages\.0\.mix\.spans: .*greater than or equal to 0"),
+        ("sft.stages.0.mix={spans: .inf}", r"sft\.stages\.0\.mix\.spans: .*finite"),
+        ("seed=-1", r"seed: .*greater than or equal to 0"),
+        ("seed=4294967296", r"seed: .*less than or equal to 2000000000"),
+        ("name=..", r"name: '\.\.' cannot name a run folder .* name=NAME"),
+        ("name=.", r"name: '\.' cannot name a run folder"),
+        ("name=my config", r"name: 'my config' cannot name a run folder"),
+        ("negatives.bands=[{first: 5, last: 1, count: 3}]", r"negatives\.bands\.0: last \(1\) is below first \(5\)"),
+    ],
+)
+def test_a_value_that_would_fail_later_is_refused(config, override, words):
+    with pytest.raises(GenirError, match=words):
+        config("collection: {path: x}\nsft: {stages: [{steps: 5}]}", override)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["ddro.beam=0", "ddro.mined=0"],
+        ["ddro.beam=0", "ddro.mix={spans: 1}"],
+        ["ddro.beam=0", "negatives.bands=[]"],
+    ],
+)
+def test_a_refinement_without_a_source_of_negatives_is_refused(config, overrides):
+    text = "collection: {path: x}\nddro: {steps: 5}"
+    with pytest.raises(GenirError, match=r"ddro gets no negatives: set ddro\.beam, or all of ddro\.mined"):
+        config(text, *overrides)
+    assert config(text, *overrides, "ddro.loss=sft").ddro.beam == 0  # it compares with nothing
+    assert config(text, "ddro.beam=0").ddro.mined > 0
+
+
+def test_a_builder_changed_by_an_override_is_told_to_bring_its_section(config):
+    text = "collection: {path: x}\ndocids: {builder: rq, levels: 3, codes: 128}"
+    with pytest.raises(GenirError) as error:
+        config(text, "docids.builder=kmeans", "docids.branching=4", "docids.leaf=2")
+    assert "replace the section: 'docids={builder: kmeans, branching: 4}'" in str(error.value)
+    assert "unknown key docids.leaf; did you mean leaf_size?" in str(error.value)
+    assert str(error.value).count("replace the section") == 1
+    assert config(text, "docids={builder: kmeans, branching: 4}").docids.branching == 4
+    assert config(text, "docids.builder=pq").docids.levels == 3
 
 
 def test_overrides_replace_nested_values_and_list_items(config):
@@ -64,6 +119,15 @@ def test_overrides_replace_nested_values_and_list_items(config):
 def test_an_override_that_leads_nowhere_is_an_error(config, override):
     with pytest.raises(GenirError, match=r"override|does not lead"):
         config("collection: {path: x}\nsft: {stages: [{steps: 5}]}", override)
+
+
+def test_a_key_that_is_there_twice_is_an_error_with_its_line(config):
+    with pytest.raises(GenirError, match=r"c\.yaml:3: not valid YAML: the key batch_size is there twice"):
+        config("collection: {path: x}\nsft: {batch_size: 3,\n  batch_size: 4}")
+    with pytest.raises(GenirError, match="not valid YAML"):
+        config("collection: {path: x}", "docids={builder: pq, builder: rq}")
+    merged = config("collection: {path: x}\nddro: &a {beam: 3, pool: 9}\nirpo: {<<: *a, beam: 4}")
+    assert (merged.irpo.beam, merged.irpo.pool) == (4, 9)
 
 
 def test_what_is_not_a_config_is_a_clear_error(config, tmp_path):

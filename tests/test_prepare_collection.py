@@ -1,4 +1,5 @@
 import os
+import re
 
 import pytest
 
@@ -54,13 +55,15 @@ def test_a_dev_split_is_carved_from_train_by_query_and_always_the_same(prepare, 
         ("qrels/test.tsv", "q0-test\tnowhere\t1", "test.tsv:26: document 'nowhere' is not in the corpus"),
         ("qrels/test.tsv", "nobody\td0\t1", "test.tsv:26: query 'nobody' is not among the queries"),
         ("qrels/test.tsv", "q0-test\td0\t1", "test.tsv:26: query 'q0-test' and document 'd0' are judged twice"),
+        ("qrels/test.tsv", "q0-test\td1\t31", "test.tsv:26: the grade 31 is out of range: .* grades go up to 30"),
+        ("qrels/train.tsv", "q0-train\td1\t-100000000000000000000", "train.tsv:26: the grade -1000.* is out of range"),
         ("corpus.jsonl", "{", "corpus.jsonl:13: not valid JSON"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_is_left_behind(prepare, beir, tmp_path, name, line, words):
     with open(beir / name, "a") as handle:
         handle.write(line + "\n")
-    with pytest.raises(GenirError, match=words.replace(".", r"\.")):
+    with pytest.raises(GenirError, match=words):
         prepare()
     assert os.listdir(tmp_path / "runs" / "c") == []
 
@@ -72,6 +75,34 @@ def test_a_missing_or_empty_split_is_named_before_anything_is_read(prepare, beir
     (beir / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n")
     with pytest.raises(GenirError, match="'test' has no judgments"):
         prepare()
+
+
+def test_a_split_to_learn_from_or_choose_by_needs_a_relevant_document(prepare, beir):
+    for split in ("train", "dev"):
+        path = beir / "qrels" / f"{split}.tsv"
+        judged = path.read_text()
+        path.write_text(re.sub(r"\t\d$", "\t0", judged, flags=re.M))
+        with pytest.raises(GenirError, match=f"the split '{split}' needs a relevant document"):
+            prepare()
+        path.write_text(judged)
+    (beir / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0-test\td0\t30\nq0-test\td1\t0\n")
+    assert [row.grade for row in prepare().judgments("test")] == [30, 0]
+
+
+def test_the_split_that_will_be_carved_can_be_searched(prepare, beir):
+    (beir / "qrels" / "dev.tsv").unlink()
+    assert prepare("search.splits=[dev, test]", "collection.dev_fraction=0.4").queries("dev")
+    (beir / "qrels" / "test.tsv").unlink()
+    with pytest.raises(
+        GenirError, match=r"no split 'test', .* there are: train, dev \(a share of train\).* search\.splits=\[dev\]"
+    ):
+        prepare("collection.dev_fraction=0.4")
+    assert prepare("search.splits=[dev]", "collection.dev_fraction=0.4").splits == ["dev", "train"]
+
+
+def test_a_collection_that_is_elsewhere_is_named_by_its_key(prepare):
+    with pytest.raises(GenirError, match=r"collection\.path nowhere: no such folder from /"):
+        prepare("collection.path=nowhere")
 
 
 def test_too_few_queries_for_a_dev_split_say_so(prepare, beir):

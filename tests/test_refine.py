@@ -215,6 +215,15 @@ def test_a_policy_trained_with_dropout_is_refined_without(config):
     assert log[-1]["train_loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
+def test_lists_without_any_negative_are_refused_unless_the_loss_needs_none(config):
+    (config.run / "negatives" / "negatives.jsonl").write_text("")
+    alone = config.ddro.model_copy(update={"beam": 0})
+    with pytest.raises(GenirError, match=r"ddro: none of its \d+ lists has a negative: .* Raise ddro\.beam"):
+        genir.refine.main(config.model_copy(update={"ddro": alone}), "ddro", "sft")
+    more = alone.model_copy(update={"loss": "sft", "steps": 1})
+    genir.refine.main(config.model_copy(update={"ddro": more}), "ddro", "sft")
+
+
 def test_falling_positives_are_told_with_their_remedies(capsys):
     warn_of_displacement("ddro", [{"eval_positive_logp": -1.0}, {"loss": 1.0}, {"eval_positive_logp": -3.5}])
     told = " ".join(capsys.readouterr().out.split())

@@ -119,6 +119,12 @@ def test_a_pretrained_folder_and_its_tokenizer_are_taken(load, tmp_path, make_mo
     assert load_t5(str(config.run / "sft")).config.d_model == 16
 
 
+def test_the_largest_seed_trains_too(load):
+    config = load("seed=2000000000", "sft.stages=[{steps: 1}]")
+    main(config)
+    assert (config.run / "sft" / "log.json").exists()
+
+
 def test_missing_pseudo_queries_are_named(load):
     config = load()
     shutil.rmtree(config.run / "pseudo_queries")

@@ -1,6 +1,8 @@
 import json
+import os
 
 import pytest
+import torch
 import typer
 
 from genir.config import load_config
@@ -61,6 +63,38 @@ def test_its_record_holds_what_is_needed_to_repeat_it(run, tmp_path):
     assert 1 < record["peak_memory_mb"] < 20_000
     assert record["versions"].keys() >= {"genir", "torch", "python"}
     assert load_config(tmp_path / "r").baseline.k1 == 0.9
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b"[]", b'{"copy": 3}', b"[" * 200_000])
+def test_a_damaged_record_says_what_to_do_and_damaged_hashes_are_taken_again(run, tmp_path, damage):
+    run()
+    (tmp_path / "r" / ".hashes.json").write_bytes(damage)
+    assert not run()
+    (tmp_path / "r" / "stage.json").write_bytes(damage)
+    with pytest.raises(GenirError, match=r"stage\.json: damaged; .* delete it"):
+        run()
+    (tmp_path / "r" / "stage.json").unlink()
+    assert run()
+
+
+def test_threads_are_the_setting_s_else_the_environment_s_else_the_usable_cores(run, tmp_path, monkeypatch):
+    def used(*overrides):
+        run(*overrides, force=True)
+        record = json.loads((tmp_path / "r" / "stage.json").read_text())["copy"]
+        assert record["threads"] == torch.get_num_threads()
+        return record["threads"]
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 4}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    try:
+        assert used("threads=2") == 2
+        torch.set_num_threads(1)
+        assert used() == 1
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        assert used() == 3
+        assert not run("threads=1")  # no reason to run again
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_a_missing_input_names_the_file_and_the_remedy(run, tmp_path):

@@ -139,6 +139,11 @@ def open_source(settings: CollectionConfig, scratch: Path) -> Collection:
     `scratch`: a folder on a disk with room for the texts of a build that is sorted.
     """
     if settings.build is None:
+        if not settings.path.startswith("irds:") and not Path(settings.path).is_dir():
+            raise GenirError(
+                f"collection.path {settings.path}: no such folder from {Path.cwd()}; name a BEIR folder, or an id as "
+                "irds:ID (ids: ir-datasets.com)"
+            )
         return open_collection(settings.path, settings.splits)
     build = find_build(settings.build)
     if settings.splits:

@@ -1,11 +1,10 @@
 """Natural Questions as one page a title (NQ320K): the builds of NCI and of DDRO."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from genir.builds.nq_pages import TitleKey, page
-from genir.collection import Collection
+from genir.collection import Collection, parse_json
 from genir.errors import at
 from genir.files import numbered_lines
 from genir.records import Document, Judgment, Query
@@ -59,11 +58,9 @@ class NaturalQuestions(Collection):
     def _example(self, text: str, path: Path, line: int) -> tuple[Query, Document]:
         """An example's question and page; the page's id is the example's, its title is the one pages are told by."""
         try:
-            row = json.loads(text)
+            row = parse_json(text, path, line)
             query = Query(str(row["example_id"]), " ".join(str(row["question_text"]).split()))
             found = page(row)
-        except json.JSONDecodeError as error:
-            raise at(path, line, f"not valid JSON: {error.msg} (column {error.colno})") from None
         except (KeyError, TypeError) as error:
             raise at(
                 path, line, f"not an example of Natural Questions ({error!r}); is the file the official one?"

@@ -17,6 +17,7 @@ from genir.docids import BUILDERS, DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.docids.report import report
 from genir.embedders import own_vectors
+from genir.errors import GenirError
 from genir.files import atomic_folder, numbered_lines, sole_user, write_json
 from genir.prepared import DocumentFile
 from genir.retriever import Retriever, retriever_folder
@@ -53,6 +54,8 @@ def command(
     if add is None and remove is None:
         execute(STAGE, main, load_config(config, overrides or []), force)
         return
+    if overrides:
+        raise GenirError(f"{overrides[0]}: --add and --remove change a trained retriever, whose settings are fixed")
     folder = retriever_folder(config)
     with sole_user(folder.parent):  # in a run folder, no stage either
         retriever = Retriever.from_pretrained(folder)

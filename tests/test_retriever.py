@@ -153,6 +153,8 @@ def test_the_command_changes_a_run_s_retriever_alone_in_its_folder(tmp_path, gro
     assert set(Retriever.from_pretrained(folder).table.doc_ids) == {d.id for d in documents} - {"d0", "d7"}
     with pytest.raises(GenirError, match="no document 'd0'"):
         build_docids_stage.command(folder, **changed)
+    with pytest.raises(GenirError, match="seed=3: --add and --remove change a trained retriever"):
+        build_docids_stage.command(folder, ["seed=3"], **changed)
     for option in ("add", "remove"):
         with pytest.raises(GenirError, match=r"none\.txt: cannot be read"):
             build_docids_stage.command(folder, **{option: tmp_path / "none.txt"})

@@ -124,6 +124,24 @@ def test_search_answers_from_the_run_folder_and_interactively(finished):
     assert "'[/b]': 10 hits" in many
 
 
+def test_an_interactive_line_that_is_no_text_is_refused_and_the_next_one_answered(finished, monkeypatch):
+    folder, _ = finished
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in any locale but C
+    ask = ["search", "runs/small", "--interactive"]
+    done = genir(*ask, cwd=folder, check=0, input="\udcff\ntea leaves\n\n", errors="surrogateescape")
+    assert "not valid UTF-8" in done.stdout
+    assert "'tea leaves': 10 hits" in done.stdout
+    closed = genir(*ask, cwd=folder, check=0, preexec_fn=lambda: os.close(0))
+    assert closed.stderr == ""
+
+
+def test_a_stage_that_was_not_trained_yet_is_named_by_search(finished):
+    folder, _ = finished
+    done = genir("search", "small.yaml", *SMALL, "irpo={}", cwd=folder, check=1)
+    assert "irpo has not been trained yet; run: genir train runs/small" in done.stderr
+    genir("search", "small.yaml", *SMALL, cwd=folder, check=0)
+
+
 def test_an_exact_search_says_so(finished):
     folder, _ = finished
     text = genir("search", "runs/small", "--query", "owls", "--k", 2, "--exact", cwd=folder, check=0).stdout

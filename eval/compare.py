@@ -53,7 +53,8 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]]) -> None:
         if any(len(folders) > 1 for folders in experiments.values()):
             write_json(folder / "seeds.json", seeds_table)
             console.print(table_of_seeds(seeds_table))
-    console.print(table(rows))
+    for split in config.search.splits:
+        console.print(table([row for row in rows if row["split"] == split], split))
 
 
 def means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) -> list[Row]:
@@ -102,18 +103,19 @@ def all_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str,
     return rows
 
 
-def table(rows: list[Row]) -> Table:
-    """One line a pair and measure; significant differences are bold."""
-    shown = Table(title="b - a, paired randomisation test, Holm-corrected", title_justify="left")
-    for name in ("split", "measure", "a", "b"):
-        shown.add_column(name, no_wrap=True)
+def table(rows: list[Row], split: str) -> Table:
+    """One line a pair and measure; significant differences are bold. Long names are folded, numbers are never cut."""
+    shown = Table(title=f"{split}: b - a, paired randomisation test, Holm-corrected", title_justify="left")
+    shown.add_column("measure", no_wrap=True, overflow="fold")
+    for name in ("a", "b"):
+        shown.add_column(name, overflow="fold")
     for name in ("b - a", "better", "worse", "p", "p Holm"):
-        shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name, justify="right", no_wrap=True, min_width=6)
     for row in rows:
         significant = float(row["p_holm"]) < 0.05
         difference = f"{row['difference']:+.3f}"
         shown.add_row(
-            *(str(row[name]) for name in ("split", "measure", "a", "b")),
+            *(str(row[name]) for name in ("measure", "a", "b")),
             f"[bold]{difference}[/]" if significant else difference,
             str(row["better"]),
             str(row["worse"]),
@@ -127,9 +129,9 @@ def table_of_seeds(rows: list[Row]) -> Table:
     """One line a measure and run: the mean, and what each seed gave."""
     shown = Table(title="means over the seeds", title_justify="left")
     for name in ("split", "measure", "run"):
-        shown.add_column(name, no_wrap=True)
+        shown.add_column(name, overflow="fold")
     for name in ("mean", "seeds"):
-        shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name, justify="right", min_width=6)
     for row in rows:
         seeds = "  ".join(f"{value:.3f}" for value in row["seeds"])
         shown.add_row(row["split"], row["measure"], row["run"], f"{row['mean']:.4f}", seeds)

@@ -107,11 +107,9 @@ def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
 def table(runs: dict[str, Any], split: str, measures: Sequence[str], exact: Mapping[str, float]) -> Table:
     """One line a run; where some queries are unseen, a line each for seen and unseen; share of exact searches."""
     shown = Table(title=f"{split}: mean [95 % interval]", title_justify="left")
-    shown.add_column("run")
-    shown.add_column("queries", justify="right")
-    for name in measures:
-        shown.add_column(name, justify="right")
-    shown.add_column("exact", justify="right")
+    shown.add_column("run", overflow="fold", min_width=9)
+    for name, width in (("queries", 7), *((name, 7) for name in measures), ("exact", 6)):  # numbers are not cut
+        shown.add_column(name, justify="right", overflow="fold", min_width=width)
     for run, values in runs.items():
         parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
         for part in parts if len(parts) == 3 else ["all"]:

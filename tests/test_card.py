@@ -120,7 +120,7 @@ def test_runs_of_different_cards_are_not_compared(run, name):
     change, words = CHANGES[name]
     a, b = run("a"), run("b", change=change)
     with pytest.raises(GenirError) as error:
-        compare.compare(a, {"a/": [a.run], "b/": [b.run]})
+        compare.compare(a, {"a/": [a.run], "b/": [b.run]}, a.run / "comparison")
     assert words in str(error.value)
     assert str(b.run) in str(error.value)
     assert not (a.run / "comparison").exists()
@@ -129,7 +129,7 @@ def test_runs_of_different_cards_are_not_compared(run, name):
 def test_runs_of_one_card_are_compared_even_with_other_baselines_and_train_queries(run, capsys):
     a = run("a")
     b = run("b", "baseline.stemmer=null", "baseline.k1=2.0", change=replace("qrels/train.tsv", "q0-train\td0\t2\n", ""))
-    compare.compare(a, {"a/": [a.run], "b/": [b.run]})
+    compare.compare(a, {"a/": [a.run], "b/": [b.run]}, a.run / "comparison")
     assert (a.run / "comparison" / "comparison.json").exists()
     assert "trained on different train queries" in " ".join(capsys.readouterr().out.split())
 

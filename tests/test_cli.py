@@ -176,13 +176,13 @@ def test_runs_of_two_folders_can_be_compared(finished):
     folder, _ = finished
     genir("run", "small.yaml", *SMALL, "name=other", "seed=2", "--until", "evaluate", cwd=folder, check=0)
     done = genir("compare", "runs/small", "--with", "runs/other", cwd=folder, check=0)
-    rows = json.loads((folder / "runs" / "small" / "comparison" / "comparison.json").read_text())
+    rows = json.loads((folder / "runs" / "small" / "comparison_with" / "comparison.json").read_text())
     assert {row["a"] for row in rows} | {row["b"] for row in rows} == {
         "small/bm25", "small/sft", "other/sft"
     }  # fmt: skip
     assert "other/sft" in done.stdout
     genir("compare", "runs/small", "--with", "runs/other", "--over-seeds", cwd=folder, check=0)
-    seeds = json.loads((folder / "runs" / "small" / "comparison" / "seeds.json").read_text())
+    seeds = json.loads((folder / "runs" / "small" / "comparison_with" / "seeds.json").read_text())
     for row in seeds:
         each = [
             json.loads((folder / "runs" / name / "evaluation" / "measures.json").read_text())

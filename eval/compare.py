@@ -24,12 +24,12 @@ Row = dict[str, Any]
 
 def main(config: Config) -> None:
     """Test all pairs of runs of this run folder."""
-    compare(config, {"": [config.run]})
+    compare(config, {"": [config.run]}, config.run / "comparison")
 
 
-def compare(config: Config, experiments: Mapping[str, Sequence[Path]]) -> None:
+def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path) -> None:
     """Test all pairs of runs of some experiments (label -> its run folders, one a seed), print the tables and write
-    comparison/.
+    them into a folder.
 
     A query's value is its mean over an experiment's folders. Folders of different protocol cards are refused: their
     measures do not measure the same.
@@ -37,7 +37,7 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]]) -> None:
     require_same_card(config, [folder for folders in experiments.values() for folder in folders])
     runs: dict[str, list[list[Value]]] = {}  # a run's values in each folder
     for label, folders in experiments.items():
-        for run, seeds in by_name(folders).items():
+        for run, seeds in by_name(config, folders).items():
             if not any(seeds == known and name.endswith(f"/{run}") for name, known in runs.items()):  # BM25, mostly
                 runs[f"{label}{run}"] = seeds
     values = [value for run, seeds in runs.items() for value in mean_over_seeds(run, seeds)]
@@ -48,12 +48,13 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]]) -> None:
         for row in all_pairs(by_run(values, split, name), split, name, config.seed)
     ]
     seeds_table = means(config, runs)
-    with atomic_folder(config.run / "comparison") as folder:
+    with atomic_folder(out) as folder:
         write_json(folder / "comparison.json", rows)
         if any(len(folders) > 1 for folders in experiments.values()):
             write_json(folder / "seeds.json", seeds_table)
             console.print(table_of_seeds(seeds_table))
-    console.print(table(rows))
+    for split in config.search.splits:
+        console.print(table([row for row in rows if row["split"] == split], split))
 
 
 def means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) -> list[Row]:
@@ -102,18 +103,19 @@ def all_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str,
     return rows
 
 
-def table(rows: list[Row]) -> Table:
-    """One line a pair and measure; significant differences are bold."""
-    shown = Table(title="b - a, paired randomisation test, Holm-corrected", title_justify="left")
-    for name in ("split", "measure", "a", "b"):
-        shown.add_column(name, no_wrap=True)
+def table(rows: list[Row], split: str) -> Table:
+    """One line a pair and measure; significant differences are bold. Long names are folded, numbers are never cut."""
+    shown = Table(title=f"{split}: b - a, paired randomisation test, Holm-corrected", title_justify="left")
+    shown.add_column("measure", no_wrap=True, overflow="fold")
+    for name in ("a", "b"):
+        shown.add_column(name, overflow="fold")
     for name in ("b - a", "better", "worse", "p", "p Holm"):
-        shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name, justify="right", no_wrap=True, min_width=6)
     for row in rows:
         significant = float(row["p_holm"]) < 0.05
         difference = f"{row['difference']:+.3f}"
         shown.add_row(
-            *(str(row[name]) for name in ("split", "measure", "a", "b")),
+            *(str(row[name]) for name in ("measure", "a", "b")),
             f"[bold]{difference}[/]" if significant else difference,
             str(row["better"]),
             str(row["worse"]),
@@ -127,9 +129,9 @@ def table_of_seeds(rows: list[Row]) -> Table:
     """One line a measure and run: the mean, and what each seed gave."""
     shown = Table(title="means over the seeds", title_justify="left")
     for name in ("split", "measure", "run"):
-        shown.add_column(name, no_wrap=True)
+        shown.add_column(name, overflow="fold")
     for name in ("mean", "seeds"):
-        shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name, justify="right", min_width=6)
     for row in rows:
         seeds = "  ".join(f"{value:.3f}" for value in row["seeds"])
         shown.add_row(row["split"], row["measure"], row["run"], f"{row['mean']:.4f}", seeds)
@@ -149,8 +151,9 @@ def command(
 ) -> None:
     """Test all pairs of runs: paired randomisation test over queries, Holm-corrected over the pairs of a measure.
 
-    With --with RUN the runs of other run folders take part; they must have the same protocol card. With --over-seeds
-    as well, folders that differ only in their seed count as one, and a query's value is its mean over them.
+    With --with RUN the runs of other run folders take part; they must have the same protocol card, and what was found
+    goes to comparison_with/, beside the run's own comparison/. With --over-seeds as well, folders that differ only in
+    their seed count as one, and a query's value is its mean over them.
     """
     settings = load_config(config, overrides or [])
     if not others:
@@ -159,10 +162,14 @@ def command(
         execute(STAGE, main, settings, force)
         return
     folders = [settings.run, *others]
+    for folder in folders:
+        if not folder.is_dir():
+            raise GenirError(f"{folder}: no such run folder")
     if over_seeds:
-        compare(settings, experiments_of(folders))
+        experiments = experiments_of(folders)
     else:
-        compare(settings, {label: [folder] for label, folder in zip(labels(folders), folders, strict=True)})
+        experiments = {label: [folder] for label, folder in zip(labels(folders), folders, strict=True)}
+    compare(settings, experiments, settings.run / "comparison_with")
 
 
 STAGE = Stage("compare", settings=("evaluate", "search.splits"), reads=("evaluation",), writes=("comparison",))

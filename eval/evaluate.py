@@ -27,6 +27,7 @@ def main(config: Config) -> None:
     Means stand with their 95 % bootstrap intervals over queries. A query is seen when a training query points to one
     of its best documents (those of its highest grade); both kinds are also given apart. A judged query without hits
     counts as 0. Where documents share a docid, measures of the best, expected and worst order among them are given too.
+    Run files of a training stage that the config has not (any more) are left out.
 
     certificates.json and the column "exact" tell for which share of the queries the hits are provably the best of all
     documents by the model's score, so that no more beams could change them.
@@ -40,7 +41,7 @@ def main(config: Config) -> None:
     for split in config.search.splits:
         judged = qrels(data.judgments(split))
         seen = {query: is_seen(grades, trained) for query, grades in judged.items()}
-        for path in run_files(config.run, split):
+        for path in run_files(config, split):
             name = path.name.split(".")[0]
             found = read_run(path)
             if (certificates := path.with_suffix(".exact.json")).exists():
@@ -78,11 +79,16 @@ def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
     return any(doc_id in trained for doc_id, grade in grades.items() if grade == best)
 
 
-def run_files(run: Path, split: str) -> list[Path]:
-    """The baseline's run files, those of the training stages in their order, then any others."""
-    found = {*(run / "runs").glob(f"*.{split}.trec")}
-    stages = [path for name in TRAINED if (path := run / "runs" / f"{name}.{split}.trec") in found]
-    return [*sorted((run / "baseline").glob(f"*.{split}.trec")), *stages, *sorted(found - {*stages})]
+def run_files(config: Config, split: str) -> list[Path]:
+    """The baseline's run files, those of the config's training stages in their order, then any others."""
+    folder = config.run / "runs"
+    found = {*folder.glob(f"*.{split}.trec")}
+    by_stage = {name: path for name in TRAINED if (path := folder / f"{name}.{split}.trec") in found}
+    for name in [name for name in by_stage if name not in config.trained]:  # made before it was taken out
+        console.print(f"[yellow]note:[/] {by_stage[name]} is left out, since the config has no {name}")
+        found.remove(by_stage.pop(name))
+    stages = list(by_stage.values())
+    return [*sorted((config.run / "baseline").glob(f"*.{split}.trec")), *stages, *sorted(found - {*stages})]
 
 
 def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
@@ -101,11 +107,9 @@ def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
 def table(runs: dict[str, Any], split: str, measures: Sequence[str], exact: Mapping[str, float]) -> Table:
     """One line a run; where some queries are unseen, a line each for seen and unseen; share of exact searches."""
     shown = Table(title=f"{split}: mean [95 % interval]", title_justify="left")
-    shown.add_column("run")
-    shown.add_column("queries", justify="right")
-    for name in measures:
-        shown.add_column(name, justify="right")
-    shown.add_column("exact", justify="right")
+    shown.add_column("run", overflow="fold", min_width=9)
+    for name, width in (("queries", 7), *((name, 7) for name in measures), ("exact", 6)):  # numbers are not cut
+        shown.add_column(name, justify="right", overflow="fold", min_width=width)
     for run, values in runs.items():
         parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
         for part in parts if len(parts) == 3 else ["all"]:
@@ -119,7 +123,7 @@ def table(runs: dict[str, Any], split: str, measures: Sequence[str], exact: Mapp
 
 STAGE = Stage(
     "evaluate",
-    settings=("evaluate", "search.splits"),
+    settings=("evaluate", "search.splits", "ddro", "irpo"),
     reads=("collection", "docids?", "baseline", "runs"),
     writes=("evaluation",),
 )

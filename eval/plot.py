@@ -10,7 +10,7 @@ import numpy as np
 from genir.command import run_stage
 from genir.config import TRAINED, Config
 from genir.console import console
-from genir.evaluation import by_run, read_values
+from genir.evaluation import by_run, measured
 from genir.files import atomic_folder, read_json
 from genir.stage import Stage
 
@@ -36,9 +36,9 @@ def main(config: Config) -> None:
                 panels = sft_panels(metric) if name == "sft" else refinement_panels(config.evaluate.measures)
                 curves(read_json(path), panels, folder / f"{'training' if name == 'sft' else name}.png")
         summary = read_json(config.run / "evaluation" / "measures.json")
-        values = read_values(config.run / "evaluation" / "per_query.tsv")
-        for split, runs in summary.items():
-            measures_by_stage(runs, split, folder / f"measures.{split}.png")
+        values = measured(config, config.run)
+        for split in config.search.splits:
+            measures_by_stage(summary[split], split, folder / f"measures.{split}.png")
             gains(by_run(values, split, metric), f"{metric}, {split}", folder / f"gains.{split}.png")
         names = sorted(path.name for path in folder.glob("*.png"))
     console.print(f"{config.run / 'figures'}: {', '.join(names)}")
@@ -132,7 +132,7 @@ def save(figure: Any, path: Path) -> None:
 
 STAGE = Stage(
     "plot",
-    settings=("sft.metric", "evaluate.measures", "ddro", "irpo"),
+    settings=("sft.metric", "evaluate.measures", "search.splits", "ddro", "irpo"),
     reads=("evaluation", *(f"{name}?" for name in TRAINED)),
     writes=("figures",),
 )

@@ -5,7 +5,9 @@ import html
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations, product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jinja2
@@ -15,7 +17,7 @@ from genir.card import read_card
 from genir.command import run_stage
 from genir.config import Config
 from genir.console import console
-from genir.evaluation import Value, by_run, read_values
+from genir.evaluation import Value, by_run, measured
 from genir.files import atomic_file, atomic_folder, read_json
 from genir.prepared import PreparedCollection
 from genir.runs import qrels, read_run
@@ -51,8 +53,8 @@ def main(config: Config) -> None:
 def contents(config: Config) -> dict[str, Any]:
     """Everything that the templates show."""
     run = config.run
-    values = read_values(run / "evaluation" / "per_query.tsv")
-    tests = optional(run / "comparison" / "comparison.json") or []
+    values = measured(config, run)
+    tests = own_tests(config, values)
     summary = read_json(run / "evaluation" / "measures.json")
     stages = {name: record for name, record in (optional(run / "stage.json") or {}).items() if name != STAGE.name}
     last = stages[list(stages)[-1]] if stages else {}
@@ -66,7 +68,7 @@ def contents(config: Config) -> dict[str, Any]:
         "measures": config.evaluate.measures,
         "seed": config.seed,
         "card": list(flattened(read_card(run))),
-        "splits": [split(config, name, runs, values, tests) for name, runs in summary.items()],
+        "splits": [split(config, name, summary[name], values, tests) for name in config.search.splits],
         "tests": tests,
         "docids": optional(run / "docids" / "report.json"),
         "docid_figure": figure if (run / figure).exists() else None,
@@ -74,6 +76,24 @@ def contents(config: Config) -> dict[str, Any]:
         "stages": stages,
         "versions": last.get("versions", {}),
     }
+
+
+def own_tests(config: Config, values: Sequence[Value]) -> list[dict[str, Any]]:
+    """The rows of comparison/ if they are of these very values; else none, and a line says so."""
+    rows = optional(config.run / "comparison" / "comparison.json") or []
+    wanted = {}
+    for name, measure in product(config.search.splits, config.evaluate.measures):
+        runs = by_run(values, name, measure)
+        means = {run: fmean(runs[run].values()) for run in runs}
+        wanted |= {(name, measure, a, b): means[b] - means[a] for a, b in combinations(runs, 2)}
+    found = {(row["split"], row["measure"], row["a"], row["b"]): row["difference"] for row in rows}
+    if found.keys() == wanted.keys() and all(math.isclose(found[x], wanted[x], abs_tol=1e-9) for x in found):
+        return rows
+    console.print(
+        f"[yellow]note:[/] no significance, since there is no comparison/ of this evaluation; "
+        f"run: genir compare {config.run}, then report again"
+    )
+    return []
 
 
 def method(config: Config) -> str:

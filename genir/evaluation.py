@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from genir.config import Config
 from genir.errors import GenirError
 from genir.files import atomic_file
 
@@ -89,6 +91,19 @@ def read_values(path: Path) -> list[Value]:
     with open(path, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     return [Value(r["split"], r["run"], r["query"], r["seen"] == "1", r["measure"], float(r["value"])) for r in rows]
+
+
+def measured(config: Config, run: Path) -> list[Value]:
+    """The values of an evaluated run folder, of the config's splits and measures; GenirError if some are not there."""
+    path = run / "evaluation" / "per_query.tsv"
+    splits, measures = config.search.splits, config.evaluate.measures
+    values = [v for v in read_values(path) if v.split in splits and v.measure in measures]
+    there = {(value.split, value.measure) for value in values}
+    for split, measure in product(splits, measures):
+        if (split, measure) not in there:
+            again = f"genir evaluate {run} 'evaluate.measures=[{','.join(measures)}]'"
+            raise GenirError(f"{path}: has no {measure} of {split}; run: {again}")
+    return values
 
 
 def by_run(values: Sequence[Value], split: str, measure: str) -> Mapping[str, dict[str, float]]:

@@ -1,5 +1,6 @@
 """TREC run files and judgments, in the form that ir-measures takes. Nothing of measures is written by hand here."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,6 @@ def rank_scores(doc_ids: Sequence[str], scores: Sequence[float]) -> dict[str, fl
 
     ir-measures and trec_eval break ties each in their own way, so a run must hold none.
     """
-    import math
-
     result: dict[str, float] = {}
     last = math.inf
     for doc_id, score in zip(doc_ids, scores, strict=True):
@@ -45,11 +44,17 @@ def read_run(path: Path) -> Run:
         columns = text.split()
         if len(columns) != 6:
             raise at(path, line, f"{len(columns)} columns; a run line is: query Q0 doc_id rank score name")
-        try:
-            run.setdefault(columns[0], {})[columns[2]] = float(columns[4])
-        except ValueError:
-            raise at(path, line, f"the score {columns[4]!r} is not a number") from None
+        run.setdefault(columns[0], {})[columns[2]] = score = _number(columns[4])
+        if not math.isfinite(score):
+            raise at(path, line, f"the score {columns[4]!r} is not a finite number; mend or remove this line")
     return run
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def qrels(judgments: Iterable[Judgment]) -> dict[str, dict[str, int]]:
@@ -79,11 +84,13 @@ def measure(
     A query that is missing from the run, or has no hits, counts as 0.
     """
     names = list(names)
-    measures = parse_measures(names)
+    called: dict[Any, list[str]] = {}  # RR@10 and MRR@10 are one measure
+    for name, parsed in zip(names, parse_measures(names), strict=True):
+        called.setdefault(parsed, []).append(name)
     result = {name: dict.fromkeys(judged, 0.0) for name in names}
     found = {query_id: dict(scores) for query_id, scores in run.items() if scores and query_id in judged}
     if found:
-        labels = dict(zip(measures, names, strict=True))
-        for row in ir_measures.iter_calc(measures, {q: dict(d) for q, d in judged.items()}, found):
-            result[labels[row.measure]][row.query_id] = float(row.value)
+        for row in ir_measures.iter_calc(list(called), {q: dict(d) for q, d in judged.items()}, found):
+            for name in called[row.measure]:
+                result[name][row.query_id] = float(row.value)
     return result

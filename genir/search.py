@@ -1,6 +1,8 @@
 """search: run files for the splits to be evaluated, or one's own questions."""
 
+import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,9 @@ def main(config: Config) -> None:
     Beside each run file stands which queries' hits are provably the model's best (STAGE.SPLIT.exact.json).
     """
     data = PreparedCollection(config.run / "collection")
+    for name in config.trained:
+        if not (config.run / name).exists():
+            raise GenirError(f"{config.run / name}: {name} has not been trained yet; run: genir train {config.run}")
     for name in config.trained:
         retriever = Retriever.from_pretrained(config.run / name)
         for split in config.search.splits:
@@ -55,7 +60,12 @@ def command(
     interactive: Annotated[bool, typer.Option("--interactive", help="Ask for queries until an empty line.")] = False,
     k: Annotated[int, typer.Option(help="Hits to print.", min=1)] = 10,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Go on until the hits are proven to be the model's best (search.exact).")
+        bool,
+        typer.Option(
+            "--exact",
+            help="Go on until the hits are proven to be the model's best. Without --query and --interactive this is "
+            "search.exact=true, which the run keeps, like any setting, until search.exact=false is given.",
+        ),
     ] = False,
     force: ForceOption = False,
 ) -> None:
@@ -80,6 +90,10 @@ def command(
 
 def ask(retriever: Retriever, k: int, exact: bool) -> None:
     """Read queries from the terminal and print the hits, until an empty line or the end of input."""
+    if sys.stdin is None:  # closed by who started this
+        return
+    if isinstance(sys.stdin, TextIOWrapper):  # a line that is no UTF-8 is refused by the search, not by the reading
+        sys.stdin.reconfigure(errors="surrogateescape")
     console.print(f"{len(retriever.table):,} documents; an empty line ends")
     while True:
         try:
@@ -97,7 +111,12 @@ def ask(retriever: Retriever, k: int, exact: bool) -> None:
             console.print(str(error), markup=False)
 
 
-STAGE = Stage("search", settings=("search",), reads=("collection", *(f"{name}?" for name in TRAINED)), writes=("runs",))
+STAGE = Stage(
+    "search",
+    settings=("search", "ddro", "irpo"),  # whose retrievers are searched
+    reads=("collection", *(f"{name}?" for name in TRAINED)),
+    writes=("runs",),
+)
 
 if __name__ == "__main__":
-    run_command(command, STAGE.name, STAGE.settings)
+    run_command(command, STAGE.name, ("search",))

@@ -1,20 +1,24 @@
 """One experiment with several seeds: which run folders belong together, and each query's mean over them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from genir.config import load_config
+from genir.config import Config, load_config
+from genir.console import console
 from genir.errors import GenirError
-from genir.evaluation import Value, read_values
+from genir.evaluation import Value, measured
+
+NAMED = 3  # keys that are named; experiments that are meant to differ do so in many
 
 
-def by_name(folders: Sequence[Path]) -> dict[str, list[list[Value]]]:
+def by_name(config: Config, folders: Sequence[Path]) -> dict[str, list[list[Value]]]:
     """The runs that all folders have, with their values in each."""
     found: list[dict[str, list[Value]]] = []
     for folder in folders:
         values: dict[str, list[Value]] = {}
-        for value in read_values(folder / "evaluation" / "per_query.tsv"):
+        for value in measured(config, folder):
             values.setdefault(value.run, []).append(value)
         found.append(values)
     return {run: [values[run] for values in found] for run in found[0] if all(run in values for values in found)}
@@ -32,14 +36,34 @@ def mean_over_seeds(run: str, seeds: Sequence[Sequence[Value]]) -> list[Value]:
 
 
 def experiments_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Label ("" for the only one) -> folders of one experiment: configs that differ only in seed, threads and place."""
+    """Label ("" for the only one) -> folders of one experiment: configs that differ only in seed, threads, place, and
+    how their run files are measured. Says which settings keep experiments apart.
+    """
     found: dict[str, list[Path]] = {}
     for folder in folders:
-        settings = load_config(folder).model_dump(mode="json", exclude={"name", "folder", "seed", "threads"})
+        settings = load_config(folder).model_dump(
+            mode="json", exclude={"name", "folder", "seed", "threads", "evaluate"}
+        )
         found.setdefault(json.dumps(settings, sort_keys=True), []).append(folder)
     if len(found) == 1:
         return {"": list(folders)}
-    return dict(zip(labels([same[0] for same in found.values()]), found.values(), strict=True))
+    named = dict(zip(labels([same[0] for same in found.values()]), found.values(), strict=True))
+    (first, known), *others = zip(named, map(json.loads, found), strict=True)
+    for label, settings in others:
+        keys = list(differing(known, settings))
+        more = f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else ""
+        console.print(f"{first} and {label} are two experiments: they differ in {', '.join(keys[:NAMED])}{more}")
+    return named
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The dotted keys of what is not the same in two configs."""
+    for key in {**a, **b}:
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            yield from differing(left, right, f"{above}{key}.")
+        elif left != right:
+            yield f"{above}{key}"
 
 
 def labels(folders: Sequence[Path]) -> list[str]:

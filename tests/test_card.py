@@ -14,6 +14,7 @@ from genir.card import differences, ids_hash, read_card
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.runs import write_run
+from genir.stage import execute
 from indexing import prepare_collection
 
 
@@ -83,6 +84,23 @@ def test_a_hash_of_ids_is_that_of_the_set(ids, random):
         assert ids_hash(ids) != ids_hash(ids[1:])
 
 
+def test_a_stage_that_was_taken_out_is_no_longer_measured_but_one_s_own_run_file_is(run, tmp_path, capsys):
+    config = run("a", "irpo={}")
+    for name in ("irpo", "own"):
+        shutil.copy(config.run / "runs" / "sft.test.trec", config.run / "runs" / f"{name}.test.trec")
+
+    def measured(*overrides):
+        capsys.readouterr()
+        again = load_config(tmp_path / "c.yaml", ["name=a", "evaluate.bootstrap=100", *overrides])
+        execute(evaluate.STAGE, evaluate.main, again)
+        return list(json.loads((config.run / "evaluation" / "measures.json").read_text())["test"])
+
+    assert measured("irpo={}") == ["bm25", "sft", "irpo", "own"]
+    assert measured() == ["bm25", "sft", "own"]
+    assert "irpo.test.trec is left out, since the config has no irpo" in capsys.readouterr().out
+    assert measured("irpo={}") == ["bm25", "sft", "irpo", "own"]
+
+
 CHANGES = {
     "one document more": (
         replace("corpus.jsonl", '{"_id": "d0"', '{"_id": "new", "text": "x"}\n{"_id": "d0"'),
@@ -102,7 +120,7 @@ def test_runs_of_different_cards_are_not_compared(run, name):
     change, words = CHANGES[name]
     a, b = run("a"), run("b", change=change)
     with pytest.raises(GenirError) as error:
-        compare.compare(a, {"a/": [a.run], "b/": [b.run]})
+        compare.compare(a, {"a/": [a.run], "b/": [b.run]}, a.run / "comparison")
     assert words in str(error.value)
     assert str(b.run) in str(error.value)
     assert not (a.run / "comparison").exists()
@@ -111,7 +129,7 @@ def test_runs_of_different_cards_are_not_compared(run, name):
 def test_runs_of_one_card_are_compared_even_with_other_baselines_and_train_queries(run, capsys):
     a = run("a")
     b = run("b", "baseline.stemmer=null", "baseline.k1=2.0", change=replace("qrels/train.tsv", "q0-train\td0\t2\n", ""))
-    compare.compare(a, {"a/": [a.run], "b/": [b.run]})
+    compare.compare(a, {"a/": [a.run], "b/": [b.run]}, a.run / "comparison")
     assert (a.run / "comparison" / "comparison.json").exists()
     assert "trained on different train queries" in " ".join(capsys.readouterr().out.split())
 

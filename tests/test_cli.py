@@ -125,6 +125,24 @@ def test_search_answers_from_the_run_folder_and_interactively(finished):
     assert "'[/b]': 10 hits" in many
 
 
+def test_an_interactive_line_that_is_no_text_is_refused_and_the_next_one_answered(finished, monkeypatch):
+    folder, _ = finished
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in any locale but C
+    ask = ["search", "runs/small", "--interactive"]
+    done = genir(*ask, cwd=folder, check=0, input="\udcff\ntea leaves\n\n", errors="surrogateescape")
+    assert "not valid UTF-8" in done.stdout
+    assert "'tea leaves': 10 hits" in done.stdout
+    closed = genir(*ask, cwd=folder, check=0, preexec_fn=lambda: os.close(0))
+    assert closed.stderr == ""
+
+
+def test_a_stage_that_was_not_trained_yet_is_named_by_search(finished):
+    folder, _ = finished
+    copy = shutil.copytree(folder / "runs" / "small", folder / "untrained")
+    done = genir("search", copy, "irpo={}", cwd=folder, check=1)
+    assert f"irpo has not been trained yet; run: genir train {copy}" in done.stderr
+
+
 def test_an_exact_search_says_so(finished):
     folder, _ = finished
     text = genir("search", "runs/small", "--query", "owls", "--k", 2, "--exact", cwd=folder, check=0).stdout
@@ -159,13 +177,13 @@ def test_runs_of_two_folders_can_be_compared(finished):
     folder, _ = finished
     genir("run", "small.yaml", *SMALL, "name=other", "seed=2", "--until", "evaluate", cwd=folder, check=0)
     done = genir("compare", "runs/small", "--with", "runs/other", cwd=folder, check=0)
-    rows = json.loads((folder / "runs" / "small" / "comparison" / "comparison.json").read_text())
+    rows = json.loads((folder / "runs" / "small" / "comparison_with" / "comparison.json").read_text())
     assert {row["a"] for row in rows} | {row["b"] for row in rows} == {
         "small/bm25", "small/sft", "other/sft"
     }  # fmt: skip
     assert "other/sft" in done.stdout
     genir("compare", "runs/small", "--with", "runs/other", "--over-seeds", cwd=folder, check=0)
-    seeds = json.loads((folder / "runs" / "small" / "comparison" / "seeds.json").read_text())
+    seeds = json.loads((folder / "runs" / "small" / "comparison_with" / "seeds.json").read_text())
     for row in seeds:
         each = [
             json.loads((folder / "runs" / name / "evaluation" / "measures.json").read_text())

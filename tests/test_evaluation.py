@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from eval import compare, evaluate
+from genir.config import load_config
 from genir.errors import GenirError
-from genir.evaluation import Value, bootstrap_interval, by_run, holm, paired_test, read_values, write_values
+from genir.evaluation import Value, bootstrap_interval, by_run, holm, measured, paired_test, read_values, write_values
 
 
 def test_the_interval_is_near_the_normal_one_and_repeats():
@@ -61,3 +64,37 @@ def test_values_read_back_the_same(tmp_path):
     assert by_run(values, "test", "RR@10") == {"sft": {"q_1": 1 / 3}}
     with pytest.raises(GenirError, match="run evaluate first"):
         read_values(tmp_path / "none.tsv")
+
+
+def test_a_folder_that_was_evaluated_otherwise_is_named_with_what_to_run(tmp_path):
+    (tmp_path / "c.yaml").write_text("collection: {path: x}\nevaluate: {measures: [RR@10]}\n")
+    values = [Value("test", "sft", "q", True, name, 0.5) for name in ("RR@10", "AP")]
+    write_values(values, tmp_path / "evaluation" / "per_query.tsv")
+    assert measured(load_config(tmp_path / "c.yaml"), tmp_path) == values[:1]
+    config = load_config(tmp_path / "c.yaml", ["evaluate.measures=[RR@10,P@5]"])
+    with pytest.raises(GenirError, match=r"has no P@5 of test; run: genir evaluate .*=\[RR@10,P@5\]'"):
+        measured(config, tmp_path)
+
+
+@pytest.mark.parametrize("measures", [["RR@10"], ["RR@10", "nDCG@10", "Success@1", "R@10", "AP", "P@5", "R@100"]])
+def test_no_table_cuts_a_number_in_a_terminal_of_80_columns(measures, capsys):
+    """Each of its own is there as a whole word, and so are the names once their folded lines are joined."""
+    name, numbers = "quite-a-long-folder-name/irpo", {"mean": 0.8251, "low": 0.7802, "high": 0.8703, "queries": 12345}
+    runs = {"bm25": {x: {"all": numbers, "seen": numbers, "unseen": numbers} for x in measures}}
+    rows = [
+        {"split": "test", "measure": "Success@1", "a": name, "b": f"x{name}", "difference": -0.1234, "better": 12345,
+         "worse": 54321, "p": 0.0001, "p_holm": 0.0006}
+    ]  # fmt: skip
+    seeds = [{"split": "test", "measure": "RR@10", "run": name, "mean": 0.8251, "seeds": [0.8123] * 9}]
+
+    def shown(table):
+        Console(width=80, soft_wrap=True).print(table)
+        return capsys.readouterr().out
+
+    words = shown(evaluate.table(runs, "test", measures, {"bm25": 1.0})).split()
+    assert [words.count(x) for x in ("0.825", "[0.780,", "0.870]")] == [3 * len(measures)] * 3
+    assert {"12,345", "100.0%", "documents"} <= {*words}
+    text = shown(compare.table(rows, "test"))
+    assert {"-0.123", "12345", "54321", "0.0001", "0.0006"} <= {*text.split()}
+    assert "".join(line.split("│")[2].strip() for line in text.splitlines() if "│" in line) == name
+    assert shown(compare.table_of_seeds(seeds)).split().count("0.812") == 9

@@ -52,7 +52,10 @@ def test_rounds_follow_one_another_and_what_was_not_logged_is_left_out(drawn, tm
 
 
 def test_every_stage_of_an_experiment_is_drawn(drawn, tmp_path):
-    (tmp_path / "c.yaml").write_text(f"collection: {{path: x}}\nfolder: {tmp_path}\nddro: {{}}\nirpo: {{}}\n")
+    (tmp_path / "c.yaml").write_text(
+        f"collection: {{path: x}}\nfolder: {tmp_path}\nddro: {{}}\n"
+        "irpo: {metric: RR@10}\nevaluate: {measures: [RR@10]}\n"
+    )
     config = load_config(tmp_path / "c.yaml")
     for name in ("sft", "ddro", "irpo"):
         (config.run / name).mkdir(parents=True)

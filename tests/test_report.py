@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import write_beir
 import eval.compare
 import eval.evaluate
 import eval.report
-from genir.config import load_config
+from genir.config import load_config, save_config
 from genir.errors import GenirError
 from genir.files import write_json
 from genir.runs import write_run
@@ -163,6 +164,41 @@ def test_a_certified_share_has_a_column_of_its_own(config):
     results = next(table for table in page.tables if table[0][:2] == ["run", "queries"])
     assert results[0][-1] == "certified"
     assert [row[-1] for row in results[1:]] == ["", "", "", "87.5%", "", ""]
+
+
+def test_a_comparison_of_something_else_is_not_taken_for_this_evaluation_s(config, capsys):
+    assert "† differs from bm25" in read(config)[0]
+    assert "no significance" not in capsys.readouterr().out
+    own = config.run / "comparison" / "comparison.json"
+    rows = json.loads(own.read_text())
+    other = load_config(config.run.parent.parent / "c.yaml", ["evaluate.measures=[RR@10,AP]"])
+    eval.evaluate.main(other)
+    renamed = [row | {"a": f"mine/{row['a']}", "b": f"mine/{row['b']}"} for row in rows]
+    for wrong in (rows, renamed, [row | {"difference": 0.5} for row in rows]):
+        write_json(own, wrong)
+        text, page = read(other if wrong is rows else config)
+        assert "†" not in text
+        assert not [table for table in page.tables if "p Holm" in table[0]]
+        assert "dagger" not in (config.run / "report" / "results.tex").read_text()
+        assert f"run: genir compare {config.run}, then report again" in capsys.readouterr().out
+        eval.evaluate.main(config)
+    own.unlink()
+    assert "†" not in read(config)[0]
+
+
+def test_a_comparison_with_another_folder_leaves_the_run_s_own(config):
+    own = (config.run / "comparison" / "comparison.json").read_text()
+    save_config(config, config.run / "config.yaml")
+    other = shutil.copytree(config.run, config.run.parent / "other")
+    eval.compare.command(str(config.run), others=[other])
+    assert (config.run / "comparison" / "comparison.json").read_text() == own
+    rows = json.loads((config.run / "comparison_with" / "comparison.json").read_text())
+    assert {row["a"] for row in rows} == {"a_b/bm25"}
+    with pytest.raises(GenirError, match="nope: no such run folder"):
+        eval.compare.command(str(config.run), others=[other.parent / "nope"], over_seeds=True)
+    eval.evaluate.main(load_config(other, ["evaluate.measures=[RR@10,AP]"]))
+    with pytest.raises(GenirError, match=r"per_query.tsv: has no Success@1 of test; run: genir evaluate .*/other"):
+        eval.compare.command(str(config.run), others=[other])
 
 
 def test_a_run_that_was_not_measured_is_named(tmp_path):

@@ -24,7 +24,9 @@ def test_a_run_file_reads_back_the_same_and_is_trec(tmp_path):
     assert (tmp_path / "x.trec").read_text().splitlines()[1].split() == ["q1", "Q0", "d2", "2", repr(-1 / 3), "sft"]
 
 
-@pytest.mark.parametrize("line", ["q1 Q0 d1 1 0.5", "q1 Q0 d1 1 high sft"])
+@pytest.mark.parametrize(
+    "line", ["q1 Q0 d1 1 0.5", *(f"q1 Q0 d1 1 {score} sft" for score in ("high", "nan", "inf", "-inf"))]
+)
 def test_a_bad_run_line_is_named(tmp_path, line):
     (tmp_path / "x").write_text("q1 Q0 d0 1 0.9 sft\n" + line + "\n")
     with pytest.raises(GenirError, match="x:2:"):
@@ -41,6 +43,11 @@ def test_measures_are_those_worked_out_by_hand():
     assert values["nDCG@10"]["q1"] == pytest.approx((2 / math.log2(3) + 1 / math.log2(4)) / ideal)
     assert values["Success@1"] == {"q1": 0.0, "q2": 0.0, "q3": 0.0}
     assert values["R@10"] == {"q1": 1.0, "q2": 0.0, "q3": 0.0}
+
+
+def test_names_of_one_measure_all_get_its_value():
+    values = measure({"q1": {"x": 3.0, "a": 2.0}}, {"q1": {"a": 1}}, ["MRR@10", "RR@10", "RR(rel=1)@10", "R@10"])
+    assert values == {"MRR@10": {"q1": 0.5}, "RR@10": {"q1": 0.5}, "RR(rel=1)@10": {"q1": 0.5}, "R@10": {"q1": 1.0}}
 
 
 def test_an_unknown_measure_is_named():

@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
 
+from genir.config import load_config
 from genir.errors import GenirError
 from genir.evaluation import Value, write_values
 from genir.seeds import by_name, experiments_of, labels, mean_over_seeds
+
+
+def config_of(folder, text):
+    (folder / "c.yaml").write_text(f"collection: {{path: x}}\n{text}\n")
+    return load_config(folder / "c.yaml")
 
 
 def values(run, numbers):
@@ -16,7 +22,7 @@ def test_a_query_gets_the_mean_of_its_seeds_for_runs_that_all_have(tmp_path):
     for folder, line in zip(folders, numbers, strict=True):
         more = values("only here", line) if folder.name == "0" else []
         write_values(values("sft", line) + more, folder / "evaluation" / "per_query.tsv")
-    found = by_name(folders)
+    found = by_name(config_of(tmp_path, "evaluate: {measures: [RR@10]}"), folders)
     assert found.keys() == {"sft"}
     mean = mean_over_seeds("all/sft", found["sft"])
     np.testing.assert_allclose([value.value for value in mean], numbers.mean(0))
@@ -28,17 +34,22 @@ def test_seeds_of_other_queries_are_refused():
         mean_over_seeds("a", [values("a", [1, 2]), values("a", [1, 2, 3])])
 
 
-def test_folders_belong_together_when_only_seed_and_place_differ(tmp_path):
+def test_folders_belong_together_when_only_seed_place_and_measures_differ(tmp_path, capsys):
     def run(name, text):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "config.yaml").write_text(f"collection: {{path: x}}\n{text}")
         return folder
 
-    a, b = run("a", "seed: 1\n"), run("b", "seed: 2\nthreads: 1\n")
+    a, b = run("a", "seed: 1\n"), run("b", "seed: 2\nthreads: 1\nevaluate: {bootstrap: 500}\n")
     c, d = run("c", "sft: {batch_size: 7}\n"), run("d", "seed: 2\nsft: {batch_size: 7}\n")
-    assert experiments_of([a, c, b, d]) == {"a/": [a, b], "c/": [c, d]}
     assert experiments_of([a, b]) == {"": [a, b]}
+    assert capsys.readouterr().out == ""
+    assert experiments_of([a, c, b, d]) == {"a/": [a, b], "c/": [c, d]}
+    assert "a/ and c/ are two experiments: they differ in sft.batch_size\n" in capsys.readouterr().out
+    e = run("e", "irpo: {}\nsft: {batch_size: 7, max_tokens: 8}\nmodel: {size: mini}\n")
+    assert experiments_of([e, a]) == {"e/": [e], "a/": [a]}
+    assert "differ in irpo, model.size, sft.batch_size and 1 more" in capsys.readouterr().out
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path):

@@ -230,8 +230,10 @@ def retriever_folder(folder: str | Path) -> Path:
         return path
     if (path / "retriever" / "genir.json").is_file():
         return path / "retriever"
-    if path.exists() or str(folder).count("/") != 1:
+    if path.exists():
         raise GenirError(f"{folder}: not a retriever (no genir.json there); a finished run has one in its retriever/")
+    if str(folder).count("/") != 1 or path.is_absolute() or path.parent.is_dir() or path.parts[0] in ("..", "~"):
+        raise GenirError(f"{folder}: no such folder, nor a name on the hub (OWNER/NAME)")
     from huggingface_hub import snapshot_download
 
     try:

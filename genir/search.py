@@ -79,6 +79,8 @@ def command(
         execute(STAGE, main, load_config(config, given), force)
         return
     folder = Path(config)
+    if folder.is_dir() and overrides:
+        raise GenirError(f"{overrides[0]}: a folder's retriever is searched as it is; see --k and --exact")
     if not folder.is_dir():
         folder = load_config(config, overrides or []).run / "retriever"
     retriever = Retriever.from_pretrained(folder)

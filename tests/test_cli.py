@@ -240,6 +240,8 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished):
         ),
         (["train", "small.yaml", "name=fresh"], "missing; run the stages before this one first"),
         (["search", ".", "--query", "x"], "not a retriever"),
+        (["search", ".", "search.kk=3", "--query", "x"], "search.kk=3: a folder's retriever is searched as it is"),
+        (["serve", "./nowhere"], "no such folder"),
     ],
 )
 def test_a_mistake_is_one_line_without_a_traceback(finished, arguments, words):

@@ -2,10 +2,15 @@
 
 import gc
 import weakref
+from unittest.mock import patch
 
+import conftest
 import numpy as np
 import pytest
+import test_beam
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from player import Player, tensors
 from test_beam import queries, random_codes, text_codes, text_model
 
@@ -58,6 +63,32 @@ def test_graphs_find_the_same(make_model, player, monkeypatch, exact, v10, filte
 
 
 CASES = [(2, 0, 7, 10), (3, 1, 5, 10), (2, 2, 20, 10), (3, 3, 7, 10), (2, 4, 18, 20), (1, 5, 3, 10), (3, 6, 4, 10)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_searches_one_after_another_of_any_trie(data):
+    """Levels with one code, levels that the codes before them decide, few graphs kept, little room."""
+    seed, count = data.draw(st.integers(0, 10**6)), data.draw(st.sampled_from([1, 2, 30, 300]))
+    sizes = tuple(data.draw(st.lists(st.sampled_from([1, 2, 5, 16]), min_size=1, max_size=6)))
+    codes = random_codes(count, sizes, seed)
+    decided = data.draw(st.integers(0, len(sizes) - 1))
+    codes[:, decided] = codes[:, :decided].sum(1) % sizes[decided]
+    trie, make, player = Trie.from_codes(codes), conftest.make_model.__wrapped__(), Player()
+    model, plain = make(sizes, seed=seed), make(sizes, seed=seed)
+    limits = patch.multiple(
+        genir.past, _FIRST=data.draw(st.sampled_from([1, 4096])), by_graphs=lambda t5: t5 is model.t5
+    )
+    graphs = patch.multiple(
+        genir.replay, capture=player.capture, new_pool=object, _MOST=data.draw(st.sampled_from([3, 256]))
+    )
+    with limits, graphs:
+        for turn in range(3):
+            batch = queries(data.draw(st.integers(1, 4)), seed + turn, data.draw(st.integers(2, 18)))
+            beams, k = data.draw(st.sampled_from([1, 3, 20])), data.draw(st.sampled_from([1, 5]))
+            found, wanted = (search(x, trie, *batch, beams, k) for x in (model, plain))
+            test_beam.assert_same(found, wanted.leaves, wanted.scores)
+    assert player.captured
 
 
 def test_short_sources_of_a_wide_model(make_model, player, monkeypatch):

@@ -54,7 +54,8 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path
             write_json(folder / "seeds.json", seeds_table)
             console.print(table_of_seeds(seeds_table))
     for split in config.search.splits:
-        console.print(table([row for row in rows if row["split"] == split], split))
+        if found := [row for row in rows if row["split"] == split]:
+            console.print(table(found, split))
 
 
 def means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) -> list[Row]:
@@ -62,8 +63,10 @@ def means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) -> list
     rows: list[Row] = []
     for split, measure in product(config.search.splits, config.evaluate.measures):
         for run, seeds in runs.items():
-            by_seed = [list(next(iter(by_run(values, split, measure).values())).values()) for values in seeds]
-            each = [float(np.mean(values)) for values in by_seed]
+            by_seed = [list(by_run(values, split, measure).values()) for values in seeds]
+            if not all(by_seed):
+                continue  # a run file of one's own may be of some splits only
+            each = [float(np.mean(list(values[0].values()))) for values in by_seed]
             rows.append({"split": split, "measure": measure, "run": run, "mean": float(np.mean(each)), "seeds": each})
     return rows
 

@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -103,7 +104,7 @@ def run(
         raise GenirError(f"--until: no stage {until!r}; there are: {', '.join(STAGES)}")
     settings = load_config(config, overrides or [])
     parse_measures(settings.evaluate.measures)  # a misspelt one is told now, not after the training
-    require_files(settings)
+    require_files(settings, [*STAGES][: [*STAGES].index(until) + 1])
     for name in STAGES:
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
         if name == until:
@@ -112,17 +113,17 @@ def run(
         show_examples(settings)
 
 
-def require_files(config: Config) -> None:
-    """Raise where a file that a later stage reads is missing; each is found from here, as the stage will find it."""
+def require_files(config: Config, stages: Sequence[str]) -> None:
+    """Raise where a file that one of the stages reads is missing; it is found from here, as the stage will find it."""
     from genir.docids import BUILDERS
 
-    named = {f"{name}.teacher": getattr(config, name).teacher for name in config.trained[1:]}
+    named = {f"{name}.teacher": ("train", getattr(config, name).teacher) for name in config.trained[1:]}
     if config.uses_pseudo_queries:
-        named["queries.method"] = config.queries.method
+        named["queries.method"] = "queries", config.queries.method
     if BUILDERS[config.docids.builder].needs == "vectors":
-        named["embed.method"] = config.embed.method
-    for key, name in named.items():
-        if name and name.endswith((".jsonl", ".jsonl.gz", ".npy")) and not Path(name).exists():
+        named["embed.method"] = "embed", config.embed.method
+    for key, (stage, name) in named.items():
+        if stage in stages and name and name.endswith((".jsonl", ".jsonl.gz", ".npy")) and not Path(name).exists():
             raise GenirError(f"{key} {name}: no such file from {Path.cwd()}")
 
 

@@ -24,7 +24,6 @@ from genir.sections import (
     IRPOConfig,
     ModelConfig,
     NegativesConfig,
-    PreferenceConfig,
     QueriesConfig,
     RQConfig,
     SearchConfig,
@@ -78,17 +77,7 @@ class Config(Section):
         for name in self.trained[1:]:
             if (start := self.start(name)) not in self.trained[: self.trained.index(name)]:
                 raise ValueError(f"{name}.start {start} is not a stage before it; there are: {', '.join(self.trained)}")
-            if getattr(self, name).loss != "sft" and not self._finds_negatives(getattr(self, name)):
-                raise ValueError(
-                    f"{name} gets no negatives: set {name}.beam, or all of {name}.mined, {name}.mix.queries and "
-                    "negatives.bands (or negatives.siblings)"
-                )
         return self
-
-    def _finds_negatives(self, part: PreferenceConfig) -> bool:
-        """Whether there is a source of them: the beam, or what was mined, which only queries have."""
-        mines = self.negatives.bands or self.negatives.siblings
-        return bool(part.beam or (part.mined and part.mix.get("queries") and mines))
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -165,7 +154,7 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
-            if str(key.value) in seen:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key.value} is there twice; keep one", problem_mark=key.start_mark
                 )
@@ -189,8 +178,8 @@ def _override(values: dict[str, Any], override: str) -> None:
         place[int(last) if isinstance(place, list) else last] = _parse(text)
     except (ValueError, IndexError, TypeError, AttributeError):
         raise GenirError(f"{override!r}: {key} does not lead to a setting") from None
-    except yaml.YAMLError:
-        raise GenirError(f"{override!r}: the value is not valid YAML") from None
+    except yaml.YAMLError as error:
+        raise GenirError(f"{override!r}: not valid YAML: {getattr(error, 'problem', error)}") from None
 
 
 def _explain(error: dict[str, Any], overrides: Sequence[str]) -> str:
@@ -215,7 +204,10 @@ def _changed_builder(key: str, overrides: Sequence[str]) -> str | None:
     given = {name: value for name, _, value in (override.partition("=") for override in overrides)}
     if "docids.builder" not in given or not key.startswith("docids.") or key in given:
         return None
-    fields = _BUILDERS[given["docids.builder"]].model_fields
+    builder = _BUILDERS.get(_parse(given["docids.builder"]))
+    if builder is None:
+        return None
+    fields = builder.model_fields
     section = ", ".join(f"{name}: {given[f'docids.{name}']}" for name in fields if f"docids.{name}" in given)
     return (
         f"docids.builder={given['docids.builder']} leaves the other docids keys of the config in place, and this "

@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -121,7 +121,9 @@ def _is_alive(process: int) -> bool:
 
 def _settle(file: Path, mode: int) -> None:
     """Flush a file to disk, and let those read it whom `mode` lets: safetensors writes for the owner alone."""
-    file.chmod(mode & 0o666)
+    if not file.is_symlink() and (file.stat().st_mode ^ mode) & 0o666:
+        with suppress(PermissionError):  # some file systems have no modes
+            file.chmod(mode & 0o666)
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -114,6 +114,7 @@ class Pasts:
             past = Past(t5)
         past.size = 0
         yield past
-        alone = past.replays is not None and not self.idle  # without it, each search would capture its graphs anew
-        if alone or past.nbytes + sum(other.nbytes for other in self.idle) <= kept(t5.device):
+        # Without the only one, each search would capture its graphs anew; but a training may need the memory more.
+        most = kept(t5.device) * (1 if self.idle or past.replays is None else 2)
+        if past.nbytes + sum(other.nbytes for other in self.idle) <= most:
             self.idle.append(past)

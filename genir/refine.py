@@ -87,7 +87,7 @@ def _round(
         mined = read_negatives(config.run / "negatives" / "negatives.jsonl", table) if settings.mined else {}
         teacher = None if settings.teacher is None else open_teacher(settings.teacher, table, data.documents)
         pool = build_pool(policy, reference, draw_examples(stream), judged, mined, settings, work, teacher)
-        require_negatives(name, pool, settings)
+        require_differences(name, pool, settings)
         log = fit(
             policy.model,
             PreferenceData(pool, settings.steps * settings.batch_size, settings, seed),
@@ -108,12 +108,16 @@ def _round(
     return list(read_json(done / "log.json"))
 
 
-def require_negatives(name: str, pool: Pool, settings: PreferenceConfig) -> None:
-    """Raise where no list has a negative: every loss but sft would be trained on nothing."""
-    if settings.loss != "sft" and not ((pool.grades == 0) & torch.from_numpy(pool.rows >= 0)).any():
+def require_differences(name: str, pool: Pool, settings: PreferenceConfig) -> None:
+    """Raise where no list has two grades: a loss that compares would be trained on nothing."""
+    there, grades = torch.from_numpy(pool.rows >= 0), pool.grades.float()
+    best = grades.masked_fill(~there, -torch.inf).amax(1, keepdim=True)
+    worse = grades == 0 if settings.loss == "s_dpo" else grades < best
+    if settings.loss != "sft" and settings.teacher is None and not (there & worse).any():
         raise GenirError(
-            f"{name}: none of its {len(pool.rows):,} lists has a negative: what was found is relevant, or shares a "
-            f"docid with a relevant document. Raise {name}.beam or {name}.mined, or widen negatives.bands"
+            f"{name}: none of its {len(pool.rows):,} lists has a negative: nothing was found, or what was found is "
+            f"relevant, or shares a docid with a relevant document. Raise {name}.beam or {name}.mined, or widen "
+            "negatives.bands"
         )
 
 

@@ -233,7 +233,7 @@ def retriever_folder(folder: str | Path) -> Path:
     if path.exists():
         raise GenirError(f"{folder}: not a retriever (no genir.json there); a finished run has one in its retriever/")
     if str(folder).count("/") != 1 or path.is_absolute() or path.parent.is_dir() or path.parts[0] in ("..", "~"):
-        raise GenirError(f"{folder}: no such folder, nor a name on the hub (OWNER/NAME)")
+        raise GenirError(f"{folder}: no such folder")
     from huggingface_hub import snapshot_download
 
     try:

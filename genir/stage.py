@@ -40,7 +40,7 @@ Main = Callable[[Config], None]
 def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> None:
     """Run a stage unless it is up to date, and record it in stage.json."""
     run = config.run
-    hashes = _known_hashes(run / ".hashes.json")
+    hashes = load_hashes(run / ".hashes.json")
     settings = {name: _setting(config, name) for name in stage.settings}
     inputs = {name: _input_hash(run, name, hashes) for name in stage.reads}
     for name in stage.external:
@@ -48,7 +48,7 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
         if path.exists():
             inputs[name] = content_hash(path, hashes)
     wanted = {"settings": settings, "seed": config.seed, "inputs": inputs}
-    records = _load(run / "stage.json")
+    records = load_records(run / "stage.json")
     if not force and _is_fresh(records.get(stage.name), wanted, stage, run, hashes):
         console.print(f"[dim]{stage.name}: up to date[/]")
         return
@@ -70,12 +70,12 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
             "threads": _threads(),  # results depend on it
             "versions": _versions(),
         }
-        write_json(run / "stage.json", _load(run / "stage.json") | {stage.name: record})
+        write_json(run / "stage.json", load_records(run / "stage.json") | {stage.name: record})
         write_json(run / ".hashes.json", hashes)
         console.print(f"[dim]{stage.name}: {record['seconds']:.0f} s, peak memory {record['peak_memory_mb']:,} MB[/]")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_records(path: Path) -> dict[str, Any]:
     """The records of stage.json; none where there is no such file."""
     if not path.exists():
         return {}
@@ -88,7 +88,7 @@ def _load(path: Path) -> dict[str, Any]:
     return found
 
 
-def _known_hashes(path: Path) -> dict[str, Any]:
+def load_hashes(path: Path) -> dict[str, Any]:
     """Hashes that earlier stages took; none where they cannot be read, since they are only taken again."""
     try:
         found = read_json(path)

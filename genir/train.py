@@ -9,8 +9,8 @@ from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_co
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.files import atomic_folder, content_hash, read_json
-from genir.stage import Stage, execute
+from genir.files import atomic_folder, content_hash
+from genir.stage import Stage, execute, load_hashes, load_records
 
 
 def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:
@@ -36,15 +36,19 @@ def keeps_changes(run: Path, last: str) -> bool:
 
     Raises GenirError where a newly trained one would take its place.
     """
-    folder = run / "retriever"
-    records, hashes = (read_json(path) if path.exists() else {} for path in (run / "stage.json", run / ".hashes.json"))
-    record = records.get("retriever")
-    if record is None or not folder.exists() or content_hash(folder, hashes) == record["outputs"]["retriever"]:
+    folder, hashes = run / "retriever", load_hashes(run / ".hashes.json")
+    record = load_records(run / "stage.json").get("retriever")
+    names = [path.relative_to(run / last) for path in (run / last).rglob("*") if path.is_file()]
+    names = [name for name in names if name != Path("log.json")]
+    whole = all((folder / name).is_file() for name in names)  # else it is damaged
+    if record is None or not whole or content_hash(folder, hashes) == record["outputs"]["retriever"]:
         return False
+    if all(content_hash(folder / name, hashes) == content_hash(run / last / name, hashes) for name in names):
+        return False  # delivered just before a process was killed
     if content_hash(run / last, hashes) != record["inputs"].get(last):
         raise GenirError(
-            f"{folder}: was changed since the training (as by genir docids --add), and {last} has been trained anew; "
-            "move this folder away, or delete it, and run the same command again"
+            f"{folder}: was changed since the training (as by genir docids --add), and would now be made anew from "
+            f"{last}; move this folder away, or delete it, and run the same command again"
         )
     console.print(f"[dim]{folder}: changed since the training, and kept; delete it to have the trained one back[/]")
     return True

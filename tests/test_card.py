@@ -101,6 +101,16 @@ def test_a_stage_that_was_taken_out_is_no_longer_measured_but_one_s_own_run_file
     assert measured("irpo={}") == ["bm25", "sft", "irpo", "own"]
 
 
+def test_a_run_file_of_one_split_is_compared_there_alone(run, capsys):
+    config = run("a", "search.splits=[dev,test]")
+    (config.run / "runs" / "sft.test.trec").rename(config.run / "runs" / "own.test.trec")
+    evaluate.main(config)
+    compare.main(config)
+    rows = json.loads((config.run / "comparison" / "comparison.json").read_text())
+    assert {(row["split"], row["b"]) for row in rows} == {("test", "own")}
+    assert capsys.readouterr().out.count("paired randomisation test") == 1
+
+
 CHANGES = {
     "one document more": (
         replace("corpus.jsonl", '{"_id": "d0"', '{"_id": "new", "text": "x"}\n{"_id": "d0"'),

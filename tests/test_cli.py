@@ -252,6 +252,12 @@ def test_a_mistake_is_one_line_without_a_traceback(finished, arguments, words):
     assert done.stderr.startswith("error: ")
 
 
+def test_files_of_stages_that_are_not_run_may_still_be_to_come(finished):
+    folder, _ = finished
+    done = genir("run", "small.yaml", "name=vectors", "embed.method=no.npy", "--until", "prepare", cwd=folder, check=0)
+    assert (folder / "runs" / "vectors" / "collection").exists(), done.stderr
+
+
 def test_an_interrupt_while_a_program_is_imported_ends_quietly(tmp_path, monkeypatch, capfd):
     (tmp_path / "slow.py").write_text("raise KeyboardInterrupt")
     monkeypatch.setitem(cli.TABLE, "prepare", cli.Program(str(tmp_path / "slow.py"), ""))

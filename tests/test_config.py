@@ -81,24 +81,13 @@ def test_a_value_that_would_fail_later_is_refused(config, override, words):
         config("collection: {path: x}\nsft: {stages: [{steps: 5}]}", override)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["ddro.beam=0", "ddro.mined=0"],
-        ["ddro.beam=0", "ddro.mix={spans: 1}"],
-        ["ddro.beam=0", "negatives.bands=[]"],
-    ],
-)
-def test_a_refinement_without_a_source_of_negatives_is_refused(config, overrides):
-    text = "collection: {path: x}\nddro: {steps: 5}"
-    with pytest.raises(GenirError, match=r"ddro gets no negatives: set ddro\.beam, or all of ddro\.mined"):
-        config(text, *overrides)
-    assert config(text, *overrides, "ddro.loss=sft").ddro.beam == 0  # it compares with nothing
-    assert config(text, "ddro.beam=0").ddro.mined > 0
-
-
 def test_a_builder_changed_by_an_override_is_told_to_bring_its_section(config):
     text = "collection: {path: x}\ndocids: {builder: rq, levels: 3, codes: 128}"
+    for quoted in ('docids.builder="atomic"', "docids.builder= atomic"):
+        with pytest.raises(GenirError, match="replace the section"):
+            config(text, quoted)
+    with pytest.raises(GenirError, match="the key a is there twice"):
+        config(text, "docids={a: 1, a: 2}")
     with pytest.raises(GenirError) as error:
         config(text, "docids.builder=kmeans", "docids.branching=4", "docids.leaf=2")
     assert "replace the section: 'docids={builder: kmeans, branching: 4}'" in str(error.value)

@@ -137,6 +137,25 @@ def test_files_may_be_read_by_those_whom_the_umask_lets(tmp_path, umask):
         assert load_file(path)["x"].tolist() == [0, 0, 0]
 
 
+def test_a_file_system_without_modes_is_written_to(tmp_path, monkeypatch):
+    def refuse(path, mode):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("pathlib.Path.chmod", refuse)
+    with atomic_folder(tmp_path / "f") as new:
+        save_file({"x": torch.zeros(3)}, new / "b.safetensors")
+    assert load_file(tmp_path / "f" / "b.safetensors")["x"].tolist() == [0, 0, 0]
+
+
+def test_what_a_link_in_a_folder_leads_to_is_left_as_it_is(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    with atomic_folder(tmp_path / "f") as new:
+        (new / "link").symlink_to(secret)
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_folder_never_takes_the_place_of_a_file(tmp_path):
     (tmp_path / "f").write_text("mine")
     with pytest.raises(GenirError, match="f: a file stands where a folder is needed"), atomic_folder(tmp_path / "f"):

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from genir.config import load_config
 from genir.docids import DocidTable
 from genir.errors import GenirError
 from genir.model import load_t5, set_dropout
-from genir.preferences import PreferenceCollator, PreferenceData, build_pool
+from genir.preferences import Pool, PreferenceCollator, PreferenceData, build_pool
 from genir.prepared import PreparedCollection
-from genir.refine import preference_loss, warn_of_displacement
+from genir.refine import preference_loss, require_differences, warn_of_displacement
 from genir.retriever import Retriever
 from genir.sections import DDROConfig
 from genir.stage import execute
@@ -97,12 +98,27 @@ def test_documents_added_to_the_delivered_retriever_are_never_lost_without_a_wor
         assert len(Retriever.from_pretrained(folder).table) == 11
     trained = run_train(config, "ddro=null", "irpo=null", "sft.stages.0.steps=5")
     assert isinstance(trained.exception, GenirError)
-    assert "sft has been trained anew" in str(trained.exception)
+    assert "and would now be made anew from sft" in str(trained.exception)
     assert len(Retriever.from_pretrained(folder).table) == 11
     shutil.rmtree(folder)
     after = run_train(config, "ddro=null", "irpo=null", "sft.stages.0.steps=5")
     assert after.output.count("up to date") == 1  # nothing is trained again
     assert len(Retriever.from_pretrained(folder).table) == 12
+
+
+def test_a_delivery_that_was_cut_short_or_damaged_is_made_again(config):
+    assert run_train(config, "ddro=null", "irpo=null").exit_code == 0
+    folder, before = config.run / "retriever", json.loads((config.run / "stage.json").read_text())
+    (folder / "model.safetensors").unlink()
+    assert run_train(config, "ddro=null", "irpo=null").exit_code == 0
+    assert (folder / "model.safetensors").exists()
+    assert run_train(config, "ddro=null", "irpo=null", "sft.stages.0.steps=5").exit_code == 0
+    records = json.loads((config.run / "stage.json").read_text())  # as if killed before the record was written:
+    (config.run / "stage.json").write_text(json.dumps(records | {"retriever": before["retriever"]}))
+    (config.run / ".hashes.json").write_text("[")
+    again = run_train(config, "ddro=null", "irpo=null", "sft.stages.0.steps=5")
+    assert again.exit_code == 0
+    assert "kept" not in again.output
 
 
 def test_irpo_can_start_from_sft_beside_ddro(config):
@@ -217,11 +233,26 @@ def test_a_policy_trained_with_dropout_is_refined_without(config):
 
 def test_lists_without_any_negative_are_refused_unless_the_loss_needs_none(config):
     (config.run / "negatives" / "negatives.jsonl").write_text("")
-    alone = config.ddro.model_copy(update={"beam": 0})
+    alone = config.ddro.model_copy(update={"beam": 0, "loss": "s_dpo"})
     with pytest.raises(GenirError, match=r"ddro: none of its \d+ lists has a negative: .* Raise ddro\.beam"):
         genir.refine.main(config.model_copy(update={"ddro": alone}), "ddro", "sft")
     more = alone.model_copy(update={"loss": "sft", "steps": 1})
     genir.refine.main(config.model_copy(update={"ddro": more}), "ddro", "sft")
+
+
+@pytest.mark.parametrize(("loss", "refused"), [("ddro", False), ("irpo", False), ("s_dpo", True)])
+def test_two_grades_are_enough_to_compare(config, loss, refused):
+    pool = Pool(["x"], np.array([[3, 4, -1]]), torch.tensor([[2.0, 1.0, 0.0]]), torch.zeros(1, 3))
+    settings = config.ddro.model_copy(update={"loss": loss})
+    with pytest.raises(GenirError) if refused else nullcontext():
+        require_differences("ddro", pool, settings)
+
+
+def test_what_has_no_grades_is_told_by_its_teacher(config):
+    pool = Pool(["x"], np.array([[3, 4, -1]]), torch.tensor([[1.0, 1.0, 0.0]]), torch.zeros(1, 3))
+    with pytest.raises(GenirError, match="none of its 1 lists"):
+        require_differences("ddro", pool, config.ddro)
+    require_differences("ddro", pool, config.ddro.model_copy(update={"teacher": "scores.jsonl"}))
 
 
 def test_falling_positives_are_told_with_their_remedies(capsys):

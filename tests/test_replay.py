@@ -217,14 +217,20 @@ def test_graphs_of_a_search_with_dropout_serve_none_without(make_model, player, 
     assert_same(found, beam_search(model, trie, encoded, 10, 5))
 
 
-def test_graphs_of_a_search_return_however_much_room_it_needs(make_model, player, monkeypatch):
+def test_one_search_alone_may_keep_twice_the_room_for_its_graphs(make_model, player, monkeypatch):
     trie, model = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4))
-    search(model, trie, *queries(2), 10, 5)
-    monkeypatch.setattr(genir.past, "_KEPT", 1)
-    search(model, trie, *queries(2), 10, 5)
-    captured = player.captured
+    for _ in range(2):
+        search(model, trie, *queries(2), 10, 5)
+    captured, held = player.captured, model._pasts.idle[0].nbytes
+    monkeypatch.setattr(genir.past, "_KEPT", held // 2 + 1)
     search(model, trie, *queries(2), 10, 5)
     assert player.captured == captured
+    with model.past():  # not beside another one
+        search(model, trie, *queries(2), 10, 5)
+    assert len(model._pasts.idle) == 1
+    monkeypatch.setattr(genir.past, "_KEPT", held // 2 - 1)
+    search(model, trie, *queries(2), 10, 5)
+    assert not model._pasts.idle
 
 
 def test_graphs_hold_no_more_memory_than_they_may(make_model, player, monkeypatch):
@@ -262,11 +268,11 @@ def test_what_is_not_used_any_more_is_free_at_once(make_model, player, monkeypat
     gc.disable()
     try:
         monkeypatch.setattr("genir.past._KEPT", -1)
-        for _ in range(2):
-            with model.past():  # so that the search uses another one, which may stay when this one may not
-                search(model, trie, *queries(2), 10, 5)
-        assert [x() is None for x in pasts] == [True, False]
-        del pasts[0]
+        search(model, trie, *queries(2), 10, 5)
+        assert pasts.pop()() is None
+        monkeypatch.setattr("genir.past._KEPT", 1 << 30)
+        search(model, trie, *queries(2), 10, 5)
+        assert pasts[0]() is not None
         t5 = weakref.ref(model.t5)
         player.outputs.clear()
         del model

@@ -1,15 +1,18 @@
 """baseline: BM25 runs to stand beside the retriever's, and the collection's fingerprint."""
 
-from genir.builds import find_build
-from genir.card import FINGERPRINT
-from genir.command import run_stage
+from genir.bm25.bm25s_index import BM25
+from genir.bm25.index import open_index
+from genir.bm25.lucene_index import Lucene
+from genir.collection.prepared import PreparedCollection
+from genir.collection.published import find_build
 from genir.config import Config
 from genir.console import console
+from genir.evaluation.measures import measure
+from genir.evaluation.protocol_card import FINGERPRINT
+from genir.evaluation.trec import Run, qrels, rank_scores, write_run
 from genir.files import write_json
-from genir.prepared import PreparedCollection
-from genir.runs import Run, measure, qrels, rank_scores, write_run
-from genir.stage import Stage
-from genir.text_index import BM25, Lucene, open_index
+from genir.pipeline.command import run_stage
+from genir.pipeline.stage import Stage
 
 OFF = 0.02  # of R@1: what analysers and settings of BM25 explain
 

@@ -24,14 +24,14 @@ from transformers import (
     PrefixConstrainedLogitsProcessor,
 )
 
-from genir.beam import beam_search
-from genir.command import run_command
+from genir.benchmarks.synthetic import CODES, collection, docid_model, new_t5, queries, trained_t5
 from genir.console import console, track
+from genir.decoding.beam import beam_search
+from genir.decoding.trie import Trie
 from genir.docids.table import CodeLayout
 from genir.files import atomic_file, read_json, write_json
 from genir.model import DocidModel
-from genir.synthetic import CODES, collection, docid_model, new_t5, queries, trained_t5
-from genir.trie import Trie
+from genir.pipeline.command import run_command
 
 matplotlib.use("Agg")  # files only; needs no display
 from matplotlib import pyplot as plt

@@ -12,12 +12,12 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from genir.command import run_command
+from genir.config import PQConfig, RQConfig
 from genir.console import console
 from genir.files import atomic_folder, write_json
+from genir.pipeline.command import run_command
+from genir.pipeline.stage import peak_memory_mb, restart_peak_meter
 from genir.records import Document
-from genir.sections import PQConfig, RQConfig
-from genir.stage import peak_memory_mb, restart_peak_meter
 
 BUILDS = {
     "pq 24 x 256": PQConfig(levels=24, codes=256),
@@ -44,10 +44,10 @@ def synthetic_vectors(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.
 
 def build(name: str, count: int) -> dict[str, Any]:
     """Vectors -> docids, table, trie and report on disk."""
+    from genir.decoding.trie import Trie
     from genir.docids import DocidTable, Source
     from genir.docids.assign import build_docids
     from genir.docids.report import report
-    from genir.trie import Trie
 
     vectors = synthetic_vectors(count)
     doc_ids = [f"D{row}" for row in range(count)]
@@ -74,7 +74,7 @@ def trie(name: str, share: float) -> dict[str, Any]:
     """Codes -> trie, saved and mapped; the memory of a reader that walks down to a thousand docids."""
     import torch
 
-    from genir.trie import Trie
+    from genir.decoding.trie import Trie
 
     count, levels = int(TRIES[name][0] * share), TRIES[name][1]
     codes = np.random.default_rng(0).integers(0, 256, (count, levels), dtype=np.uint8)

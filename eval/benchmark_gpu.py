@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
-from genir.beam import beam_search
-from genir.command import run_command
+from genir.benchmarks.synthetic import LEVELS, collection, docid_model, queries, trained_t5
 from genir.console import console
+from genir.decoding.beam import beam_search
+from genir.decoding.step import Beams, grow, outlook
+from genir.decoding.trie import Trie
 from genir.errors import GenirError
 from genir.files import write_json
-from genir.level import Beams, grow, outlook
 from genir.model import DocidModel
-from genir.replay import Replays
-from genir.synthetic import LEVELS, collection, docid_model, queries, trained_t5
-from genir.trie import Trie
+from genir.pipeline.command import run_command
+from genir.t5.cuda_graphs import Replays
 
 FOLDER = Path("runs") / "benchmark_gpu"
 SIZES, BATCHES, BEAMS, K = (320_000, 8_800_000), (1, 8, 64), 100, 10

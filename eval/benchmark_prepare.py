@@ -15,9 +15,9 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from genir.command import run_command
 from genir.console import console, track
 from genir.files import atomic_file, write_json
+from genir.pipeline.command import run_command
 
 FOLDER = Path("runs") / "benchmark_prepare"
 BUILDS = ("msmarco-doc-top300k", "msmarco-doc")

@@ -13,12 +13,13 @@ from rich.table import Table
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
-from genir.command import run_command
 from genir.console import console, track
 from genir.docids.table import CodeLayout
 from genir.files import write_json
 from genir.losses import LOSSES, Candidates
-from genir.model import SIZES, DocidModel, untie
+from genir.model import SIZES, DocidModel
+from genir.pipeline.command import run_command
+from genir.t5.loading import untie
 
 TEXT_TOKENS = 32_128
 CASES = {  # loss, levels, candidates of a query, queries

@@ -8,11 +8,11 @@ import matplotlib
 import typer
 from rich.table import Table
 
-from genir.command import ConfigArgument, OverridesArgument, run_command
+from genir.collection.prepared import PreparedCollection
 from genir.config import Config, load_config
 from genir.console import console
 from genir.files import atomic_file, write_json
-from genir.prepared import PreparedCollection
+from genir.pipeline.command import ConfigArgument, OverridesArgument, run_command
 from genir.records import Hits
 from genir.retriever import Retriever
 

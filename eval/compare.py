@@ -9,15 +9,16 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from genir.card import differences, read_card
-from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.evaluation import Value, by_run, holm, paired_test
+from genir.evaluation.protocol_card import differences, read_card
+from genir.evaluation.replicates import by_name, experiments_of, labels, mean_over_seeds
+from genir.evaluation.results import Value, by_run
+from genir.evaluation.significance import holm, paired_test
 from genir.files import atomic_folder, write_json
-from genir.seeds import by_name, experiments_of, labels, mean_over_seeds
-from genir.stage import Stage, execute
+from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.stage import Stage, execute
 
 Row = dict[str, Any]
 

@@ -7,18 +7,20 @@ from typing import Any
 
 from rich.table import Table
 
-from genir.card import with_fingerprint
-from genir.command import run_stage
+from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINED, Config
 from genir.console import console
 from genir.docids import DocidTable
 from genir.docids.order import groups
-from genir.evaluation import Interval, Value, bootstrap_interval, write_values
+from genir.evaluation.measures import measure
+from genir.evaluation.protocol_card import with_fingerprint
+from genir.evaluation.results import Value, write_values
+from genir.evaluation.significance import Interval, bootstrap_interval
+from genir.evaluation.tied_docids import tie_measures
+from genir.evaluation.trec import qrels, read_run
 from genir.files import atomic_folder, read_json, write_json
-from genir.prepared import PreparedCollection
-from genir.runs import measure, qrels, read_run
-from genir.stage import Stage
-from genir.ties import tie_measures
+from genir.pipeline.command import run_stage
+from genir.pipeline.stage import Stage
 
 
 def main(config: Config) -> None:

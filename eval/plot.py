@@ -7,12 +7,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from genir.command import run_stage
 from genir.config import TRAINED, Config
 from genir.console import console
-from genir.evaluation import by_run, measured
+from genir.evaluation.results import by_run, measured
 from genir.files import atomic_folder, read_json
-from genir.stage import Stage
+from genir.pipeline.command import run_stage
+from genir.pipeline.stage import Stage
 
 matplotlib.use("Agg")  # files only; needs no display
 from matplotlib import pyplot as plt
@@ -50,7 +50,7 @@ def sft_panels(metric: str) -> Panels:
 
 
 def refinement_panels(measures: Sequence[str]) -> Panels:
-    """What a refinement's log holds (genir.training.diagnostics), by panel."""
+    """What a refinement's log holds (genir.training.dev.diagnostics), by panel."""
     return {
         "loss": {"loss": "loss"},
         "dev measures": {f"eval_{name}": name for name in measures},

@@ -13,15 +13,15 @@ from typing import Any
 import jinja2
 import markdown
 
-from genir.card import read_card
-from genir.command import run_stage
+from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import console
-from genir.evaluation import Value, by_run, measured
+from genir.evaluation.protocol_card import read_card
+from genir.evaluation.results import Value, by_run, measured
+from genir.evaluation.trec import qrels, read_run
 from genir.files import atomic_file, atomic_folder, read_json
-from genir.prepared import PreparedCollection
-from genir.runs import qrels, read_run
-from genir.stage import Stage
+from genir.pipeline.command import run_stage
+from genir.pipeline.stage import Stage
 
 EXAMPLES = 5  # best and worst queries of a split
 HITS = 3  # of each run for such a query

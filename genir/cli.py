@@ -9,11 +9,11 @@ from typing import Annotated, NamedTuple
 import typer
 
 import genir
-from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
 from genir.files import shipped
+from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 
 
 class Program(NamedTuple):
@@ -98,7 +98,7 @@ def run(
 
     It can be stopped at any moment; the same command goes on where it was. Everything goes into runs/NAME/.
     """
-    from genir.runs import parse_measures  # not needed for --help
+    from genir.evaluation.measures import parse_measures
 
     if until not in STAGES:
         raise GenirError(f"--until: no stage {until!r}; there are: {', '.join(STAGES)}")
@@ -148,7 +148,7 @@ def program_path(name: str) -> Path:
 
 def show_examples(config: Config) -> None:
     """Three searches with dev queries, and how to go on."""
-    from genir.prepared import PreparedCollection
+    from genir.collection.prepared import PreparedCollection
     from genir.retriever import Retriever
 
     retriever = Retriever.from_pretrained(config.run)

@@ -3,27 +3,25 @@
 Shapes: B queries, N candidates, L levels, S source tokens, D model width, K codes of a level, V vocabulary.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
-from genir import decoder
+from genir.config import ModelConfig, Normalize
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
-from genir.memory import Memory, bias_of, remember
-from genir.past import Past, Pasts
-from genir.replay import SMALL, filled, rounded
-from genir.sections import ModelConfig, Normalize
-from genir.shares import Shares
+from genir.t5 import decoder
+from genir.t5.cross_attention import Memory, bias_of, remember
+from genir.t5.cuda_graphs import SMALL, filled, rounded
+from genir.t5.kv_cache import Past, Pasts
+from genir.t5.loading import load_t5, set_dropout, untie
+from genir.t5.ragged import Shares
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 384, "num_heads": 6, "d_ff": 256, "num_layers": 1, "num_decoder_layers": 1},
@@ -72,64 +70,6 @@ def new_model(
         untie(model, torch.randn_like(model.shared.weight) * config.d_model**-0.5)
     set_dropout(model, settings.dropout)
     return DocidModel(model, layout, settings.normalize)
-
-
-def set_dropout(model: T5ForConditionalGeneration, rate: float) -> None:
-    """The dropout of all layers and of the attention weights, in place."""
-    model.config.dropout_rate = rate
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = rate
-        elif isinstance(getattr(module, "dropout", None), float):  # of the attention weights
-            setattr(module, "dropout", rate)  # noqa: B010
-
-
-def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditionalGeneration:
-    """`load_seq2seq`, of a T5; anything else raises GenirError."""
-    model = load_seq2seq(name, device)
-    if not isinstance(model, T5ForConditionalGeneration):
-        raise GenirError(f"{name}: is a {type(model).__name__}, but a T5 is needed")
-    if model.lm_head.weight is not model.shared.weight:
-        model.config.tie_word_embeddings = False  # transformers 5 forgets it, and would save the opposite
-    return model
-
-
-def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
-    """`from_pretrained` onto a device (default: CUDA where there is one, else the CPU), in fp32 and evaluation mode;
-    GenirError when the name leads nowhere or to a damaged file.
-    """
-    try:
-        with quiet():
-            model: nn.Module = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise GenirError(f"{name}: cannot be loaded as a seq2seq model: {str(error).splitlines()[0]}") from None
-    except SafetensorError as error:
-        raise GenirError(f"{name}/model.safetensors: damaged ({error}); copy or download the folder again") from None
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers: it warns that an untied head is untied, and its bars for each file clutter the terminal."""
-    log: Any = transformers.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()
-
-
-def untie(model: T5ForConditionalGeneration, head: Tensor) -> None:
-    """Give the model a head of its own [V, D], in memory and in what is saved: transformers 5 ties every fresh or
-    resized T5, whatever its config says.
-    """
-    model.lm_head.weight = nn.Parameter(head)
-    model.config.tie_word_embeddings = False
-    model.all_tied_weights_keys.pop("lm_head.weight", None)
 
 
 def _add_codes(model: T5ForConditionalGeneration, layout: CodeLayout) -> None:

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from genir.batches import tokenize
-from genir.beam import BeamResult, beam_search
+from genir.checks import count, is_id, several, texts
 from genir.console import track
+from genir.decoding.beam import BeamResult, beam_search
+from genir.decoding.trie import Allowed, Trie
 from genir.docids.assign import new_docids
 from genir.docids.order import Array
 from genir.docids.table import CodeLayout, DocidTable, Source
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
 from genir.files import atomic_folder, intact, read_json, write_json
-from genir.given import count, is_id, several, texts
-from genir.model import DocidModel, load_t5, quiet
+from genir.model import DocidModel
 from genir.records import Document, Hit, Hits
-from genir.tokenizer import load_tokenizer
-from genir.trie import Allowed, Trie
+from genir.t5.loading import load_t5, quiet
+from genir.tokenizer import load_tokenizer, tokenize
 
 FORMAT = 1
 

@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINED, Config, load_config
 from genir.console import console
 from genir.errors import GenirError
+from genir.evaluation.trec import rank_scores, write_run
 from genir.files import write_json
-from genir.prepared import PreparedCollection
+from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.stage import Stage, execute
 from genir.retriever import Retriever
-from genir.runs import rank_scores, write_run
-from genir.stage import Stage, execute
 
 
 def main(config: Config) -> None:

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from genir.command import run_command
 from genir.errors import GenirError
+from genir.pipeline.command import run_command
 from genir.retriever import Retriever
 
 

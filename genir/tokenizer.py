@@ -1,7 +1,7 @@
 """The text tokenizer: a pretrained one by name or folder, or one trained on the corpus."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -65,3 +65,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         what = str(error).splitlines()[0] if isinstance(error, (OSError, ValueError)) else repr(error)
         raise GenirError(f"{name}: cannot be loaded as a tokenizer: {what}") from None
     return tokenizer
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> dict[str, Any]:
+    """input_ids and attention_mask [B, S] of texts, cut at `max_tokens`, padded on the right."""
+    batch = tokenizer(
+        list(texts), padding=True, truncation=True, max_length=max_tokens, padding_side="right", return_tensors="pt"
+    )
+    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}

@@ -4,13 +4,13 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from genir import refine, sft
-from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
 from genir.files import atomic_folder, content_hash
-from genir.stage import Stage, execute, load_hashes, load_records
+from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.stage import Stage, execute, load_hashes, load_records
+from genir.training import refine, sft
 
 
 def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:

@@ -9,21 +9,21 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from genir.collection import read_documents
-from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.collection.beir import read_documents
+from genir.collection.prepared import DocumentFile
 from genir.config import Config, load_config
 from genir.console import console
+from genir.decoding.trie import Trie
 from genir.docids import BUILDERS, DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.docids.report import report
 from genir.embedders import own_vectors
 from genir.errors import GenirError
 from genir.files import atomic_folder, numbered_lines, sole_user, write_json
-from genir.prepared import DocumentFile
+from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.stage import Stage, execute
 from genir.retriever import Retriever, retriever_folder
-from genir.stage import Stage, execute
 from genir.tokenizer import docid_tokenizer
-from genir.trie import Trie
 
 matplotlib.use("Agg")  # files only; needs no display
 from matplotlib import pyplot as plt

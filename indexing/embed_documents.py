@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from genir.command import run_stage
+from genir.collection.prepared import DocumentFile
 from genir.config import Config
 from genir.console import console, progress
 from genir.docids import BUILDERS
 from genir.embedders import ModelEmbedder, TfidfEmbedder, Vectors, fit_tfidf, own_vectors
 from genir.files import atomic_file, content_hash, read_json, write_json
-from genir.prepared import DocumentFile
-from genir.stage import Stage
+from genir.pipeline.command import run_stage
+from genir.pipeline.stage import Stage
 
 SHARD = 4096  # documents embedded by a model before their vectors are kept
 

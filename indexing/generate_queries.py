@@ -10,19 +10,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.collection.prepared import PreparedCollection
 from genir.config import Config, load_config
 from genir.console import console, track
 from genir.errors import GenirError, at
+from genir.evaluation.trec import qrels
 from genir.files import atomic_file, atomic_folder, numbered_lines, read_json, write_json
-from genir.phrases import text_queries
-from genir.prepared import PreparedCollection
+from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.stage import Stage, execute
+from genir.pseudo_queries.extractive import text_queries
 from genir.records import Document
-from genir.runs import qrels
-from genir.stage import Stage, execute
 
 if TYPE_CHECKING:
-    from genir.doc2query import QueryWriter
+    from genir.pseudo_queries.doc2query import QueryWriter
 
 SHARD = 512  # documents that a model writes queries for before they are kept
 DEV_PAIRS = 500
@@ -99,8 +99,8 @@ def own_queries(path: Path, data: PreparedCollection) -> Candidates:
 
 def written_queries(config: Config, data: PreparedCollection) -> Candidates:
     """Queries that a seq2seq model writes, trained on the train queries first where queries.tune_steps says so."""
-    from genir.doc2query import QueryWriter, tune  # torch and transformers, which the other ways do not need
-    from genir.training import work_folder
+    from genir.pseudo_queries.doc2query import QueryWriter, tune
+    from genir.training.checkpoints import work_folder
 
     settings = config.queries
     work = work_folder(config, "queries", settings.model_dump(mode="json"), ("collection",))

@@ -8,15 +8,16 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from genir.command import run_command
+from genir.config import TextConfig
 from genir.console import console
 from genir.docids.table import CodeLayout, DocidTable
 from genir.docids.text import padded
 from genir.errors import GenirError, at
 from genir.files import numbered_lines
-from genir.model import DocidModel, load_t5, untie
+from genir.model import DocidModel
+from genir.pipeline.command import run_command
 from genir.retriever import Retriever, require_replaceable
-from genir.sections import TextConfig
+from genir.t5.loading import load_t5, untie
 from genir.tokenizer import load_tokenizer
 
 BASE = 32_128  # rows of T5's own vocabulary; code c of level m is token BASE + K * m + c

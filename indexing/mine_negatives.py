@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from genir.candidates import Candidate, draw_bands, keep_negatives, siblings
-from genir.command import run_stage
+from genir.bm25.index import open_index
+from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import console, track
 from genir.docids import DocidTable
 from genir.docids.order import groups
+from genir.evaluation.trec import qrels
 from genir.files import atomic_file, atomic_folder, write_json
-from genir.prepared import PreparedCollection
+from genir.pipeline.command import run_stage
+from genir.pipeline.stage import Stage
 from genir.records import Query
-from genir.runs import qrels
-from genir.stage import Stage
-from genir.text_index import open_index
+from genir.training.negatives import Candidate, draw_bands, keep_negatives, siblings
 
 BATCH = 256  # queries searched at once
 

@@ -9,19 +9,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from genir.builds import check_counts, find_build, open_source
-from genir.card import make_card, split_entry
-from genir.collection import QRELS_HEADER, BeirCollection, Collection
-from genir.command import ConfigArgument, ForceOption, OverridesArgument, run_command
-from genir.config import Config, load_config
+from genir.collection.base import Collection
+from genir.collection.beir import QRELS_HEADER, BeirCollection
+from genir.collection.download import fetch_all
+from genir.collection.published import check_counts, find_build, open_source
+from genir.collection.sources import load_sources
+from genir.config import CollectionConfig, Config, load_config
 from genir.console import console, track
-from genir.download import fetch_all
 from genir.errors import GenirError
+from genir.evaluation.protocol_card import make_card, split_entry
 from genir.files import atomic_file, atomic_folder, require_space, write_json
+from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.stage import Stage, execute
 from genir.records import Judgment
-from genir.sections import CollectionConfig
-from genir.sources import load_sources
-from genir.stage import Stage, execute
 
 MOST_GRADE = 30  # gains are 2^grade - 1, and measures hold a grade in a C integer
 

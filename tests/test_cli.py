@@ -12,6 +12,7 @@ import pytest
 
 from genir import cli
 from genir.cli import EXTRAS, STAGES
+from tests.helpers.beir import small_beir
 
 SMALL = [
     "docids={builder: rq, levels: 2, codes: 4}",
@@ -39,10 +40,8 @@ def genir(*arguments, cwd, check=None, **kwargs):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """One whole run over a small collection."""
-    import conftest
-
     folder = tmp_path_factory.mktemp("cli")
-    conftest.beir.__wrapped__(folder)
+    small_beir(folder / "beir")
     (folder / "small.yaml").write_text("collection: {path: beir}\nsft: {stages: [{steps: 40}]}\n")
     return folder, genir("run", "small.yaml", *SMALL, cwd=folder, check=0)
 

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from test_beam import queries, random_codes, text_codes, text_model
 
-from genir.beam import beam_search
+from genir.decoding.beam import beam_search
+from genir.decoding.trie import Trie
 from genir.model import DocidModel
-from genir.trie import Trie
+from tests.helpers.search import queries, random_codes, text_codes, text_model
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 DEVICES = ("cpu", "cuda")

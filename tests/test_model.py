@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
+from genir.config import ModelConfig
 from genir.errors import GenirError
-from genir.model import load_t5, new_model
-from genir.sections import ModelConfig
+from genir.model import new_model
+from genir.t5.loading import load_t5
 from genir.tokenizer import load_tokenizer, train_tokenizer
 
 SIZES = (4, 3, 5)
@@ -154,7 +155,7 @@ def test_the_official_t5_tokenizer_pads_right_and_ends_with_eos(root):
     folder = root.parent / "shared" / "data" / "t5-tokenizer"
     if not folder.exists():
         pytest.skip("the T5 tokenizer of ../shared/data is not here")
-    from genir.batches import tokenize
+    from genir.tokenizer import tokenize
 
     batch = tokenize(load_tokenizer(str(folder)), ["who wrote this", "a much longer question about owls"], 8)
     assert batch["input_ids"].shape[1] <= 8

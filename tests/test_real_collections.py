@@ -3,15 +3,16 @@ same out of files in MS MARCO's own formats.
 """
 
 import pytest
-from test_msmarco import write_raw
 
-from genir.bm25 import BM25
-from genir.builds.msmarco import PASSAGE, MsMarcoPassages
-from genir.builds.subsets import Judged
+from genir.bm25.bm25s_index import BM25
 from genir.collection import open_collection
+from genir.collection.msmarco import PASSAGE, MsMarcoPassages
+from genir.collection.subsets import Judged
+from genir.config import BaselineConfig
+from genir.evaluation.measures import measure
+from genir.evaluation.trec import qrels, rank_scores
 from genir.records import Document
-from genir.runs import measure, qrels, rank_scores
-from genir.sections import BaselineConfig
+from tests.helpers.raw_files import write_raw
 
 KNOWN = [
     ("squad-mini", 382, "test", 380, "RR@10", 0.863),

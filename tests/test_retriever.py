@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from genir import Retriever
-from genir.batches import tokenize
+from genir.config import RQConfig, TextConfig
 from genir.docids import DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.docids.table import CodeLayout
@@ -12,7 +12,7 @@ from genir.errors import GenirError
 from genir.files import sole_user
 from genir.model import DocidModel
 from genir.records import Document
-from genir.sections import RQConfig, TextConfig
+from genir.tokenizer import tokenize
 from indexing import build_docids as build_docids_stage
 
 CODES = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])

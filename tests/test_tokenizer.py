@@ -2,7 +2,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from genir.prepared import DocumentFile
+from genir.collection.prepared import DocumentFile
 from genir.tokenizer import train_tokenizer
 
 QUICKSTART = Path(__file__).parent.parent / "data" / "quickstart" / "corpus.jsonl"

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.config import AtomicConfig
 from genir.docids.table import Codes, Source
 from genir.errors import GenirError
-from genir.sections import AtomicConfig
 
 
 def build_atomic(source: Source, settings: AtomicConfig, seed: int) -> Codes:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.config import KMeansConfig
 from genir.docids.collisions import ROOM
 from genir.docids.faiss_codes import BLOCK, POINTS_PER_CODE, checked_width, gpus, import_faiss, squared_distances
 from genir.docids.table import Codes, Source
-from genir.sections import KMeansConfig
 
 ROOT = 0
 

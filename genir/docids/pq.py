@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.config import PQConfig
 from genir.docids.faiss_codes import (
     checked_bits,
     checked_width,
@@ -20,7 +21,6 @@ from genir.docids.faiss_codes import (
 )
 from genir.docids.table import Codes, Source
 from genir.errors import GenirError
-from genir.sections import PQConfig
 
 
 def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.config import RQConfig
 from genir.docids.faiss_codes import (
     checked_bits,
     checked_width,
@@ -17,7 +18,6 @@ from genir.docids.faiss_codes import (
     training_sample,
 )
 from genir.docids.table import Codes, Source
-from genir.sections import RQConfig
 
 
 def build_rq(source: Source, settings: RQConfig, seed: int) -> Codes:

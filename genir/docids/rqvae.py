@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genir.config import RQVAEConfig
 from genir.console import track
 from genir.docids.faiss_codes import BLOCK, checked_width, squared_distances
 from genir.docids.table import Codes, Source
 from genir.errors import GenirError
-from genir.sections import RQVAEConfig
 
 COMMITMENT = 0.25  # of the loss that holds the latent to its codes (VQ-VAE's beta)
 

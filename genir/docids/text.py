@@ -4,19 +4,20 @@ The end token stands nowhere else, so no docid is a prefix of another.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.feature_extraction.text import HashingVectorizer
 
+from genir.config import TextConfig
 from genir.docids.order import Array, groups, lengths
 from genir.docids.table import Codes, Source
+from genir.docids.tfidf import idf, vectorizer
 from genir.errors import GenirError
 from genir.records import Document
-from genir.sections import TextConfig
 
 GENERIC = {"index", "page", "item", "view", "default", "home"}
 FIRST_WORDS = 16  # of the text, where a document has neither title nor url
@@ -104,17 +105,6 @@ def padded(ids: Sequence[Sequence[int]]) -> NDArray[np.int32]:
     codes = np.full((len(ids), int(count.max(initial=1))), -1, np.int32)
     codes[np.arange(codes.shape[1]) < count[:, None]] = np.concatenate([np.asarray(row, np.int32) for row in ids])
     return codes
-
-
-def vectorizer() -> HashingVectorizer:
-    """Counts of words under a hash, so that no vocabulary needs to be kept."""
-    return HashingVectorizer(n_features=1 << 20, alternate_sign=False, norm=None, stop_words="english")
-
-
-def idf(documents: Iterable[Document]) -> NDArray[np.float32]:
-    """Inverse document frequency of each hashed word."""
-    counts = vectorizer().transform(document.body for document in documents)
-    return np.asarray(TfidfTransformer().fit(counts).idf_, np.float32)
 
 
 def keywords(documents: Sequence[Document], count: int, weights: NDArray[np.float32]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Code that the benchmark programs in eval/ share."""

@@ -1,0 +1,17 @@
+"""Runs, measures and significance tests; the values of an evaluated run folder."""
+
+from genir.evaluation.results import FIELDS, Value, by_run, measured, read_values, write_values
+from genir.evaluation.significance import Interval, bootstrap_interval, holm, paired_test
+
+__all__ = [
+    "FIELDS",
+    "Interval",
+    "Value",
+    "bootstrap_interval",
+    "by_run",
+    "holm",
+    "measured",
+    "paired_test",
+    "read_values",
+    "write_values",
+]

@@ -1,0 +1,207 @@
+"""The report of a run: the evaluation's own figures, the extreme queries as examples, texts shown as they are."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+import eval.compare
+import eval.evaluate
+import eval.report
+from genir.config import load_config, save_config
+from genir.errors import GenirError
+from genir.evaluation.trec import write_run
+from genir.files import write_json
+from indexing.prepare_collection import main as prepare
+from tests.helpers.beir import write_beir
+
+HOSTILE = "Is 1 < 2 & *what* | of_this_word `x` [y](z) <b>bold</b> \\n ## no?"
+PIXEL = bytes.fromhex(  # a PNG of one pixel
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001f61738550000000049454e44ae426082"
+)
+
+
+class Page(HTMLParser):
+    """Tables as lists of rows of cell texts, images and all text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.images, self.in_cell = [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self.in_cell = True
+        elif tag == "img":
+            self.images.append(dict(attributes)["src"])
+        elif tag == "br":
+            self.handle_data("\n")
+
+    def handle_endtag(self, tag):
+        self.in_cell = self.in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self.in_cell:
+            self.tables[-1][-1][-1] += data
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A run folder with 20 test queries, of which the retriever wins some and loses some, measured and compared."""
+    documents = [{"_id": f"d{i}", "title": f"Title {i}", "text": f"text {i}"} for i in range(20)]
+    documents[3]["title"] = HOSTILE
+    queries = [{"_id": f"{split}{i}", "text": f"question {i}"} for split in ("train", "test") for i in range(20)]
+    queries[23]["text"] = HOSTILE
+    qrels = {
+        "train": [(f"train{i}", f"d{i}", 1) for i in range(10)],
+        "test": [(f"test{i}", f"d{i}", 1) for i in range(20)],
+    }
+    folder = write_beir(tmp_path / "beir", documents, queries, qrels)
+    (tmp_path / "c.yaml").write_text(
+        f"collection: {{path: {folder}, dev_fraction: 0.3}}\nfolder: {tmp_path / 'runs'}\nname: a_b\n"
+        "evaluate: {bootstrap: 100, measures: [RR@10, Success@1]}\n"
+    )
+    config = load_config(tmp_path / "c.yaml")
+    prepare(config)
+
+    def ranking(i, place):
+        others = [f"d{j}" for j in range(20) if j != i][:9]
+        return {d: -float(n) for n, d in enumerate([*others[: place - 1], f"d{i}", *others[place - 1 :]])}
+
+    bm25 = {f"test{i}": ranking(i, 4 if i < 15 else 1) for i in range(20)}
+    sft = {f"test{i}": ranking(i, 1 if i < 15 else i - 12) for i in range(20)}
+    write_run(bm25, config.run / "baseline" / "bm25.test.trec", "bm25")
+    write_json(config.run / "baseline" / "fingerprint.json", {"settings": {}, "measures": {}})
+    write_run(sft, config.run / "runs" / "sft.test.trec", "sft")
+    eval.evaluate.main(config)
+    eval.compare.main(config)
+    return config
+
+
+def read(config):
+    eval.report.main(config)
+    folder = config.run / "report"
+    return (folder / "report.md").read_text(), Page((folder / "report.html").read_text())
+
+
+def test_the_tables_hold_the_measures_with_intervals_and_significance(config):
+    text, page = read(config)
+    results = next(table for table in page.tables if table[0][:2] == ["run", "queries"])
+    assert results[0] == ["run", "queries", "RR@10", "Success@1"]
+    labels = ["bm25", "seen documents", "unseen documents", "sft", "seen documents", "unseen documents"]
+    assert [row[0] for row in results[1:]] == labels
+    measures = json.loads((config.run / "evaluation" / "measures.json").read_text())["test"]
+    tests = json.loads((config.run / "comparison" / "comparison.json").read_text())
+    assert any(row["p_holm"] < 0.05 for row in tests)
+    for row, (run, part) in zip(
+        results[1:], [(run, part) for run in ("bm25", "sft") for part in ("all", "seen", "unseen")], strict=True
+    ):
+        for name, cell in zip(("RR@10", "Success@1"), row[2:], strict=True):
+            mean, low, high = map(float, re.findall(r"\d?\.\d+", cell))
+            wanted = measures[run][name][part]
+            assert int(row[1]) == wanted["queries"]
+            assert (mean, low, high) == pytest.approx([wanted[key] for key in ("mean", "low", "high")], abs=5.1e-4)
+            p = next(t["p_holm"] for t in tests if t["measure"] == name)
+            assert cell.endswith("†") == ((run, part) == ("sft", "all") and p < 0.05)
+    significance = next(table for table in page.tables if "p Holm" in table[0])
+    assert len(significance) == 1 + len(tests)
+    assert len([line for line in text.splitlines() if line.startswith("| **")]) == 2
+    tex = (config.run / "report" / "results.tex").read_text()
+    assert tex.count(r"\\") == 1 + 6
+    assert f"{measures['sft']['RR@10']['all']['mean']:.3f}".removeprefix("0") in tex
+
+
+def test_the_examples_are_the_largest_gains_and_losses_beside_the_other_s_hits(config):
+    _, page = read(config)
+    won, lost = [table for table in page.tables if table[0][:2] == ["query", "relevant"]]
+    assert [row[0] for row in lost[1:]] == ["question 19", "question 18", "question 17", "question 16", "question 15"]
+    assert len(won) == 1 + 5
+    assert lost[0] == ["query", "relevant", "sft", "bm25"]
+    _, relevant, left, right = lost[1]
+    assert relevant == "d19 Title 19"
+    assert left.splitlines()[0] == "RR@10 .143"
+    assert right.splitlines() == ["RR@10 1.000", "1. d19 Title 19", "2. d0 Title 0", "3. d1 Title 1"]
+
+
+def test_texts_are_shown_as_they_are(config):
+    _, page = read(config)
+    won = next(table for table in page.tables if table[0][:2] == ["query", "relevant"])
+    assert [row[0] for row in won[1:]] == ["question 0", "question 1", "question 2", HOSTILE, "question 4"]
+    assert won[4][1] == f"d3 {HOSTILE}"
+    assert f"1. d3 {HOSTILE}" in won[4][2].splitlines()
+
+
+def test_figures_and_a_card_are_taken_where_they_are(config):
+    text, page = read(config)
+    assert page.images == []
+    assert ["build", "custom"] in page.tables[0]
+    assert ["documents, count", "20"] in page.tables[0]
+    (config.run / "figures").mkdir()
+    for name in ("training.png", "measures.test.png", "gains.test.png"):
+        (config.run / "figures" / name).write_bytes(PIXEL)
+    write_json(config.run / "evaluation" / "card.json", {"build": "a|b", "counts": {"documents": 12345}, "ids": [1, 2]})
+    text, page = read(config)
+    assert len(page.images) == 3
+    assert all(image.startswith("data:image/png;base64,") for image in page.images)
+    assert re.findall(r"\]\((\.\./figures/.*?)\)", text) == [
+        "../figures/measures.test.png", "../figures/training.png", "../figures/gains.test.png"
+    ]  # fmt: skip
+    assert page.tables[0][1:] == [["build", "a|b"], ["counts, documents", "12,345"], ["ids", "1, 2"]]
+    write_json(config.run / "evaluation" / "card.json", {"build": "c", "bm25": {"test": {"R@1": 0.18941}}})
+    assert read(config)[1].tables[0][1:] == [["build", "c"], ["bm25, test, R@1", "0.1894"]]
+
+
+def test_a_certified_share_has_a_column_of_its_own(config):
+    write_json(config.run / "evaluation" / "certificates.json", {"test": {"sft": 0.875}})
+    _, page = read(config)
+    results = next(table for table in page.tables if table[0][:2] == ["run", "queries"])
+    assert results[0][-1] == "certified"
+    assert [row[-1] for row in results[1:]] == ["", "", "", "87.5%", "", ""]
+
+
+def test_a_comparison_of_something_else_is_not_taken_for_this_evaluation_s(config, capsys):
+    assert "† differs from bm25" in read(config)[0]
+    assert "no significance" not in capsys.readouterr().out
+    own = config.run / "comparison" / "comparison.json"
+    rows = json.loads(own.read_text())
+    other = load_config(config.run.parent.parent / "c.yaml", ["evaluate.measures=[RR@10,AP]"])
+    eval.evaluate.main(other)
+    renamed = [row | {"a": f"mine/{row['a']}", "b": f"mine/{row['b']}"} for row in rows]
+    for wrong in (rows, renamed, [row | {"difference": 0.5} for row in rows]):
+        write_json(own, wrong)
+        text, page = read(other if wrong is rows else config)
+        assert "†" not in text
+        assert not [table for table in page.tables if "p Holm" in table[0]]
+        assert "dagger" not in (config.run / "report" / "results.tex").read_text()
+        assert f"run: genir compare {config.run}, then report again" in capsys.readouterr().out
+        eval.evaluate.main(config)
+    own.unlink()
+    assert "†" not in read(config)[0]
+
+
+def test_a_comparison_with_another_folder_leaves_the_run_s_own(config):
+    own = (config.run / "comparison" / "comparison.json").read_text()
+    save_config(config, config.run / "config.yaml")
+    other = shutil.copytree(config.run, config.run.parent / "other")
+    eval.compare.command(str(config.run), others=[other])
+    assert (config.run / "comparison" / "comparison.json").read_text() == own
+    rows = json.loads((config.run / "comparison_with" / "comparison.json").read_text())
+    assert {row["a"] for row in rows} == {"a_b/bm25"}
+    with pytest.raises(GenirError, match="nope: no such run folder"):
+        eval.compare.command(str(config.run), others=[other.parent / "nope"], over_seeds=True)
+    eval.evaluate.main(load_config(other, ["evaluate.measures=[RR@10,AP]"]))
+    with pytest.raises(GenirError, match=r"per_query.tsv: has no Success@1 of test; run: genir evaluate .*/other"):
+        eval.compare.command(str(config.run), others=[other])
+
+
+def test_a_run_that_was_not_measured_is_named(tmp_path):
+    (tmp_path / "c.yaml").write_text(f"collection: {{path: x}}\nfolder: {tmp_path}\n")
+    with pytest.raises(GenirError, match="run evaluate first"):
+        eval.report.main(load_config(tmp_path / "c.yaml"))

@@ -1,0 +1,115 @@
+import json
+import os
+
+import pytest
+import torch
+import typer
+
+from genir.config import load_config
+from genir.errors import GenirError
+from genir.pipeline.stage import Stage, execute
+
+STAGE = Stage("copy", settings=("baseline",), external=("collection.path",), reads=("in.txt",), writes=("out.txt",))
+
+
+@pytest.fixture
+def run(tmp_path):
+    calls = []
+    source = tmp_path / "source.txt"
+    source.write_text("source")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "in.txt").write_text("one")
+    (tmp_path / "r.yaml").write_text(f"collection: {{path: {source}}}\nfolder: {tmp_path}\n")
+
+    def main(config):
+        calls.append(config)
+        (config.run / "out.txt").write_text((config.run / "in.txt").read_text().upper())
+
+    def go(*overrides, force=False):
+        before = len(calls)
+        execute(STAGE, main, load_config(tmp_path / "r.yaml", overrides), force)
+        return len(calls) > before
+
+    return go
+
+
+def test_a_stage_runs_once_and_again_only_when_something_changed(run, tmp_path):
+    assert run()
+    assert not run()
+    assert not run("search.batch_size=7")  # a setting it does not use
+    assert run("baseline.k1=1.2")
+    assert run()
+    (tmp_path / "r" / "in.txt").write_text("two")
+    assert run()
+    assert (tmp_path / "r" / "out.txt").read_text() == "TWO"
+    (tmp_path / "source.txt").write_text("another source")
+    assert run()
+    (tmp_path / "r" / "out.txt").write_text("edited by hand")
+    assert run()
+    (tmp_path / "r" / "out.txt").unlink()
+    assert run()
+    assert run("seed=2")
+    assert run("seed=2", force=True)
+    assert not run("seed=2")
+
+
+def test_its_record_holds_what_is_needed_to_repeat_it(run, tmp_path):
+    run()
+    record = json.loads((tmp_path / "r" / "stage.json").read_text())["copy"]
+    assert record["settings"] == {"baseline": {"backend": "bm25s", "k1": 0.9, "b": 0.4, "stemmer": "english"}}
+    assert record["inputs"].keys() == {"in.txt", "collection.path"}
+    assert record["outputs"].keys() == {"out.txt"}
+    assert record["seconds"] >= 0
+    assert 1 < record["peak_memory_mb"] < 20_000
+    assert record["versions"].keys() >= {"genir", "torch", "python"}
+    assert load_config(tmp_path / "r").baseline.k1 == 0.9
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b"[]", b'{"copy": 3}', b"[" * 200_000])
+def test_a_damaged_record_says_what_to_do_and_damaged_hashes_are_taken_again(run, tmp_path, damage):
+    run()
+    (tmp_path / "r" / ".hashes.json").write_bytes(damage)
+    assert not run()
+    (tmp_path / "r" / "stage.json").write_bytes(damage)
+    with pytest.raises(GenirError, match=r"stage\.json: damaged; .* delete it"):
+        run()
+    (tmp_path / "r" / "stage.json").unlink()
+    assert run()
+
+
+def test_threads_are_the_setting_s_else_the_environment_s_else_the_usable_cores(run, tmp_path, monkeypatch):
+    def used(*overrides):
+        run(*overrides, force=True)
+        record = json.loads((tmp_path / "r" / "stage.json").read_text())["copy"]
+        assert record["threads"] == torch.get_num_threads()
+        return record["threads"]
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 4}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    try:
+        assert used("threads=2") == 2
+        torch.set_num_threads(1)
+        assert used() == 1
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        assert used() == 3
+        assert not run("threads=1")  # no reason to run again
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_missing_input_names_the_file_and_the_remedy(run, tmp_path):
+    (tmp_path / "r" / "in.txt").unlink()
+    with pytest.raises(GenirError, match=r"in\.txt: missing; run the stages before this one first"):
+        run()
+
+
+def test_a_failed_or_stopped_stage_is_not_recorded(tmp_path, run):
+    config = load_config(tmp_path / "r.yaml")
+
+    def stop(config):
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as exit_:
+        execute(STAGE, stop, config)
+    assert exit_.value.exit_code == 130
+    assert not (tmp_path / "r" / "stage.json").exists()

@@ -1,0 +1,77 @@
+"""A teacher's scores become grades of candidate lists."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from genir.docids import DocidTable
+from genir.errors import GenirError
+from genir.records import Document
+from genir.training.examples import LabelledQuery
+from genir.training.teacher import TOP, open_teacher, taught
+
+TABLE = DocidTable(["a", "b", "c"], ["A", "B", "C"], np.array([[0], [1], [2]]), (3,))
+DOCUMENTS = [Document("a", "Owls", "hunt mice"), Document("b", "Tea", "leaves wither"), Document("c", "Ice", "flows")]
+EXAMPLES = [LabelledQuery("owls", (0,), (1,), "q1"), LabelledQuery("a span", (1,), (1,))]
+
+
+def test_a_file_of_scores_speaks_of_the_pairs_that_it_holds(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    lines = [{"query_id": "q1", "doc_id": "a", "score": 2.5}, {"query_id": "q1", "doc_id": "c", "score": -1}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = np.array([[0, 1, 2], [0, 2, -1]])
+    scores = open_teacher(str(path), TABLE, DOCUMENTS)(EXAMPLES, rows)
+    np.testing.assert_array_equal(scores, [[2.5, np.nan, -1], [np.nan] * 3])
+
+
+@pytest.mark.parametrize(
+    "line", ["{", '{"query_id": "q"}', '{"query_id": "q", "doc_id": "x", "score": 1}',
+             '{"query_id": "q", "doc_id": "a", "score": "high"}'],
+)  # fmt: skip
+def test_a_broken_line_is_named(tmp_path, line):
+    path = tmp_path / "scores.jsonl"
+    path.write_text('{"query_id": "q", "doc_id": "a", "score": 1}\n' + line + "\n")
+    with pytest.raises(GenirError, match=r"scores\.jsonl.*2.*needs"):
+        open_teacher(str(path), TABLE, DOCUMENTS)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(GenirError, match="no such file"):
+        open_teacher(str(tmp_path / "none.jsonl"), TABLE, DOCUMENTS)
+
+
+def test_scores_become_grades_but_never_lower_a_judged_one():
+    scores = np.array([[1.0, 3.0, 2.0, np.nan], [5.0, 5.0, np.nan, np.nan], [np.nan] * 4], np.float32)
+    judged = torch.tensor([[2.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    grades = taught(scores, judged)
+    assert grades[0].tolist() == [2.0, TOP, TOP / 2, 1.0]
+    assert grades[1:].tolist() == judged[1:].tolist()  # nothing to tell apart
+
+
+def test_a_cross_encoder_of_a_folder_scores_query_and_document(tmp_path):
+    """A random BERT saved as sentence-transformers does: its own prediction for each pair."""
+    library = pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    words = sorted({word for d in DOCUMENTS for word in d.body.lower().split()} | {"a", "span"})
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    tokenizer = BertTokenizerFast(str(tmp_path / "vocab.txt"), model_max_length=32)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        num_labels=1, max_position_embeddings=32,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    rows = np.array([[0, 1], [2, -1]])
+    scores = open_teacher(str(tmp_path / "model"), TABLE, DOCUMENTS)(EXAMPLES, rows)
+    alone = library.CrossEncoder(str(tmp_path / "model"))
+    for place, row in ((0, 0), (0, 1), (1, 2)):
+        column = rows[place].tolist().index(row)
+        wanted = alone.predict([(EXAMPLES[place].text, DOCUMENTS[row].body)])[0]
+        assert scores[place, column] == pytest.approx(float(wanted), abs=1e-5)
+    assert np.isnan(scores[1, 1])
+    with pytest.raises(GenirError, match="cannot be loaded"):
+        open_teacher(str(tmp_path / "nothing"), TABLE, DOCUMENTS)

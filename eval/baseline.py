@@ -4,7 +4,7 @@ from genir.bm25.bm25s_index import BM25
 from genir.bm25.index import open_index
 from genir.bm25.lucene_index import Lucene
 from genir.collection.prepared import PreparedCollection
-from genir.collection.published import find_build
+from genir.collection.published import find_published
 from genir.config import Config
 from genir.console import console
 from genir.evaluation.measures import measure
@@ -23,18 +23,18 @@ def main(config: Config) -> None:
     baseline.backend: bm25s needs nothing; pyserini (extra: pyserini) is Lucene with Anserini's analysis on a JVM that
     pip brings. The fingerprint is BM25's R@1, R@10 and RR@10: builds that share a name are told apart by it.
     """
-    data = PreparedCollection(config.run / "collection")
+    data = PreparedCollection(config.run_folder / "collection")
     index = open_index(data.documents, config.baseline)
     measures = {}
     for split in config.search.splits:
         run = search(index, data, split, config.search.k)
-        write_run(run, config.run / "baseline" / f"bm25.{split}.trec", "bm25")
+        write_run(run, config.run_folder / "baseline" / f"bm25.{split}.trec", "bm25")
         values = measure(run, qrels(data.judgments(split)), FINGERPRINT)
         measures[split] = {name: sum(by_query.values()) / len(by_query) for name, by_query in values.items()}
         shown = ", ".join(f"{name} {value:.4f}" for name, value in measures[split].items())
         console.print(f"BM25, {split}: {shown}")
     settings = config.baseline.model_dump(mode="json") | {"k": config.search.k}
-    write_json(config.run / "baseline" / "fingerprint.json", {"settings": settings, "measures": measures})
+    write_json(config.run_folder / "baseline" / "fingerprint.json", {"settings": settings, "measures": measures})
     console.print(", ".join(f"{name} {value}" for name, value in settings.items()))
     say_published(config, measures)
 
@@ -52,11 +52,11 @@ def search(index: BM25 | Lucene, data: PreparedCollection, split: str, k: int) -
 def say_published(config: Config, measures: dict[str, dict[str, float]]) -> None:
     """Beside a build's published fingerprint: the same collection, or another one of that name?"""
     settings = config.collection
-    published = find_build(settings.build).bm25_r1 if settings.build else None
+    published = find_published(settings.published).bm25_r1 if settings.published else None
     if published is None or "test" not in measures or not settings.expect_counts:
         return
     got = 100 * measures["test"]["R@1"]
-    console.print(f"fingerprint of {settings.build}: BM25 R@1 {got:.2f}, published {published:.2f}")
+    console.print(f"fingerprint of {settings.published}: BM25 R@1 {got:.2f}, published {published:.2f}")
     if abs(got - published) > 100 * OFF:
         console.print(
             f"[yellow]warning:[/] more than {100 * OFF:.0f} points apart: with the protocol's BM25 (see the baseline "
@@ -66,7 +66,7 @@ def say_published(config: Config, measures: dict[str, dict[str, float]]) -> None
 
 STAGE = Stage(
     "baseline",
-    settings=("baseline", "search.splits", "search.k", "collection.build", "collection.expect_counts"),
+    settings=("baseline", "search.splits", "search.k", "collection.published", "collection.expect_counts"),
     reads=("collection",),
     writes=("baseline",),
 )

@@ -19,9 +19,9 @@ from genir.pipeline.command import run_command
 from genir.pipeline.stage import peak_memory_mb, restart_peak_meter
 from genir.records import Document
 
-BUILDS = {
-    "pq 24 x 256": PQConfig(levels=24, codes=256),
-    "rq 8 x 256": RQConfig(levels=8, codes=256),
+PUBLISHED = {
+    "pq 24 x 256": PQConfig(levels=24, codebook_size=256),
+    "rq 8 x 256": RQConfig(levels=8, codebook_size=256),
 }
 TRIES = {"trie 8 x 256": (8_800_000, 8), "trie 24 x 256": (3_200_000, 24)}
 WIDTH = 768
@@ -52,7 +52,7 @@ def build(name: str, count: int) -> dict[str, Any]:
     vectors = synthetic_vectors(count)
     doc_ids = [f"D{row}" for row in range(count)]
     documents = [Document(doc_id, "", "") for doc_id in doc_ids]
-    settings = BUILDS[name]
+    settings = PUBLISHED[name]
     started = time.perf_counter()
     built, final = build_docids(Source(documents, vectors), settings, 1)
     quantised = time.perf_counter() - started
@@ -127,14 +127,14 @@ def command(
     Prints a table and writes runs/benchmark_docids/results.json.
     """
     if only is not None:
-        result = build(only, int(320_000 * share)) if only in BUILDS else trie(only, share)
+        result = build(only, int(320_000 * share)) if only in PUBLISHED else trie(only, share)
         print(json.dumps(result))
         return
     results = {}
     shown = Table(title=f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     for column in ("part", "documents", "seconds", "peak MB", "build MB", "trie MB", "reader MB"):
         shown.add_column(column, justify="left" if column == "part" else "right")
-    for name in (*BUILDS, *TRIES):
+    for name in (*PUBLISHED, *TRIES):
         arguments = [sys.executable, __file__, "--only", name, "--share", str(share)]
         done = subprocess.run(arguments, check=True, capture_output=True, text=True)
         results[name] = row = json.loads(done.stdout.splitlines()[-1])

@@ -20,7 +20,7 @@ from genir.files import atomic_file, write_json
 from genir.pipeline.command import run_command
 
 FOLDER = Path("runs") / "benchmark_prepare"
-BUILDS = ("msmarco-doc-top300k", "msmarco-doc")
+PUBLISHED = ("msmarco-doc-top300k", "msmarco-doc")
 CLICKED = 0.1  # share of the documents, as in MS MARCO (319,927 of 3,213,835)
 WORDS = 1100  # mean of a document: 22 GB are 6.9 kB each
 POOL = 2_000  # texts that the documents' parts are drawn from; making every one anew would take longer than the build
@@ -106,7 +106,7 @@ def command(
     for column in ("build", "documents", "seconds", "peak MB", "written GB"):
         shown.add_column(column, justify="left" if column == "build" else "right")
     results = {}
-    for build in BUILDS:
+    for build in PUBLISHED:
         results[build] = row = measure(build)
         cells = (f"{row['documents']:,}", f"{row['seconds']:.0f}", f"{row['peak MB']:,}", f"{row['written GB']:.2f}")
         shown.add_row(build, *cells)

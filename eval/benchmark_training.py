@@ -16,7 +16,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from genir.console import console, track
 from genir.docids.table import CodeLayout
 from genir.files import write_json
-from genir.losses import LOSSES, Candidates
+from genir.losses import LOSSES, CandidateBatch
 from genir.model import SIZES, DocidModel
 from genir.pipeline.command import run_command
 from genir.t5.loading import untie
@@ -53,7 +53,7 @@ def lean(policy: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
     """genir's step: each query encoded once for all its candidates, the reference's log-probs known beforehand."""
     encoded = policy.encode(batch["input_ids"], batch["attention_mask"])
     logps = policy.sequence_logps(encoded, batch["codes"])
-    return LOSSES[loss](Candidates(logps, batch["reference"], batch["grades"], batch["mask"]), 0.4).mean()
+    return LOSSES[loss](CandidateBatch(logps, batch["reference"], batch["grades"], batch["mask"]), 0.4).mean()
 
 
 def straightforward(policy: DocidModel, reference: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
@@ -64,7 +64,7 @@ def straightforward(policy: DocidModel, reference: DocidModel, batch: dict[str, 
         batch = pairs(batch)
     with torch.no_grad():
         fixed = pairwise_logps(reference, batch)
-    c = Candidates(pairwise_logps(policy, batch), fixed, batch["grades"], batch["mask"])
+    c = CandidateBatch(pairwise_logps(policy, batch), fixed, batch["grades"], batch["mask"])
     return LOSSES[loss](c, 0.4).mean()
 
 

@@ -24,8 +24,8 @@ def certify(config: Config, split: str, k: int, widths: list[int], compare: bool
     """One row a width: share of certified queries, milliseconds a query, and, where the exact search is made too, the
     share of queries whose hits are the exact ones and of the exact hits that were found.
     """
-    texts = [query.text for query in PreparedCollection(config.run / "collection").queries(split)]
-    retriever = Retriever.from_pretrained(config.run)
+    texts = [query.text for query in PreparedCollection(config.run_folder / "collection").queries(split)]
+    retriever = Retriever.from_pretrained(config.run_folder)
     truth: list[Hits] = []
     rows: list[dict[str, Any]] = []
     for width in [*widths, *(["exact"] if compare else [])][::-1]:
@@ -100,7 +100,7 @@ def command(
     settings = load_config(config, overrides or [])
     rows = certify(settings, split, k, sorted(beams or [10, 30, 100, 300]), compare)
     title = f"{settings.name}, {split}: top {k}"
-    folder = settings.run / "certificates"
+    folder = settings.run_folder / "certificates"
     write_json(folder / f"{split}.json", rows)
     draw(rows, title, folder / f"{split}.png")
     console.print(table(rows, title))

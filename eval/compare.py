@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 def main(config: Config) -> None:
     """Test all pairs of runs of this run folder."""
-    compare(config, {"": [config.run]}, config.run / "comparison")
+    compare(config, {"": [config.run_folder]}, config.run_folder / "comparison")
 
 
 def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path) -> None:
@@ -146,7 +146,8 @@ def command(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
     others: Annotated[
-        list[Path] | None, typer.Option("--with", metavar="RUN", help="Another run folder; can be given several times.")
+        list[Path] | None,
+        typer.Option("--other", metavar="RUN", help="Another run folder; can be given several times."),
     ] = None,
     over_seeds: Annotated[
         bool, typer.Option("--over-seeds", help="Run folders that differ in their seed only are one experiment.")
@@ -155,17 +156,17 @@ def command(
 ) -> None:
     """Test all pairs of runs: paired randomisation test over queries, Holm-corrected over the pairs of a measure.
 
-    With --with RUN the runs of other run folders take part; they must have the same protocol card, and what was found
+    With --other RUN the runs of other run folders take part; they must have the same protocol card, and what was found
     goes to comparison_with/, beside the run's own comparison/. With --over-seeds as well, folders that differ only in
     their seed count as one, and a query's value is its mean over them.
     """
     settings = load_config(config, overrides or [])
     if not others:
         if over_seeds:
-            raise GenirError("--over-seeds: name the run folders of the other seeds, each after --with")
+            raise GenirError("--over-seeds: name the run folders of the other seeds, each after --other")
         execute(STAGE, main, settings, force)
         return
-    folders = [settings.run, *others]
+    folders = [settings.run_folder, *others]
     for folder in folders:
         if not folder.is_dir():
             raise GenirError(f"{folder}: no such run folder")
@@ -173,7 +174,7 @@ def command(
         experiments = experiments_of(folders)
     else:
         experiments = {label: [folder] for label, folder in zip(labels(folders), folders, strict=True)}
-    compare(settings, experiments, settings.run / "comparison_with")
+    compare(settings, experiments, settings.run_folder / "comparison_with")
 
 
 STAGE = Stage("compare", settings=("evaluate", "search.splits"), reads=("evaluation",), writes=("comparison",))

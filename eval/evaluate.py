@@ -8,10 +8,10 @@ from typing import Any
 from rich.table import Table
 
 from genir.collection.prepared import PreparedCollection
-from genir.config import TRAINED, Config
+from genir.config import TRAINING_STAGES, Config
 from genir.console import console
 from genir.docids import DocidTable
-from genir.docids.order import groups
+from genir.docids.order import docid_numbers
 from genir.evaluation.measures import measure
 from genir.evaluation.protocol_card import with_fingerprint
 from genir.evaluation.results import Value, write_values
@@ -34,12 +34,12 @@ def main(config: Config) -> None:
     certificates.json and the column "exact" tell for which share of the queries the hits are provably the best of all
     documents by the model's score, so that no more beams could change them.
     """
-    data = PreparedCollection(config.run / "collection")
+    data = PreparedCollection(config.run_folder / "collection")
     trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
     values: list[Value] = []
     ties: list[Value] = []
     exact: dict[str, dict[str, float]] = {}
-    docid = shared_docids(config.run / "docids")
+    docid = shared_docids(config.run_folder / "docids")
     for split in config.search.splits:
         judged = qrels(data.judgments(split))
         seen = {query: is_seen(grades, trained) for query, grades in judged.items()}
@@ -56,10 +56,10 @@ def main(config: Config) -> None:
                     rows = [(label, q, x) for label, by_query in measures.items() for q, x in by_query.items()]
                     ties += [Value(split, f"{name} ({order} order)", q, seen[q], label, x) for label, q, x in rows]
     summary = summarise([*values, *ties], config)
-    with atomic_folder(config.run / "evaluation") as folder:
+    with atomic_folder(config.run_folder / "evaluation") as folder:
         write_values(values, folder / "per_query.tsv")
         write_json(folder / "measures.json", summary)
-        write_json(folder / "card.json", with_fingerprint(config.run))
+        write_json(folder / "card.json", with_fingerprint(config.run_folder))
         write_json(folder / "certificates.json", exact)
     for split in config.search.splits:
         console.print(table(summary[split], split, config.evaluate.measures, exact.get(split, {})))
@@ -72,7 +72,7 @@ def shared_docids(folder: Path) -> dict[str, int]:
     table = DocidTable.load(folder)
     if table.unique_share == 1:
         return {}
-    return dict(zip(table.doc_ids, groups(table.codes).tolist(), strict=True))
+    return dict(zip(table.doc_ids, docid_numbers(table.codes).tolist(), strict=True))
 
 
 def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
@@ -83,24 +83,24 @@ def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
 
 def run_files(config: Config, split: str) -> list[Path]:
     """The baseline's run files, those of the config's training stages in their order, then any others."""
-    folder = config.run / "runs"
+    folder = config.run_folder / "runs"
     found = {*folder.glob(f"*.{split}.trec")}
-    by_stage = {name: path for name in TRAINED if (path := folder / f"{name}.{split}.trec") in found}
-    for name in [name for name in by_stage if name not in config.trained]:  # made before it was taken out
+    by_stage = {name: path for name in TRAINING_STAGES if (path := folder / f"{name}.{split}.trec") in found}
+    for name in [name for name in by_stage if name not in config.training_stages]:  # made before it was taken out
         console.print(f"[yellow]note:[/] {by_stage[name]} is left out, since the config has no {name}")
         found.remove(by_stage.pop(name))
     stages = list(by_stage.values())
-    return [*sorted((config.run / "baseline").glob(f"*.{split}.trec")), *stages, *sorted(found - {*stages})]
+    return [*sorted((config.run_folder / "baseline").glob(f"*.{split}.trec")), *stages, *sorted(found - {*stages})]
 
 
 def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
     """split -> run -> measure -> all, seen, unseen -> mean, low, high, queries."""
-    groups: dict[tuple[str, str, str, str], list[float]] = {}
+    docid_numbers: dict[tuple[str, str, str, str], list[float]] = {}
     for value in values:
         for part in ("all", "seen" if value.seen else "unseen"):
-            groups.setdefault((value.split, value.run, value.measure, part), []).append(value.value)
+            docid_numbers.setdefault((value.split, value.run, value.measure, part), []).append(value.value)
     summary: dict[str, Any] = {}
-    for (split, run, name, part), numbers in groups.items():
+    for (split, run, name, part), numbers in docid_numbers.items():
         interval = bootstrap_interval(numbers, config.evaluate.bootstrap, config.seed)
         summary.setdefault(split, {}).setdefault(run, {}).setdefault(name, {})[part] = interval._asdict()
     return summary

@@ -7,9 +7,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from genir.config import TRAINED, Config
+from genir.config import TRAINING_STAGES, Config
 from genir.console import console
-from genir.evaluation.results import by_run, measured
+from genir.evaluation.results import by_run, load_run_values
 from genir.files import atomic_folder, read_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
@@ -29,19 +29,19 @@ def main(config: Config) -> None:
     are to the model; the higher, the likelier that the positive is displaced).
     """
     metric = config.sft.metric
-    with atomic_folder(config.run / "figures") as folder:
-        for name in config.trained:
-            path = config.run / name / "log.json"
+    with atomic_folder(config.run_folder / "figures") as folder:
+        for name in config.training_stages:
+            path = config.run_folder / name / "log.json"
             if path.exists():  # an imported retriever has none
                 panels = sft_panels(metric) if name == "sft" else refinement_panels(config.evaluate.measures)
                 curves(read_json(path), panels, folder / f"{'training' if name == 'sft' else name}.png")
-        summary = read_json(config.run / "evaluation" / "measures.json")
-        values = measured(config, config.run)
+        summary = read_json(config.run_folder / "evaluation" / "measures.json")
+        values = load_run_values(config, config.run_folder)
         for split in config.search.splits:
             measures_by_stage(summary[split], split, folder / f"measures.{split}.png")
             gains(by_run(values, split, metric), f"{metric}, {split}", folder / f"gains.{split}.png")
         names = sorted(path.name for path in folder.glob("*.png"))
-    console.print(f"{config.run / 'figures'}: {', '.join(names)}")
+    console.print(f"{config.run_folder / 'figures'}: {', '.join(names)}")
 
 
 def sft_panels(metric: str) -> Panels:
@@ -133,7 +133,7 @@ def save(figure: Any, path: Path) -> None:
 STAGE = Stage(
     "plot",
     settings=("sft.metric", "evaluate.measures", "search.splits", "ddro", "irpo"),
-    reads=("evaluation", *(f"{name}?" for name in TRAINED)),
+    reads=("evaluation", *(f"{name}?" for name in TRAINING_STAGES)),
     writes=("figures",),
 )
 

@@ -17,7 +17,7 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import console
 from genir.evaluation.protocol_card import read_card
-from genir.evaluation.results import Value, by_run, measured
+from genir.evaluation.results import Value, by_run, load_run_values
 from genir.evaluation.trec import qrels, read_run
 from genir.files import atomic_file, atomic_folder, read_json
 from genir.pipeline.command import run_stage
@@ -35,7 +35,7 @@ def main(config: Config) -> None:
     training curves, and the queries that the last training stage wins and loses most against the first run (BM25), with
     the top hits of both. What a run has not got is left out.
     """
-    run = config.run
+    run = config.run_folder
     page = contents(config)
     with atomic_folder(run / "report") as folder:
         text = render("report.md.j2", page, lambda path: f"../{path}")
@@ -52,14 +52,14 @@ def main(config: Config) -> None:
 
 def contents(config: Config) -> dict[str, Any]:
     """Everything that the templates show."""
-    run = config.run
-    values = measured(config, run)
+    run = config.run_folder
+    values = load_run_values(config, run)
     tests = own_tests(config, values)
     summary = read_json(run / "evaluation" / "measures.json")
     stages = {name: record for name, record in (optional(run / "stage.json") or {}).items() if name != STAGE.name}
     last = stages[list(stages)[-1]] if stages else {}
     curves = {"Training: loss and dev measure": "figures/training.png"}
-    curves |= {f"Refinement {name}": f"figures/{name}.png" for name in config.trained[1:]}
+    curves |= {f"Refinement {name}": f"figures/{name}.png" for name in config.training_stages[1:]}
     figure = "docids/report.png"
     return {
         "name": config.name,
@@ -80,7 +80,7 @@ def contents(config: Config) -> dict[str, Any]:
 
 def own_tests(config: Config, values: Sequence[Value]) -> list[dict[str, Any]]:
     """The rows of comparison/ if they are of these very values; else none, and a line says so."""
-    rows = optional(config.run / "comparison" / "comparison.json") or []
+    rows = optional(config.run_folder / "comparison" / "comparison.json") or []
     wanted = {}
     for name, measure in product(config.search.splits, config.evaluate.measures):
         runs = by_run(values, name, measure)
@@ -91,7 +91,7 @@ def own_tests(config: Config, values: Sequence[Value]) -> list[dict[str, Any]]:
         return rows
     console.print(
         f"[yellow]note:[/] no significance, since there is no comparison/ of this evaluation; "
-        f"run: genir compare {config.run}, then report again"
+        f"run: genir compare {config.run_folder}, then report again"
     )
     return []
 
@@ -101,8 +101,8 @@ def method(config: Config) -> str:
     settings = config.docids.model_dump()
     shape = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "builder")
     model = config.model.pretrained or f"T5 from scratch ({config.model.size})"
-    stages = f"sft ({sum(stage.steps for stage in config.sft.stages):,} steps at most)"
-    refined = [f"{name} ({getattr(config, name).loss})" for name in config.trained[1:]]
+    stages = f"sft ({sum(stage.steps for stage in config.sft.phases):,} steps at most)"
+    refined = [f"{name} ({getattr(config, name).loss})" for name in config.training_stages[1:]]
     docids = f"{settings['builder']} ({shape})" if shape else settings["builder"]
     return f"Docids: {docids}. Model: {model}. Training: {', then '.join([stages, *refined])}."
 
@@ -129,13 +129,13 @@ def split(
 ) -> dict[str, Any]:
     """One split: a row a run (and a part of the queries), and the queries won and lost."""
     first = next(iter(runs))
-    last = next((stage for stage in reversed(config.trained) if stage in runs), first)
+    last = next((stage for stage in reversed(config.training_stages) if stage in runs), first)
     different = {
         (row["b"], row["measure"])
         for row in tests
         if row["split"] == name and row["a"] == first and row["p_holm"] < 0.05
     }
-    shares = {run: certified(config.run, run, name) for run in runs}
+    shares = {run: certified(config.run_folder, run, name) for run in runs}
     figures = {key: f"figures/{key}.{name}.png" for key in ("measures", "gains")}
     return {
         "name": name,
@@ -143,8 +143,8 @@ def split(
         "run": last,
         "certified": any(shares.values()),
         "rows": [row for run in runs for row in rows(runs[run], run, config, different, shares[run])],
-        "figure": figures["measures"] if (config.run / figures["measures"]).exists() else None,
-        "gains": figures["gains"] if (config.run / figures["gains"]).exists() else None,
+        "figure": figures["measures"] if (config.run_folder / figures["measures"]).exists() else None,
+        "gains": figures["gains"] if (config.run_folder / figures["gains"]).exists() else None,
         "examples": examples(config, name, first, last, values) if last != first else [],
     }
 
@@ -176,13 +176,13 @@ def certified(folder: Path, run: str, split: str) -> str:
 
 def examples(config: Config, split: str, first: str, last: str, values: Sequence[Value]) -> list[tuple[str, list[Any]]]:
     """The queries with the largest gain and the largest loss of the last run over the first, with both top hits."""
-    data = PreparedCollection(config.run / "collection")
-    measured = by_run(values, split, config.sft.metric)
-    gain = {query: measured[last][query] - measured[first][query] for query in measured[first]}
+    data = PreparedCollection(config.run_folder / "collection")
+    load_run_values = by_run(values, split, config.sft.metric)
+    gain = {query: load_run_values[last][query] - load_run_values[first][query] for query in load_run_values[first]}
     won = [query for query in sorted(gain, key=lambda query: -gain[query])[:EXAMPLES] if gain[query] > 0]
     lost = [query for query in sorted(gain, key=lambda query: gain[query])[:EXAMPLES] if gain[query] < 0]
     judged = qrels(data.judgments(split))
-    found = {run: best_hits(config.run, run, split, [*won, *lost]) for run in (last, first)}
+    found = {run: best_hits(config.run_folder, run, split, [*won, *lost]) for run in (last, first)}
     good = {query: [d for d, grade in judged[query].items() if grade > 0][:HITS] for query in [*won, *lost]}
     hits = [hit for by_query in found.values() for some in by_query.values() for hit in some]
     titles = titles_of(data, {*hits, *(document for some in good.values() for document in some)})
@@ -191,7 +191,7 @@ def examples(config: Config, split: str, first: str, last: str, values: Sequence
     def shown(query: str) -> dict[str, Any]:
         sides = [
             {
-                "value": measured[run][query],
+                "value": load_run_values[run][query],
                 "hits": [{"title": titles[d], "relevant": judged[query].get(d, 0) > 0} for d in found[run][query]],
             }
             for run in (last, first)

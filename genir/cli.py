@@ -12,7 +12,7 @@ import genir
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.files import shipped
+from genir.files import resource_path
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 
 
@@ -117,7 +117,7 @@ def require_files(config: Config, stages: Sequence[str]) -> None:
     """Raise where a file that one of the stages reads is missing; it is found from here, as the stage will find it."""
     from genir.docids import BUILDERS
 
-    named = {f"{name}.teacher": ("train", getattr(config, name).teacher) for name in config.trained[1:]}
+    named = {f"{name}.teacher": ("train", getattr(config, name).teacher) for name in config.training_stages[1:]}
     if config.uses_pseudo_queries:
         named["queries.method"] = "queries", config.queries.method
     if BUILDERS[config.docids.builder].needs == "vectors":
@@ -143,7 +143,9 @@ def run_program(name: str, arguments: list[str]) -> None:
 def program_path(name: str) -> Path:
     """The program in the repository (a checkout), else in the installed package."""
     path = TABLE[name].path
-    return Path(genir.__file__).parent / path.removeprefix("genir/") if path.startswith("genir/") else shipped(path)
+    return (
+        Path(genir.__file__).parent / path.removeprefix("genir/") if path.startswith("genir/") else resource_path(path)
+    )
 
 
 def show_examples(config: Config) -> None:
@@ -151,10 +153,10 @@ def show_examples(config: Config) -> None:
     from genir.collection.prepared import PreparedCollection
     from genir.retriever import Retriever
 
-    retriever = Retriever.from_pretrained(config.run)
-    queries = PreparedCollection(config.run / "collection").queries("dev")
+    retriever = Retriever.from_pretrained(config.run_folder)
+    queries = PreparedCollection(config.run_folder / "collection").queries("dev")
     step = max(1, len(queries) // 3)
     for query in queries[step // 2 :: step][:3]:
         console.print()
         console.print(retriever.search(query.text, k=3), markup=False)
-    console.print(f"\nSearch for your own questions: [bold]genir search {config.run} --interactive[/]")
+    console.print(f"\nSearch for your own questions: [bold]genir search {config.run_folder} --interactive[/]")

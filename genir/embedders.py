@@ -17,7 +17,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from genir.errors import GenirError
-from genir.files import atomic_folder, intact, read_json, write_json
+from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
 
 Vectors = NDArray[np.float32]
@@ -103,14 +103,14 @@ def load_embedder(folder: Path) -> TfidfEmbedder | ModelEmbedder | None:
     """The embedder of a docid table; None when the vectors came from a file, or there were none."""
     if not folder.is_dir():
         return None
-    with intact(folder / "embedder.json") as path:
+    with reading_own_file(folder / "embedder.json") as path:
         about = read_json(path)
         if about["method"] != "tfidf":
             return ModelEmbedder(about["method"], about["batch_size"])
-    with intact(folder / "tfidf.safetensors") as path:
+    with reading_own_file(folder / "tfidf.safetensors") as path:
         tensors = load_file(path)
         idf, components = tensors["idf"], tensors["components"]
-    with intact(folder / "vocabulary.json") as path:
+    with reading_own_file(folder / "vocabulary.json") as path:
         return TfidfEmbedder(read_json(path), idf, components)
 
 

@@ -10,6 +10,6 @@ class GenirError(Exception):
     """
 
 
-def at(path: Path | str, line: int, message: str) -> GenirError:
+def error_at(path: Path | str, line: int, message: str) -> GenirError:
     """An error in line `line` (counted from 1) of the file `path`."""
     return GenirError(f"{path}:{line}: {message}")

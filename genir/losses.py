@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 
-class Candidates(NamedTuple):
+class CandidateBatch(NamedTuple):
     """What a loss looks at: policy, reference, grades, mask, all [B, N]."""
 
     policy: Tensor
@@ -38,7 +38,7 @@ def weighted_softmax(delta: Tensor, weights: Tensor, mask: Tensor, beta: float) 
     return -(weights * logps).sum(-1)
 
 
-def ddro(c: Candidates, beta: float) -> Tensor:
+def ddro(c: CandidateBatch, beta: float) -> Tensor:
     """DDRO (arXiv 2504.05181), which is DPO (arXiv 2305.18290, equation 7) on docids:
     L = -log sigmoid(beta * (delta(d+) - delta(d-))), averaged over the pairs of a query [B].
     """
@@ -47,7 +47,7 @@ def ddro(c: Candidates, beta: float) -> Tensor:
     return _mean_over(-logsigmoid(beta * margin), pairs)
 
 
-def s_dpo(c: Candidates, beta: float) -> Tensor:
+def s_dpo(c: CandidateBatch, beta: float) -> Tensor:
     """S-DPO (arXiv 2406.09215, equation 11): each positive against all negatives at once, averaged over positives [B].
 
     L = -log softmax_{d+}(beta * delta) over d+ and the negatives; with one negative it is DPO.
@@ -60,7 +60,7 @@ def s_dpo(c: Candidates, beta: float) -> Tensor:
 
 
 def irpo(
-    c: Candidates,
+    c: CandidateBatch,
     beta: float,
     positions: Tensor | None = None,
     self_term: bool = False,
@@ -91,7 +91,7 @@ def irpo(
     return (weights * softplus(rest - reward)).masked_fill(alone, 0).sum(-1)
 
 
-def irpo_weights(c: Candidates, positions: Tensor | None = None, normalize: bool = True) -> Tensor:
+def irpo_weights(c: CandidateBatch, positions: Tensor | None = None, normalize: bool = True) -> Tensor:
     """IRPO's gains times discounts, divided by their sum for each query [B, N]; 0 where nothing is relevant."""
     gains = (2.0 ** c.grades.float() - 1).masked_fill(~c.mask, 0)
     discount = ideal_discount(c) if positions is None else 1 / torch.log2(1 + positions.float())
@@ -99,7 +99,7 @@ def irpo_weights(c: Candidates, positions: Tensor | None = None, normalize: bool
     return weights / weights.sum(-1, keepdim=True).clamp(min=1e-12) if normalize else weights
 
 
-def ideal_discount(c: Candidates) -> Tensor:
+def ideal_discount(c: CandidateBatch) -> Tensor:
     """1 / log2(1 + position) in a ranking by grade; candidates of one grade share the mean of theirs [B, N]."""
     grades = c.grades.float().masked_fill(~c.mask, -torch.inf)
     by_position = 1 / torch.log2(torch.arange(2, grades.shape[1] + 2, device=grades.device, dtype=torch.float32))
@@ -110,7 +110,7 @@ def ideal_discount(c: Candidates) -> Tensor:
     return (total[before + count.long()] - total[before]) / count
 
 
-def adpo(c: Candidates, beta: float) -> Tensor:
+def adpo(c: CandidateBatch, beta: float) -> Tensor:
     """Listwise ADPO (arXiv 2510.18913): soft targets, here the softmax of the grades (a teacher's scores), with
     temperature 1 / beta: L = -sum_i q_i log softmax_i(beta * delta) [B].
     """
@@ -118,7 +118,7 @@ def adpo(c: Candidates, beta: float) -> Tensor:
     return weighted_softmax(c.delta, targets, c.mask, beta)
 
 
-def lipo(c: Candidates, beta: float) -> Tensor:
+def lipo(c: CandidateBatch, beta: float) -> Tensor:
     """LiPO-lambda (arXiv 2402.01878, equation 9): sum over grade_i > grade_j of
     |G_i - G_j| * |1 / D_i - 1 / D_j| * softplus(s_j - s_i), s = beta * delta, G = 2^grade - 1, D = log2(1 + rank of s).
     """
@@ -130,7 +130,7 @@ def lipo(c: Candidates, beta: float) -> Tensor:
     return (weight * softplus(-margin)).masked_fill(~better(c), 0).sum((1, 2))
 
 
-def sft(c: Candidates, beta: float) -> Tensor:
+def sft(c: CandidateBatch, beta: float) -> Tensor:
     """More of the supervised loss on the same lists, the control of every preference loss: the positives' negative
     log-likelihood in proportion to their gains [B]; no reference and no beta.
     """
@@ -139,7 +139,7 @@ def sft(c: Candidates, beta: float) -> Tensor:
     return -(share * c.policy.float().masked_fill(~c.mask, 0)).sum(-1)
 
 
-LOSSES: dict[str, Callable[[Candidates, float], Tensor]] = {
+LOSSES: dict[str, Callable[[CandidateBatch, float], Tensor]] = {
     "ddro": ddro,
     "s_dpo": s_dpo,
     "irpo": irpo,
@@ -149,7 +149,7 @@ LOSSES: dict[str, Callable[[Candidates, float], Tensor]] = {
 }
 
 
-def floor(c: Candidates) -> Tensor:
+def floor(c: CandidateBatch) -> Tensor:
     """A remedy for displacement (arXiv 2410.08847): max(0, reference - policy), averaged over the positives [B]."""
     return _mean_over(torch.relu(-c.delta), (c.grades > 0) & c.mask)
 
@@ -164,7 +164,7 @@ DIVERGENCES: dict[str, Callable[[Tensor], Tensor]] = {
 constant that every pair cancels. log r, -1 / r, log(2 r / (1 + r)), (1 - r^-a) / a with a = 1/2."""
 
 
-def f_dpo(c: Candidates, beta: float, divergence: str) -> Tensor:
+def f_dpo(c: CandidateBatch, beta: float, divergence: str) -> Tensor:
     """DDRO's loss with another divergence than reverse KL between policy and reference [B]."""
     reward = DIVERGENCES[divergence](c.delta)
     return _mean_over(-logsigmoid(beta * (reward.unsqueeze(2) - reward.unsqueeze(1))), better(c))
@@ -179,7 +179,7 @@ def ld_sums(code_logps: Tensor, lengths: Tensor, alpha: float) -> Tensor:
     return torch.where(beyond, alpha * code_logps, code_logps).sum(-1)
 
 
-def tdpo2(c: Candidates, beta: float, kl: Tensor, alpha: float) -> Tensor:
+def tdpo2(c: CandidateBatch, beta: float, kl: Tensor, alpha: float) -> Tensor:
     """TDPO2 (arXiv 2404.11999, equation 17) over the pairs of a query [B]:
     L = -log sigmoid(u - alpha * (KL(d-) - stop_gradient(KL(d+)))), u DPO's argument.
 
@@ -197,7 +197,7 @@ def ches(positive: Tensor, negative: Tensor) -> Tensor:
     return (positive * negative).sum(-1) - (positive * positive).sum(-1)
 
 
-def better(c: Candidates) -> Tensor:
+def better(c: CandidateBatch) -> Tensor:
     """Whether candidate i has a higher grade than j, both real: [B, N, N]."""
     both = c.mask.unsqueeze(2) & c.mask.unsqueeze(1)
     return (c.grades.unsqueeze(2) > c.grades.unsqueeze(1)) & both

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
-from genir.config import ModelConfig, Normalize
+from genir.config import ModelConfig, SoftmaxOver
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 from genir.t5 import decoder
@@ -69,7 +69,7 @@ def new_model(
         nn.init.normal_(model.shared.weight, std=0.1)
         untie(model, torch.randn_like(model.shared.weight) * config.d_model**-0.5)
     set_dropout(model, settings.dropout)
-    return DocidModel(model, layout, settings.normalize)
+    return DocidModel(model, layout, settings.softmax_over)
 
 
 def _add_codes(model: T5ForConditionalGeneration, layout: CodeLayout) -> None:
@@ -96,12 +96,12 @@ class DocidModel:
     normalize "full": softmax over the whole vocabulary, as Hugging Face `generate` ranks.
     """
 
-    def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, normalize: Normalize | None) -> None:
+    def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, normalize: SoftmaxOver | None) -> None:
         if layout.vocabulary > t5.config.vocab_size:
             raise GenirError(f"the model has {t5.config.vocab_size} tokens, its docids need {layout.vocabulary}")
         self.t5 = t5
         self.layout = layout
-        self.normalize: Normalize = normalize or ("full" if layout.text else "level")
+        self.normalize: SoftmaxOver = normalize or ("full" if layout.text else "level")
         self._pasts = Pasts()
 
     @property
@@ -213,19 +213,19 @@ class DocidModel:
         chosen = [logp.gather(-1, wanted[:, :, m])[..., 0] for m, logp in enumerate(wide)]
         return torch.stack(chosen, -1).masked_fill(codes < 0, 0)
 
-    def sequence_logps(self, encoded: Encoded, codes: Tensor, at_once: int | None = None) -> Tensor:
+    def sequence_logps(self, encoded: Encoded, codes: Tensor, candidate_chunk: int | None = None) -> Tensor:
         """Log-probability of whole docids: codes [B, N, L] -> [B, N], the sum over their codes.
 
         at_once: candidates whose activations are kept at a time. Longer lists are run twice: forward without keeping
         anything, then chunk by chunk in the backward pass; the gradient is the same.
         """
-        if at_once is None or codes.shape[1] <= at_once:
+        if candidate_chunk is None or codes.shape[1] <= candidate_chunk:
             return self.code_logps(encoded, codes).sum(-1)
 
         def chunk(states: Tensor, part: Tensor) -> Tensor:
             return self.code_logps(Encoded(states, encoded.mask), part).sum(-1)
 
-        parts = torch.split(codes, at_once, 1)
+        parts = torch.split(codes, candidate_chunk, 1)
         return torch.cat([checkpoint(chunk, encoded.states, part, use_reentrant=False) for part in parts], 1)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from genir.checks import count, is_id, several, texts
+from genir.checks import is_valid_id, require_list, require_positive_int, require_texts
 from genir.console import track
 from genir.decoding.beam import BeamResult, beam_search
 from genir.decoding.trie import Allowed, Trie
@@ -19,10 +19,10 @@ from genir.docids.order import Array
 from genir.docids.table import CodeLayout, DocidTable, Source
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
-from genir.files import atomic_folder, intact, read_json, write_json
+from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.model import DocidModel
 from genir.records import Document, Hit, Hits
-from genir.t5.loading import load_t5, quiet
+from genir.t5.loading import load_t5, silence_transformers
 from genir.tokenizer import load_tokenizer, tokenize
 
 FORMAT = 1
@@ -65,7 +65,7 @@ class Retriever:
         is for GPUs.
         """
         path = retriever_folder(folder)
-        with intact(path / "genir.json") as file:
+        with reading_own_file(path / "genir.json") as file:
             about = read_json(file)
             if about["format"] != FORMAT:
                 raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
@@ -84,7 +84,7 @@ class Retriever:
         An older retriever there is replaced; GenirError where something else is.
         """
         require_replaceable(folder)
-        with atomic_folder(Path(folder)) as new, quiet():
+        with atomic_folder(Path(folder)) as new, silence_transformers():
             self.model.t5.save_pretrained(new)
             self.tokenizer.save_pretrained(new)
             self.table.save(new / "docids")
@@ -103,11 +103,11 @@ class Retriever:
         """
         ids = [document.id for document in documents]
         for doc_id, times in Counter(ids).items():
-            if not is_id(doc_id):
+            if not is_valid_id(doc_id):
                 raise GenirError(f"a doc_id must be a string without white space, not {doc_id!r}")
             if times > 1:
                 raise GenirError(f"document {doc_id!r} is there {times} times among the new ones")
-            if doc_id in self.table.rows:
+            if doc_id in self.table.doc_indices:
                 raise GenirError(f"document {doc_id!r} is there already; remove it first to change it")
         if vectors is not None and len(vectors) != len(documents):
             raise GenirError(f"there are {len(vectors):,} vectors for {len(documents):,} new documents")
@@ -132,7 +132,7 @@ class Retriever:
 
     def remove(self, doc_ids: Collection[str]) -> None:
         """Make documents unfindable; their docids become free. GenirError for a doc_id that is not there."""
-        gone = {self.table.row(doc_id) for doc_id in several("doc_ids", doc_ids)}
+        gone = {self.table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
         if len(gone) == len(self.table):
             raise GenirError("a retriever needs at least one document; these would be all")
         self.table = self.table.subset(np.delete(np.arange(len(self.table)), sorted(gone)))
@@ -167,12 +167,17 @@ class Retriever:
         natural log-probabilities of docids. Raises GenirError for an empty query, an allowed document that does not
         exist, or scores that are no numbers.
         """
-        k, batch_size = min(count("k", k), len(self.table)), count("batch_size", batch_size)
-        beams = max(k, 10) if beams is None else min(count("beams", beams), len(self.table))
-        queries = texts(queries)
+        k, batch_size = (
+            min(require_positive_int("k", k), len(self.table)),
+            require_positive_int("batch_size", batch_size),
+        )
+        beams = max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(self.table))
+        queries = require_texts(queries)
         rows = None
         if allowed is not None:
-            rows = np.unique([self.table.row(doc_id) for doc_id in several("allowed", allowed)]).astype(np.int64)
+            rows = np.unique([self.table.doc_index(doc_id) for doc_id in require_list("allowed", allowed)]).astype(
+                np.int64
+            )
         among = None if rows is None else self.trie.allow(rows).to(self.model.device)
         starts = range(0, len(queries), batch_size)
         hits: list[Hits] = []

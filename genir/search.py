@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from genir.collection.prepared import PreparedCollection
-from genir.config import TRAINED, Config, load_config
+from genir.config import TRAINING_STAGES, Config, load_config
 from genir.console import console
 from genir.errors import GenirError
 from genir.evaluation.trec import rank_scores, write_run
@@ -24,12 +24,14 @@ def main(config: Config) -> None:
 
     Beside each run file stands which queries' hits are provably the model's best (STAGE.SPLIT.exact.json).
     """
-    data = PreparedCollection(config.run / "collection")
-    for name in config.trained:
-        if not (config.run / name).exists():
-            raise GenirError(f"{config.run / name}: {name} has not been trained yet; run: genir train {config.run}")
-    for name in config.trained:
-        retriever = Retriever.from_pretrained(config.run / name)
+    data = PreparedCollection(config.run_folder / "collection")
+    for name in config.training_stages:
+        if not (config.run_folder / name).exists():
+            raise GenirError(
+                f"{config.run_folder / name}: {name} has not been trained yet; run: genir train {config.run_folder}"
+            )
+    for name in config.training_stages:
+        retriever = Retriever.from_pretrained(config.run_folder / name)
         for split in config.search.splits:
             queries = data.queries(split)
             started = time.perf_counter()
@@ -47,8 +49,8 @@ def main(config: Config) -> None:
                 for query, hits in zip(queries, found, strict=True)
             }
             proven = {query.id: hits.exact for query, hits in zip(queries, found, strict=True)}
-            write_run(run, config.run / "runs" / f"{name}.{split}.trec", name)
-            write_json(config.run / "runs" / f"{name}.{split}.exact.json", proven)
+            write_run(run, config.run_folder / "runs" / f"{name}.{split}.trec", name)
+            write_json(config.run_folder / "runs" / f"{name}.{split}.exact.json", proven)
             share = sum(proven.values()) / len(queries)
             console.print(f"{name}, {split}: {len(queries):,} queries, {each:.1f} ms each, {share:.1%} certified exact")
 
@@ -82,7 +84,7 @@ def command(
     if folder.is_dir() and overrides:
         raise GenirError(f"{overrides[0]}: a folder's retriever is searched as it is; see --k and --exact")
     if not folder.is_dir():
-        folder = load_config(config, overrides or []).run / "retriever"
+        folder = load_config(config, overrides or []).run_folder / "retriever"
     retriever = Retriever.from_pretrained(folder)
     if query is not None:
         console.print(retriever.search(query, k, exact=exact), markup=False)
@@ -116,7 +118,7 @@ def ask(retriever: Retriever, k: int, exact: bool) -> None:
 STAGE = Stage(
     "search",
     settings=("search", "ddro", "irpo"),  # whose retrievers are searched
-    reads=("collection", *(f"{name}?" for name in TRAINED)),
+    reads=("collection", *(f"{name}?" for name in TRAINING_STAGES)),
     writes=("runs",),
 )
 

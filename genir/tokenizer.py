@@ -54,7 +54,7 @@ def docid_tokenizer(config: Config, documents: Iterable[Document]) -> PreTrained
     name = config.model.tokenizer or config.model.pretrained
     if name is not None:
         return load_tokenizer(name)
-    return train_tokenizer((document.body for document in documents), config.model.vocabulary)
+    return train_tokenizer((document.body for document in documents), config.model.vocab_size)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

@@ -22,16 +22,16 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
     """
     settings = load_config(config, overrides or [])
     execute(sft.STAGE, sft.main, settings, force)
-    for name in settings.trained[1:]:
-        before = settings.start(name)
+    for name in settings.training_stages[1:]:
+        before = settings.start_of(name)
         execute(refine.stage(name, before), partial(refine.main, name=name, before=before), settings, force)
-    last = settings.trained[-1]
-    if force or not keeps_changes(settings.run, last):
+    last = settings.training_stages[-1]
+    if force or not retriever_was_edited(settings.run_folder, last):
         stage = Stage("retriever", reads=(last,), writes=("retriever",))
         execute(stage, partial(_deliver, last=last), settings, force)
 
 
-def keeps_changes(run: Path, last: str) -> bool:
+def retriever_was_edited(run: Path, last: str) -> bool:
     """Whether RUN/retriever is no longer as training left it (`genir docids --add` changes it), and is to stay so.
 
     Raises GenirError where a newly trained one would take its place.
@@ -56,9 +56,9 @@ def keeps_changes(run: Path, last: str) -> bool:
 
 def _deliver(config: Config, last: str) -> None:
     """Copy the last stage's retriever, without its log, to where a user looks for it."""
-    with atomic_folder(config.run / "retriever") as folder:
-        shutil.copytree(config.run / last, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("log.json"))
-    console.print(f"the retriever is in {config.run / 'retriever'}")
+    with atomic_folder(config.run_folder / "retriever") as folder:
+        shutil.copytree(config.run_folder / last, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("log.json"))
+    console.print(f"the retriever is in {config.run_folder / 'retriever'}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from genir.docids.assign import build_docids
 from genir.docids.report import report
 from genir.embedders import own_vectors
 from genir.errors import GenirError
-from genir.files import atomic_folder, numbered_lines, sole_user, write_json
+from genir.files import atomic_folder, folder_lock, numbered_lines, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.retriever import Retriever, retriever_folder
@@ -57,7 +57,7 @@ def command(
     if overrides:
         raise GenirError(f"{overrides[0]}: --add and --remove change a trained retriever, whose settings are fixed")
     folder = retriever_folder(config)
-    with sole_user(folder.parent):  # in a run folder, no stage either
+    with folder_lock(folder.parent):  # in a run folder, no stage either
         retriever = Retriever.from_pretrained(folder)
         before = len(retriever.table)
         if remove is not None:
@@ -72,19 +72,19 @@ def command(
 
 def main(config: Config) -> None:
     """Build the docids of the collection and report on them."""
-    documents = DocumentFile(config.run / "collection" / "corpus.jsonl")
-    vectors = np.load(config.run / "embeddings.npy", allow_pickle=False)
+    documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
+    vectors = np.load(config.run_folder / "embeddings.npy", allow_pickle=False)
     tokenizer = docid_tokenizer(config, documents) if BUILDERS[config.docids.builder].needs == "tokenizer" else None
     built, final = build_docids(Source(documents, vectors, tokenizer), config.docids, config.seed)
     doc_ids, titles = zip(*((document.id, document.title) for document in documents), strict=True)
     about = {"docids": config.docids.model_dump(), "seed": config.seed}
     table = DocidTable(doc_ids, titles, *final[:2], about, final.codebooks, text=tokenizer is not None)
     figures = report(table, built.codes, vectors, config.seed)
-    with atomic_folder(config.run / "docids") as folder:
+    with atomic_folder(config.run_folder / "docids") as folder:
         table.save(folder)
         Trie.from_codes(table.codes).save(folder / "trie.safetensors")
-        if (config.run / "embedder").exists():
-            shutil.copytree(config.run / "embedder", folder / "embedder")
+        if (config.run_folder / "embedder").exists():
+            shutil.copytree(config.run_folder / "embedder", folder / "embedder")
         if tokenizer is not None:
             tokenizer.save_pretrained(folder / "tokenizer")
         write_json(folder / "report.json", figures)
@@ -149,7 +149,7 @@ def draw(figures: dict[str, Any], path: Path) -> None:
 
 STAGE = Stage(
     "docids",
-    settings=("docids", "model.tokenizer", "model.pretrained", "model.vocabulary"),
+    settings=("docids", "model.tokenizer", "model.pretrained", "model.vocab_size"),
     reads=("collection", "embeddings.npy", "embedder?"),
     writes=("docids",),
 )

@@ -25,11 +25,11 @@ def main(config: Config) -> None:
     download), a .npy file of one's own, or the name or folder of a sentence-transformers model (extra: embed). A model
     writes its vectors in shards; a killed run goes on after the last one. Builders that need no vectors get none.
     """
-    documents = DocumentFile(config.run / "collection" / "corpus.jsonl")
+    documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
     method = config.embed.method
-    shutil.rmtree(config.run / "embedder", ignore_errors=True)
+    shutil.rmtree(config.run_folder / "embedder", ignore_errors=True)
     if BUILDERS[config.docids.builder].needs != "vectors":
-        write_vectors(config.run / "embeddings.npy", len(documents), 0, iter(()))
+        write_vectors(config.run_folder / "embeddings.npy", len(documents), 0, iter(()))
         console.print(f"the builder {config.docids.builder} needs no vectors")
         return
     if method.endswith(".npy"):
@@ -43,11 +43,11 @@ def main(config: Config) -> None:
             blocks, width = iter((embedder.embed(documents),)), len(embedder.components)
         else:
             embedder = ModelEmbedder(method, config.embed.batch_size)
-            shards = embed_shards(embedder, documents, config.run / "embedding_shards")
+            shards = embed_shards(embedder, documents, config.run_folder / "embedding_shards")
             blocks, width = (np.load(path, allow_pickle=False) for path in shards), np.load(shards[0]).shape[1]
-        embedder.save(config.run / "embedder")
-    write_vectors(config.run / "embeddings.npy", len(documents), width, blocks)
-    shutil.rmtree(config.run / "embedding_shards", ignore_errors=True)
+        embedder.save(config.run_folder / "embedder")
+    write_vectors(config.run_folder / "embeddings.npy", len(documents), width, blocks)
+    shutil.rmtree(config.run_folder / "embedding_shards", ignore_errors=True)
     console.print(f"{method}: {len(documents):,} vectors of {width}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from genir.collection.prepared import PreparedCollection
 from genir.config import Config, load_config
 from genir.console import console, track
-from genir.errors import GenirError, at
+from genir.errors import GenirError, error_at
 from genir.evaluation.trec import qrels
 from genir.files import atomic_file, atomic_folder, numbered_lines, read_json, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHARD = 512  # documents that a model writes queries for before they are kept
 DEV_PAIRS = 500
-Candidates = Iterable[tuple[str, Iterable[str]]]
+DocumentQueries = Iterable[tuple[str, Iterable[str]]]
 """(doc_id, queries of it, best first)"""
 
 
@@ -36,15 +36,15 @@ def main(config: Config) -> None:
 
     Empty queries, and those that say the same words again of the same document, are left out.
     """
-    data = PreparedCollection(config.run / "collection")
+    data = PreparedCollection(config.run_folder / "collection")
     settings = config.queries
-    if settings.method == "text":
-        source: Candidates = text_queries(data.documents, settings.max_words)
+    if settings.method == "extractive":
+        source: DocumentQueries = text_queries(data.documents, settings.max_words)
     elif settings.is_file:
         source = own_queries(Path(settings.method), data)
     else:
         source = written_queries(config, data)
-    with atomic_folder(config.run / "pseudo_queries") as folder:
+    with atomic_folder(config.run_folder / "pseudo_queries") as folder:
         counts = write_queries(source, settings.per_document, len(data.documents), folder / "queries.jsonl")
         if not counts["kept"]:
             raise GenirError(f"queries.method {settings.method}: no query was made of any document")
@@ -54,7 +54,7 @@ def main(config: Config) -> None:
     console.print(f"{settings.method}: pseudo queries of {len(data.documents):,} documents, {parts}")
 
 
-def write_queries(source: Candidates, most: int, documents: int, path: Path) -> dict[str, int]:
+def write_queries(source: DocumentQueries, most: int, documents: int, path: Path) -> dict[str, int]:
     """Write at most `most` queries a document; return what was kept and what was left out."""
     counts = Counter[str]()
     with atomic_file(path) as handle:
@@ -83,7 +83,7 @@ def distinct(texts: Iterable[str], most: int, left_out: Counter[str]) -> list[st
     return list(kept.values())
 
 
-def own_queries(path: Path, data: PreparedCollection) -> Candidates:
+def own_queries(path: Path, data: PreparedCollection) -> DocumentQueries:
     """Queries of a JSONL file with doc_id and text; a bad line or an unknown document raises GenirError."""
     if not path.exists():
         raise GenirError(f"queries.method {path}: no such file")
@@ -93,11 +93,11 @@ def own_queries(path: Path, data: PreparedCollection) -> Candidates:
             entry = json.loads(text)
             found[entry["doc_id"]].append(str(entry["text"]))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise at(path, line, f'needs {{"doc_id": a known document, "text": a query}}: {error!r}') from None
+            raise error_at(path, line, f'needs {{"doc_id": a known document, "text": a query}}: {error!r}') from None
     return found.items()
 
 
-def written_queries(config: Config, data: PreparedCollection) -> Candidates:
+def written_queries(config: Config, data: PreparedCollection) -> DocumentQueries:
     """Queries that a seq2seq model writes, trained on the train queries first where queries.tune_steps says so."""
     from genir.pseudo_queries.doc2query import QueryWriter, tune
     from genir.training.checkpoints import work_folder
@@ -106,7 +106,7 @@ def written_queries(config: Config, data: PreparedCollection) -> Candidates:
     work = work_folder(config, "queries", settings.model_dump(mode="json"), ("collection",))
     name = settings.method
     if settings.tune_steps:
-        name = str(config.run / "query_model")
+        name = str(config.run_folder / "query_model")
         if not (work / "tuned").exists():
             train, dev = pairs(data, "train"), pairs(data, "dev")[:DEV_PAIRS]
             tune(settings, data.documents, train, dev, config.seed, Path(name), work / "tuning")
@@ -129,7 +129,7 @@ def in_shards(
 
 def clear_work(config: Config) -> None:
     """Give up the shards and checkpoints of a model."""
-    work = config.run / "checkpoints" / "queries"
+    work = config.run_folder / "checkpoints" / "queries"
     if work.exists():
         shutil.rmtree(work)
         if not any(work.parent.iterdir()):

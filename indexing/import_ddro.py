@@ -12,7 +12,7 @@ from genir.config import TextConfig
 from genir.console import console
 from genir.docids.table import CodeLayout, DocidTable
 from genir.docids.text import padded
-from genir.errors import GenirError, at
+from genir.errors import GenirError, error_at
 from genir.files import numbered_lines
 from genir.model import DocidModel
 from genir.pipeline.command import run_command
@@ -78,11 +78,13 @@ def read_docids(path: Path) -> tuple[list[str], list[list[int]]]:
         try:
             tokens = [token for token in map(int, docid.split(",")) if token != PAD]
         except ValueError:
-            raise at(path, line, f"{text[:40]!r} is not [doc_id], a tab, and tokens joined by commas") from None
+            raise error_at(path, line, f"{text[:40]!r} is not [doc_id], a tab, and tokens joined by commas") from None
         doc_id = original_id(name)
         tokens = tokens[: tokens.index(END)] if END in tokens else tokens
         if doc_id in found or not tokens or not doc_id:
-            raise at(path, line, f"document {doc_id!r} " + ("is there twice" if doc_id in found else "has no docid"))
+            raise error_at(
+                path, line, f"document {doc_id!r} " + ("is there twice" if doc_id in found else "has no docid")
+            )
         found[doc_id] = tokens
     if not found:
         raise GenirError(f"{path}: no docids in it")
@@ -100,9 +102,11 @@ def docid_table(path: Path, doc_ids: Sequence[str], tokens: Sequence[Sequence[in
     text = tokens[0][0] < BASE
     for line, docid in enumerate(tokens, 1):
         if max(docid) >= vocabulary:
-            raise at(path, line, f"token {max(docid)}, but the model has {vocabulary}: they do not belong together")
+            raise error_at(
+                path, line, f"token {max(docid)}, but the model has {vocabulary}: they do not belong together"
+            )
         if any((token < BASE) != text for token in docid):
-            raise at(path, line, f"mixes codes (tokens from {BASE} on) and text with what stands before")
+            raise error_at(path, line, f"mixes codes (tokens from {BASE} on) and text with what stands before")
     titles = [""] * len(doc_ids)
     if text:
         codes = padded([[*docid, END] for docid in tokens])
@@ -117,11 +121,11 @@ def level_codes(path: Path, tokens: Sequence[Sequence[int]], levels: int, size: 
     """Tokens -> codes [N, levels], each below `size`; one out of its level raises GenirError."""
     for line, docid in enumerate(tokens, 1):
         if len(docid) != levels:
-            raise at(path, line, f"{len(docid)} codes, but the docids before have {levels}")
+            raise error_at(path, line, f"{len(docid)} codes, but the docids before have {levels}")
     codes = np.asarray(tokens, np.int32) - BASE - size * np.arange(levels, dtype=np.int32)
     wrong = np.flatnonzero(((codes < 0) | (codes >= size)).any(1))
     if len(wrong):
-        raise at(path, int(wrong[0]) + 1, f"a code lies outside its level, of {levels} with {size} codes each")
+        raise error_at(path, int(wrong[0]) + 1, f"a code lies outside its level, of {levels} with {size} codes each")
     return codes
 
 

@@ -14,13 +14,13 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import console, track
 from genir.docids import DocidTable
-from genir.docids.order import groups
+from genir.docids.order import docid_numbers
 from genir.evaluation.trec import qrels
 from genir.files import atomic_file, atomic_folder, write_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 from genir.records import Query
-from genir.training.negatives import Candidate, draw_bands, keep_negatives, siblings
+from genir.training.negatives import NegativeCandidate, draw_bands, keep_negatives, siblings
 
 BATCH = 256  # queries searched at once
 
@@ -30,16 +30,16 @@ def main(config: Config) -> None:
 
     BM25 is that of the section baseline (bm25s, or pyserini's Lucene); negatives.bands says of which ranks how many.
     Relevant documents, and those that share a docid with one, are never taken; every one left out is counted. The
-    model's own beam needs no mining: see ddro.beam. Nothing is mined when no refinement stage asks for it.
+    model's own beam needs no mining: see ddro.beam_candidates. Nothing is mined when no refinement stage asks for it.
     """
-    wanted = any(getattr(config, name).mined for name in config.trained[1:])
-    with atomic_folder(config.run / "negatives") as folder:
+    wanted = any(getattr(config, name).mined_candidates for name in config.training_stages[1:])
+    with atomic_folder(config.run_folder / "negatives") as folder:
         if not wanted:
             (folder / "negatives.jsonl").touch()
             console.print("no stage asks for mined negatives")
             return
-        data = PreparedCollection(config.run / "collection")
-        table = DocidTable.load(config.run / "docids")
+        data = PreparedCollection(config.run_folder / "collection")
+        table = DocidTable.load(config.run_folder / "docids")
         dropped: Counter[str] = Counter()
         sources: Counter[str] = Counter()
         lists = mine(config, data, table, dropped, sources)
@@ -58,7 +58,7 @@ def mine(
     settings = config.negatives
     judged = qrels(data.judgments("train"))
     queries = data.queries("train")
-    docid = groups(table.codes)
+    docid = docid_numbers(table.codes)
     places = np.argsort(table.ordered.order)
     depth = max((band.last for band in settings.bands), default=0)
     index = open_index(data.documents, config.baseline) if depth else None
@@ -67,8 +67,8 @@ def mine(
         hits = index.search_many([query.text for query in batch], depth) if index else [[] for _ in batch]
         for query, found in zip(batch, hits, strict=True):
             grades = {doc_id: grade for doc_id, grade in judged[query.id].items() if grade > 0}
-            relevant = [table.rows[doc_id] for doc_id in grades]
-            ranking = [table.rows[doc_id] for doc_id, _ in found]
+            relevant = [table.doc_indices[doc_id] for doc_id in grades]
+            ranking = [table.doc_indices[doc_id] for doc_id, _ in found]
             rng = np.random.default_rng((config.seed, zlib.crc32(query.id.encode())))
             drawn = draw_bands(ranking, settings.bands, rng)
             dropped["too few BM25 hits"] += max(0, sum(band.count for band in settings.bands) - len(drawn))
@@ -79,7 +79,9 @@ def mine(
             yield entry(query, grades, kept, table)
 
 
-def entry(query: Query, grades: Mapping[str, int], kept: Sequence[Candidate], table: DocidTable) -> dict[str, Any]:
+def entry(
+    query: Query, grades: Mapping[str, int], kept: Sequence[NegativeCandidate], table: DocidTable
+) -> dict[str, Any]:
     """A line of negatives.jsonl."""
     return {
         "query_id": query.id,

@@ -12,7 +12,7 @@ from rich.table import Table
 from genir.collection.base import Collection
 from genir.collection.beir import QRELS_HEADER, BeirCollection
 from genir.collection.download import fetch_all
-from genir.collection.published import check_counts, find_build, open_source
+from genir.collection.published import check_counts, find_published, open_source
 from genir.collection.sources import load_sources
 from genir.config import CollectionConfig, Config, load_config
 from genir.console import console, track
@@ -27,9 +27,9 @@ MOST_GRADE = 30  # gains are 2^grade - 1, and measures hold a grade in a C integ
 
 
 def main(config: Config) -> None:
-    """Read what collection.path and collection.build name, check it, and write it and its card into the run folder."""
+    """Read what collection.path and collection.published name, check it, and write it and its card into the run folder."""
     settings = config.collection
-    source = open_source(settings, config.run)
+    source = open_source(settings, config.run_folder)
     if "train" not in source.splits:
         there = ", ".join(source.splits) or "none"
         raise GenirError(
@@ -39,17 +39,17 @@ def main(config: Config) -> None:
     require_searched(source, config.search.splits)
     if isinstance(source, BeirCollection) and source.corpus.is_file():
         size = source.corpus.stat().st_size
-        require_space(config.run, size * (4 if source.corpus.suffix == ".gz" else 1))
-    with atomic_folder(config.run / "collection") as folder:
+        require_space(config.run_folder, size * (4 if source.corpus.suffix == ".gz" else 1))
+    with atomic_folder(config.run_folder / "collection") as folder:
         doc_ids = write_documents(source, folder)
         query_ids = write_queries(source, folder)
         splits = {}
         for split, rows in split_judgments(source, settings, doc_ids, query_ids):
             write_judgments(rows, folder / "qrels" / f"{split}.tsv")
             splits[split] = split_entry(rows)
-        if settings.build and settings.expect_counts:
-            check_counts(settings.build, len(doc_ids), as_published(splits, source))
-        write_json(folder / "card.json", make_card(settings.build, source.name, doc_ids, splits))
+        if settings.published and settings.expect_counts:
+            check_counts(settings.published, len(doc_ids), as_published(splits, source))
+        write_json(folder / "card.json", make_card(settings.published, source.name, doc_ids, splits))
     console.print(table(config, len(doc_ids), splits))
 
 
@@ -150,8 +150,10 @@ def as_published(splits: Mapping[str, dict[str, Any]], source: Collection) -> di
 def table(config: Config, documents: int, splits: Mapping[str, dict[str, Any]]) -> Table:
     """What is in the collection."""
     settings = config.collection
-    checked = " (the published counts)" if settings.build and settings.expect_counts else ""
-    shown = Table(title=f"{settings.build or settings.path}: {documents:,} documents{checked}", title_justify="left")
+    checked = " (the published counts)" if settings.published and settings.expect_counts else ""
+    shown = Table(
+        title=f"{settings.published or settings.path}: {documents:,} documents{checked}", title_justify="left"
+    )
     shown.add_column("split")
     for name in ("queries", "judgments"):
         shown.add_column(name, justify="right")
@@ -162,9 +164,9 @@ def table(config: Config, documents: int, splits: Mapping[str, dict[str, Any]]) 
 
 def download(settings: CollectionConfig) -> None:
     """Fetch the raw files of the build into collection.path."""
-    if settings.build is None or settings.path.startswith("irds:"):
-        raise GenirError("--download fetches the raw files of a build: name one with collection.build=NAME")
-    build = find_build(settings.build)
+    if settings.published is None or settings.path.startswith("irds:"):
+        raise GenirError("--download fetches the raw files of a build: name one with collection.published=NAME")
+    build = find_published(settings.published)
     fetch_all(load_sources()[build.group], build.files, Path(settings.path))
 
 
@@ -182,7 +184,7 @@ def command(
     the file and line; so is a build that has not its published counts. Without a dev split, a share of the train
     queries (collection.dev_fraction) becomes one, so that nothing is ever chosen on test queries.
 
-    collection.build names a published collection, and collection.path the folder of its raw files (or the ir_datasets
+    collection.published names a published collection, and collection.path the folder of its raw files (or the ir_datasets
     id). Files are only downloaded with --download; data/sources.yaml lists them.
     """
     settings = load_config(config, overrides or [])

@@ -64,11 +64,11 @@ def prepare(tmp_path) -> Callable[..., PreparedCollection]:
 
     def run(build: str, *overrides: str, path: Path = tmp_path / "raw", expect: bool = False) -> PreparedCollection:
         (tmp_path / "c.yaml").write_text(
-            f"collection: {{path: '{path}', build: {build}, dev_fraction: 0.4, expect_counts: {expect}}}\n"
-            f"folder: {tmp_path / 'runs'}\n"
+            f"collection: {{path: '{path}', published: {build}, dev_fraction: 0.4, expect_counts: {expect}}}\n"
+            f"runs_dir: {tmp_path / 'runs'}\n"
         )
         config = load_config(tmp_path / "c.yaml", overrides)
         prepare_collection.main(config)
-        return PreparedCollection(config.run / "collection")
+        return PreparedCollection(config.run_folder / "collection")
 
     return run

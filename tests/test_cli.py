@@ -15,7 +15,7 @@ from genir.cli import EXTRAS, STAGES
 from tests.helpers.beir import small_beir
 
 SMALL = [
-    "docids={builder: rq, levels: 2, codes: 4}",
+    "docids={builder: rq, levels: 2, codebook_size: 4}",
     "embed.dimension=6",
     "model.vocabulary=400",
     "sft.batch_size=16",
@@ -42,7 +42,7 @@ def finished(tmp_path_factory):
     """One whole run over a small collection."""
     folder = tmp_path_factory.mktemp("cli")
     small_beir(folder / "beir")
-    (folder / "small.yaml").write_text("collection: {path: beir}\nsft: {stages: [{steps: 40}]}\n")
+    (folder / "small.yaml").write_text("collection: {path: beir}\nsft: {phases: [{steps: 40}]}\n")
     return folder, genir("run", "small.yaml", *SMALL, cwd=folder, check=0)
 
 
@@ -175,13 +175,13 @@ def test_certify_tells_what_beam_widths_lose(finished):
 def test_runs_of_two_folders_can_be_compared(finished):
     folder, _ = finished
     genir("run", "small.yaml", *SMALL, "name=other", "seed=2", "--until", "evaluate", cwd=folder, check=0)
-    done = genir("compare", "runs/small", "--with", "runs/other", cwd=folder, check=0)
+    done = genir("compare", "runs/small", "--other", "runs/other", cwd=folder, check=0)
     rows = json.loads((folder / "runs" / "small" / "comparison_with" / "comparison.json").read_text())
     assert {row["a"] for row in rows} | {row["b"] for row in rows} == {
         "small/bm25", "small/sft", "other/sft"
     }  # fmt: skip
     assert "other/sft" in done.stdout
-    genir("compare", "runs/small", "--with", "runs/other", "--over-seeds", cwd=folder, check=0)
+    genir("compare", "runs/small", "--other", "runs/other", "--over-seeds", cwd=folder, check=0)
     seeds = json.loads((folder / "runs" / "small" / "comparison_with" / "seeds.json").read_text())
     for row in seeds:
         each = [
@@ -198,7 +198,7 @@ def test_runs_of_two_folders_can_be_compared(finished):
 
 def test_a_killed_training_goes_on_from_its_checkpoint(finished):
     folder, _ = finished
-    long = [*SMALL, "name=killed", "sft.stages.0.steps=100000", "sft.patience=1000"]
+    long = [*SMALL, "name=killed", "sft.phases.0.steps=100000", "sft.patience=1000"]
     genir("run", "small.yaml", *SMALL, "name=killed", "--until", "docids", cwd=folder, check=0)
     process = subprocess.Popen(
         [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=folder, stderr=subprocess.PIPE, text=True
@@ -234,7 +234,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished):
         (["run", "small.yaml", "ddro={teacher: no.jsonl}"], "ddro.teacher no.jsonl: no such file from "),
         (["run", "small.yaml", "embed.method=no.npy"], "embed.method no.npy: no such file from "),
         (
-            ["run", "small.yaml", "sft.stages.0.mix={pseudo_queries: 1}", "queries.method=no.jsonl.gz"],
+            ["run", "small.yaml", "sft.phases.0.mix={pseudo_queries: 1}", "queries.method=no.jsonl.gz"],
             "no such file from",
         ),
         (["train", "small.yaml", "name=fresh"], "missing; run the stages before this one first"),
@@ -271,7 +271,7 @@ def test_a_program_is_the_same_by_path_and_by_module(finished, root):
     folder, _ = finished
     for call in ([str(root / "indexing" / "build_docids.py")], ["-m", "indexing.build_docids"]):
         done = subprocess.run(
-            [sys.executable, *call, str(folder / "small.yaml"), f"folder={folder / 'runs'}", *SMALL],
+            [sys.executable, *call, str(folder / "small.yaml"), f"runs_dir={folder / 'runs'}", *SMALL],
             cwd=root, capture_output=True, text=True,
         )  # fmt: skip
         assert "docids: up to date" in done.stdout, done.stderr

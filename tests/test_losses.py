@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from genir.losses import (
     DIVERGENCES,
     LOSSES,
-    Candidates,
+    CandidateBatch,
     ches,
     ddro,
     f_dpo,
@@ -44,7 +44,7 @@ def lists(draw, least=2, most=6, graded=True):
 def candidates(policy, reference, grades, mask=None):
     mask = [True] * len(policy) if mask is None else mask
     rows = (torch.tensor([x], dtype=torch.float64).float() for x in (policy, reference, grades))
-    return Candidates(*rows, torch.tensor([mask]))
+    return CandidateBatch(*rows, torch.tensor([mask]))
 
 
 def sigmoid(x):

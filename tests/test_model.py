@@ -54,9 +54,9 @@ def test_lists_run_in_chunks_have_the_same_log_probs_and_gradients(make_model, n
     codes = all_codes()[torch.randperm(60, generator=torch.Generator().manual_seed(0))[:21]].view(3, 7, 3)
     weight = torch.randn(3, 7, generator=torch.Generator().manual_seed(1))
     found = []
-    for at_once in (None, 1, 3):
+    for candidate_chunk in (None, 1, 3):
         model.t5.zero_grad()
-        logps = model.sequence_logps(model.encode(ids, mask), codes, at_once)
+        logps = model.sequence_logps(model.encode(ids, mask), codes, candidate_chunk)
         (weight * logps.exp()).sum().backward()
         found.append((logps.detach(), {name: p.grad.clone() for name, p in model.t5.named_parameters()}))
     for logps, gradients in found[1:]:

@@ -7,7 +7,7 @@ import pytest
 from genir.bm25.bm25s_index import BM25
 from genir.collection import open_collection
 from genir.collection.msmarco import PASSAGE, MsMarcoPassages
-from genir.collection.subsets import Judged
+from genir.collection.subsets import JudgedSubset
 from genir.config import BaselineConfig
 from genir.evaluation.measures import measure
 from genir.evaluation.trec import qrels, rank_scores
@@ -83,7 +83,7 @@ def test_real_passages_and_trec_judgments_in_the_official_format_come_back_the_s
             part.qrels: [(f"{row.query_id} Q0 {row.doc_id} {row.grade}",) for row in judged],
         },
     )
-    made = Judged(MsMarcoPassages(tmp_path / "raw", {split: part}))
+    made = JudgedSubset(MsMarcoPassages(tmp_path / "raw", {split: part}))
     assert [d.id for d in made.documents()] == [d.id for d in sample.documents()]
     assert [row for _, row in made.judgments(split)] == judged
     assert len(list(made.queries())) == queries

@@ -9,7 +9,7 @@ from genir.docids import DocidTable, Source
 from genir.docids.assign import build_docids
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
-from genir.files import sole_user
+from genir.files import folder_lock
 from genir.model import DocidModel
 from genir.records import Document
 from genir.tokenizer import tokenize
@@ -108,7 +108,7 @@ def growing(make_model, tokenizer):
     """A retriever of 30 documents; those, 10 more, and the vectors of all."""
     vectors = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     documents = [Document(f"d{i}", f"Title {i}", "") for i in range(40)]
-    config = RQConfig(levels=2, codes=4)
+    config = RQConfig(levels=2, codebook_size=4)
     _, built = build_docids(Source(documents[:30], vectors[:30]), config, 0)
     names = [document.id for document in documents[:30]]
     table = DocidTable(names, names, *built[:2], {"docids": config.model_dump()}, built.codebooks)
@@ -146,7 +146,7 @@ def test_the_command_changes_a_run_s_retriever_alone_in_its_folder(tmp_path, gro
     np.save(tmp_path / "new.npy", vectors[30:])
     changed = {"add": tmp_path / "new.jsonl", "vectors": tmp_path / "new.npy", "remove": tmp_path / "old.txt"}
     folder = str(tmp_path / "run")
-    with sole_user(tmp_path / "run"), pytest.raises(GenirError, match="run: another process is at work"):
+    with folder_lock(tmp_path / "run"), pytest.raises(GenirError, match="run: another process is at work"):
         build_docids_stage.command(folder, **changed)
     assert Retriever.from_pretrained(folder).table.doc_ids == retriever.table.doc_ids
     build_docids_stage.command(folder, **changed)

@@ -12,7 +12,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from genir.console import console, track
 from genir.docids.table import CodeLayout
 from genir.model import DocidModel
-from genir.t5.loading import load_t5, quiet, untie
+from genir.t5.loading import load_t5, silence_transformers, untie
 
 SHAPES: dict[str, dict[str, Any]] = {  # of the published t5-small and t5-base, and the one that is trained here
     "small": {"d_model": 512, "num_heads": 8, "d_ff": 2048, "num_layers": 6},
@@ -73,7 +73,7 @@ def trained_t5(shape: str, codes: NDArray[np.int64], steps: int, folder: Path) -
     """
     if not folder.exists():
         made = train(docid_model(new_t5("trained", FREE * CODES), LEVELS), codes, steps)
-        with quiet():
+        with silence_transformers():
             made.t5.save_pretrained(folder)
     small, large = load_t5(str(folder), "cpu").state_dict(), new_t5(shape)
     rows = torch.cat([torch.arange(FREE * CODES), torch.arange(TEXT_TOKENS, TEXT_TOKENS + LEVELS * CODES)])

@@ -6,10 +6,10 @@ from genir.collection.irds import IrDatasetsCollection
 from genir.collection.opening import open_collection
 
 __all__ = [
-    "QRELS_HEADER",
     "BeirCollection",
     "Collection",
     "IrDatasetsCollection",
+    "QRELS_HEADER",
     "open_collection",
     "read_documents",
 ]

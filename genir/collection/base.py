@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genir.checks import is_id
-from genir.errors import GenirError, at
+from genir.checks import is_valid_id
+from genir.errors import GenirError, error_at
 from genir.records import Document, Judgment, Query
 
 
@@ -40,9 +40,9 @@ class Collection(ABC):
 
 def checked_id(row: Mapping[str, Any], seen: set[str], path: Path, line: int) -> str:
     value = row.get("_id")
-    if not is_id(value):
-        raise at(path, line, f"_id must be a string without white space, not {value!r}")
+    if not is_valid_id(value):
+        raise error_at(path, line, f"_id must be a string without white space, not {value!r}")
     if value in seen:
-        raise at(path, line, f"duplicate _id {value!r}")
+        raise error_at(path, line, f"duplicate _id {value!r}")
     seen.add(value)
     return value

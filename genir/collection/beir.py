@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genir.checks import encodes
+from genir.checks import is_encodable
 from genir.collection.base import Collection, checked_id
-from genir.errors import GenirError, at
-from genir.files import numbered_lines, parse_json
+from genir.errors import GenirError, error_at
+from genir.files import numbered_lines, parse_json_line
 from genir.records import Document, Judgment, Query
 
 QRELS_HEADER = ("query-id", "corpus-id", "score")
@@ -55,7 +55,7 @@ class BeirCollection(Collection):
         for line, row in _json_rows(self._queries):
             query = Query(checked_id(row, seen, self._queries, line), _text(row, "text", self._queries, line))
             if not query.text.strip():
-                raise at(self._queries, line, "the query is empty")
+                raise error_at(self._queries, line, "the query is empty")
             yield query
 
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
@@ -65,16 +65,16 @@ class BeirCollection(Collection):
             columns = text.split("\t")
             if line == 1:
                 if tuple(columns) != QRELS_HEADER:
-                    raise at(path, 1, "the header must be query-id, corpus-id, score, separated by tabs")
+                    raise error_at(path, 1, "the header must be query-id, corpus-id, score, separated by tabs")
                 continue
             if not text.strip():
                 continue
             if len(columns) != 3:
-                raise at(path, line, f"{len(columns)} columns; query-id, corpus-id and score are needed, by tabs")
+                raise error_at(path, line, f"{len(columns)} columns; query-id, corpus-id and score are needed, by tabs")
             try:
                 yield f"{path}:{line}", Judgment(columns[0], columns[1], int(columns[2]))
             except ValueError:
-                raise at(path, line, f"the score {columns[2]!r} is not a whole number") from None
+                raise error_at(path, line, f"the score {columns[2]!r} is not a whole number") from None
 
 
 def _one_of(folder: Path, name: str) -> Path:
@@ -89,9 +89,9 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for line, text in numbered_lines(path):
         if not text.strip():
             continue
-        row = parse_json(text, path, line)
+        row = parse_json_line(text, path, line)
         if not isinstance(row, dict):
-            raise at(path, line, "a JSON object is needed on each line")
+            raise error_at(path, line, "a JSON object is needed on each line")
         yield line, row
 
 
@@ -100,9 +100,9 @@ def _text(row: Mapping[str, Any], key: str, path: Path, line: int) -> str:
     if value is None and key != "text":
         return ""
     if key not in row:
-        raise at(path, line, f"{key} is missing")
+        raise error_at(path, line, f"{key} is missing")
     if not isinstance(value, str):
-        raise at(path, line, f"{key} must be a string, not {value!r}")
-    if not encodes(value):
-        raise at(path, line, f"{key} holds half of a surrogate pair, which is no character")
+        raise error_at(path, line, f"{key} must be a string, not {value!r}")
+    if not is_encodable(value):
+        raise error_at(path, line, f"{key} holds half of a surrogate pair, which is no character")
     return value

@@ -44,5 +44,5 @@ def zip_name(name: str) -> str:
     known = load_sources()["beir"].files
     if zipped not in known:
         sets = ", ".join(file.removesuffix(".zip") for file in known)
-        raise GenirError(f"collection.build beir/{name}: BEIR has no such set; there are: {sets}")
+        raise GenirError(f"collection.published beir/{name}: BEIR has no such set; there are: {sets}")
     return zipped

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from genir.collection.base import Collection
 from genir.collection.sources import require
-from genir.errors import at
+from genir.errors import error_at
 from genir.files import numbered_lines
 from genir.records import Document, Judgment, Query
 
@@ -48,7 +48,7 @@ class MsMarco(Collection):
             _check_new(columns[0], seen, self._corpus, line)
             yield self.document(columns)
         if not seen:
-            raise at(self._corpus, 1, "there is no document in this file")
+            raise error_at(self._corpus, 1, "there is no document in this file")
 
     def queries(self) -> Iterator[Query]:
         given: set[str] = set()
@@ -57,7 +57,7 @@ class MsMarco(Collection):
             for line, (query_id, text) in _rows(path, 2):
                 _check_new(query_id, seen, path, line)
                 if not text.strip():
-                    raise at(path, line, "the query is empty")
+                    raise error_at(path, line, "the query is empty")
                 if query_id not in given:
                     yield Query(query_id, " ".join(text.split()))
             given |= seen
@@ -73,7 +73,7 @@ class MsMarco(Collection):
                 query_id, _, doc_id, grade = columns
                 yield f"{path}:{line}", Judgment(query_id, doc_id, int(grade))
             except ValueError:
-                raise at(path, line, f"not a judgment (query 0 document grade): {text[:80]!r}") from None
+                raise error_at(path, line, f"not a judgment (query 0 document grade): {text[:80]!r}") from None
 
 
 class MsMarcoDocuments(MsMarco):
@@ -108,15 +108,17 @@ def _rows(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
         if len(columns) < count:
             if not text.strip():
                 continue
-            raise at(path, line, f"{len(columns)} columns where {count} are needed, separated by tabs: {text[:80]!r}")
+            raise error_at(
+                path, line, f"{len(columns)} columns where {count} are needed, separated by tabs: {text[:80]!r}"
+            )
         yield line, columns
 
 
 def _check_new(name: str, seen: set[str], path: Path, line: int) -> None:
     if not name or any(c.isspace() for c in name):
-        raise at(path, line, f"an id must be a string without white space, not {name!r}")
+        raise error_at(path, line, f"an id must be a string without white space, not {name!r}")
     if name in seen:
-        raise at(path, line, f"duplicate id {name!r}")
+        raise error_at(path, line, f"duplicate id {name!r}")
     seen.add(name)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from genir.collection.base import Collection
 from genir.collection.nq_pages import TitleKey, page
 from genir.collection.sources import require
-from genir.errors import at
-from genir.files import numbered_lines, parse_json
+from genir.errors import error_at
+from genir.files import numbered_lines, parse_json_line
 from genir.records import Document, Judgment, Query
 
 TRAIN, TEST, VOCABULARY = "simplified-nq-train.jsonl.gz", "nq-dev-all.jsonl.gz", "vocab.txt"
@@ -45,7 +45,7 @@ class NaturalQuestions(Collection):
                     continue
                 query, document = self._example(text, path, line)
                 if query.id in asked:
-                    raise at(path, line, f"duplicate example_id {query.id}")
+                    raise error_at(path, line, f"duplicate example_id {query.id}")
                 asked.add(query.id)
                 doc_id = pages.setdefault(document.title, document.id)
                 if doc_id == document.id:
@@ -53,23 +53,23 @@ class NaturalQuestions(Collection):
                 if doc_id == document.id or not self.kept_only:
                     self._questions[split].append((line, query, doc_id))
         if not pages:
-            raise at(self._files["train"], 1, "there is no example in this file")
+            raise error_at(self._files["train"], 1, "there is no example in this file")
 
     def _example(self, text: str, path: Path, line: int) -> tuple[Query, Document]:
         """An example's question and page; the page's id is the example's, its title is the one pages are told by."""
         try:
-            row = parse_json(text, path, line)
+            row = parse_json_line(text, path, line)
             query = Query(str(row["example_id"]), " ".join(str(row["question_text"]).split()))
             found = page(row)
         except (KeyError, TypeError) as error:
-            raise at(
+            raise error_at(
                 path, line, f"not an example of Natural Questions ({error!r}); is the file the official one?"
             ) from None
         title = self._key(found.title)
         if not title:
-            raise at(path, line, f"example {query.id} has no title, no heading and no url to tell its page by")
+            raise error_at(path, line, f"example {query.id} has no title, no heading and no url to tell its page by")
         if not query.text:
-            raise at(path, line, f"the question of example {query.id} is empty")
+            raise error_at(path, line, f"the question of example {query.id} is empty")
         return query, Document(query.id, title, found.text, found.url)
 
     def _read(self) -> dict[str, list[tuple[int, Query, str]]]:

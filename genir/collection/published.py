@@ -13,7 +13,7 @@ from genir.collection.beir_zip import open_beir, zip_name
 from genir.collection.irds import IrDatasetsCollection
 from genir.collection.msmarco import DOC, DOC_TREC, PASSAGE, MsMarcoDocuments, MsMarcoPassages
 from genir.collection.nq import TEST, TRAIN, VOCABULARY, NaturalQuestions
-from genir.collection.subsets import Clicked, Judged
+from genir.collection.subsets import ClickedSubset, JudgedSubset
 from genir.config import CollectionConfig
 from genir.errors import GenirError
 
@@ -25,7 +25,7 @@ class Counts(NamedTuple):
     splits: Mapping[str, tuple[int, int]]
 
 
-class Build(NamedTuple):
+class PublishedCollection(NamedTuple):
     """A named build. `irds`: the ir_datasets id that holds the same, and its names of our splits."""
 
     group: str  # in data/sources.yaml
@@ -47,22 +47,22 @@ def _as_it_is(source: Collection, scratch: Path) -> Collection:
 
 _DOC_COUNTS = {"train": (367_013, 367_013), "test": (5_193, 5_193)}
 
-BUILDS = {
+PUBLISHED = {
     # Every document of msmarco-docs with a click. The test queries: the published figures are multiples of 1/808.
-    "msmarco-doc-top300k": Build(
+    "msmarco-doc-top300k": PublishedCollection(
         "msmarco-doc",
         _msmarco_files(MsMarcoDocuments.corpus, DOC),
         lambda folder: MsMarcoDocuments(folder, DOC),
-        Clicked,
+        ClickedSubset,
         Counts(319_927, {"train": (367_013, 367_013), "test": (808, 808)}),
         18.94,
         ("msmarco-document", {"train": "train", "test": "dev"}),
     ),
-    "msmarco-doc": Build(
+    "msmarco-doc": PublishedCollection(
         "msmarco-doc",
         _msmarco_files(MsMarcoDocuments.corpus, DOC, DOC_TREC),
         lambda folder: MsMarcoDocuments(folder, DOC | DOC_TREC),
-        lambda source, scratch: Judged(source),
+        lambda source, scratch: JudgedSubset(source),
         Counts(3_213_835, _DOC_COUNTS | {"dl19": (43, 16_258), "dl20": (45, 9_098)}),
         None,
         (
@@ -71,11 +71,11 @@ BUILDS = {
         ),
     ),
     # The file of train judgments has 532,761 lines, 10 of them twice.
-    "msmarco-passage": Build(
+    "msmarco-passage": PublishedCollection(
         "msmarco-passage",
         _msmarco_files(MsMarcoPassages.corpus, PASSAGE),
         lambda folder: MsMarcoPassages(folder, PASSAGE),
-        lambda source, scratch: Judged(source),
+        lambda source, scratch: JudgedSubset(source),
         Counts(
             8_841_823,
             {"train": (502_939, 532_751), "test": (6_980, 7_437), "dl19": (43, 9_260), "dl20": (54, 11_386)},
@@ -86,7 +86,7 @@ BUILDS = {
             {"train": "train", "test": "dev/small", "dl19": "trec-dl-2019/judged", "dl20": "trec-dl-2020/judged"},
         ),
     ),
-    "nq320k": Build(
+    "nq320k": PublishedCollection(
         "nq",
         [TRAIN, TEST, VOCABULARY],
         NaturalQuestions,
@@ -95,7 +95,7 @@ BUILDS = {
         29.7,
     ),
     # One question for each page: 1,713 pages are there for a test question, and the rest for a train question.
-    "nq320k-ddro": Build(
+    "nq320k-ddro": PublishedCollection(
         "nq",
         [TRAIN, TEST, VOCABULARY],
         lambda folder: NaturalQuestions(folder, kept_only=True),
@@ -106,16 +106,16 @@ BUILDS = {
 }
 
 
-def find_build(name: str) -> Build:
+def find_published(name: str) -> PublishedCollection:
     """The build of a name: one of `BUILDS`, or beir/SET; GenirError for an unknown one."""
     if name.startswith("beir/"):
         return _beir(name.removeprefix("beir/"))
-    if name not in BUILDS:
-        raise GenirError(f"collection.build: no build {name!r}; there are: {', '.join(BUILDS)}, and beir/SET")
-    return BUILDS[name]
+    if name not in PUBLISHED:
+        raise GenirError(f"collection.published: no build {name!r}; there are: {', '.join(PUBLISHED)}, and beir/SET")
+    return PUBLISHED[name]
 
 
-def _beir(name: str) -> Build:
+def _beir(name: str) -> PublishedCollection:
     """A BEIR set; ir_datasets' catalogue says what it must hold."""
     import ir_datasets
 
@@ -125,14 +125,16 @@ def _beir(name: str) -> Build:
         with contextlib.suppress(KeyError):
             held[part] = ir_datasets.load(f"beir/{name}{part}").metadata()
     if not held:
-        raise GenirError(f"collection.build beir/{name}: no such set; see ir-datasets.com/beir")
+        raise GenirError(f"collection.published beir/{name}: no such set; see ir-datasets.com/beir")
     splits = {
         part.removeprefix("/") or "test": (x["queries"]["count"], x["qrels"]["count"])
         for part, x in held.items()
         if "qrels" in x
     }
     counts = Counts(held[""]["docs"]["count"], splits)
-    return Build("beir", files, lambda folder: open_beir(folder, name), _as_it_is, counts, None, (f"beir/{name}", {}))
+    return PublishedCollection(
+        "beir", files, lambda folder: open_beir(folder, name), _as_it_is, counts, None, (f"beir/{name}", {})
+    )
 
 
 def open_source(settings: CollectionConfig, scratch: Path) -> Collection:
@@ -140,22 +142,26 @@ def open_source(settings: CollectionConfig, scratch: Path) -> Collection:
 
     `scratch`: a folder on a disk with room for the texts of a build that is sorted.
     """
-    if settings.build is None:
+    if settings.published is None:
         if not settings.path.startswith("irds:") and not Path(settings.path).is_dir():
             raise GenirError(
                 f"collection.path {settings.path}: no such folder from {Path.cwd()}; name a BEIR folder, or an id as "
                 "irds:ID (ids: ir-datasets.com)"
             )
         return open_collection(settings.path, settings.splits)
-    build = find_build(settings.build)
+    build = find_published(settings.published)
     if settings.splits:
-        raise GenirError(f"collection.splits: the build {settings.build} has its own: {', '.join(build.counts.splits)}")
+        raise GenirError(
+            f"collection.splits: the build {settings.published} has its own: {', '.join(build.counts.splits)}"
+        )
     if not settings.path.startswith("irds:"):
         return build.finish(build.open(Path(settings.path)), scratch)
     wanted = build.irds and f"irds:{build.irds[0]}"
     if settings.path != wanted:
         other = f", or {wanted}" if wanted else ""
-        raise GenirError(f"collection.path {settings.path}: {settings.build} is made from a folder of raw files{other}")
+        raise GenirError(
+            f"collection.path {settings.path}: {settings.published} is made from a folder of raw files{other}"
+        )
     assert build.irds is not None
     return build.finish(IrDatasetsCollection(*build.irds), scratch)
 
@@ -165,7 +171,7 @@ def check_counts(name: str, documents: int, splits: Mapping[str, Mapping[str, in
 
     splits: name -> {"queries": judged queries, "judgments": judgments}.
     """
-    counts = find_build(name).counts
+    counts = find_published(name).counts
     pairs = [("documents", documents, counts.documents)]
     for split, expected in counts.splits.items():
         got = splits.get(split, {"queries": 0, "judgments": 0})

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import yaml
 
 from genir.errors import GenirError
-from genir.files import shipped
+from genir.files import resource_path
 
 
 class Source(NamedTuple):
@@ -30,7 +30,7 @@ class SourceGroup(NamedTuple):
 
 def load_sources(path: Path | None = None) -> dict[str, SourceGroup]:
     """The groups of a sources file; default: data/sources.yaml."""
-    path = path or shipped("data/sources.yaml")
+    path = path or resource_path("data/sources.yaml")
     groups = {}
     for name, group in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         groups[name] = SourceGroup(name, group["terms"], {file: _source(file, x) for file, x in group["files"].items()})

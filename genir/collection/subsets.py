@@ -16,7 +16,7 @@ from genir.errors import GenirError
 from genir.records import Document, Judgment, Query
 
 
-class Judged(Collection):
+class JudgedSubset(Collection):
     """`source` with only the queries that have a judgment; a judgment that is given twice, word for word, counts once.
 
     MS MARCO's files list 808,731 train queries of which 502,939 are judged, and 10 judgments twice.
@@ -45,7 +45,7 @@ class Judged(Collection):
                 yield place, judgment
 
 
-class Clicked(Judged):
+class ClickedSubset(JudgedSubset):
     """The documents of `source` that a train judgment names, those with most of them first, equal ones in their order
     (Ultron, arXiv 2208.09257, and DDRO, arXiv 2504.05181: "top 300k", though there is no cap at 300,000).
 

@@ -1,6 +1,6 @@
 """The config of an experiment: its sections, reading and checking it, and what `--help` says about its settings."""
 
-from genir.config.base import Loss, Mix, Normalize, Section, Shares
+from genir.config.base import Loss, Mix, MixWeights, Section, SoftmaxOver
 from genir.config.docids import (
     AtomicConfig,
     DocidsConfig,
@@ -10,8 +10,8 @@ from genir.config.docids import (
     RQVAEConfig,
     TextConfig,
 )
-from genir.config.experiment import TRAINED, Config
-from genir.config.help import describe
+from genir.config.experiment import TRAINING_STAGES, Config
+from genir.config.help import SettingGroup, setting_groups
 from genir.config.loading import load_config, parse_docids, save_config
 from genir.config.sections import (
     Band,
@@ -27,15 +27,15 @@ from genir.config.sections import (
 from genir.config.training import (
     DDROConfig,
     IRPOConfig,
+    IRPOOptions,
     LoopConfig,
     PreferenceConfig,
     SFTConfig,
     SpanConfig,
-    TrainStage,
+    TrainingPhase,
 )
 
 __all__ = [
-    "TRAINED",
     "AtomicConfig",
     "Band",
     "BaselineConfig",
@@ -46,13 +46,14 @@ __all__ = [
     "EmbedConfig",
     "EvaluateConfig",
     "IRPOConfig",
+    "IRPOOptions",
     "KMeansConfig",
     "LoopConfig",
     "Loss",
     "Mix",
+    "MixWeights",
     "ModelConfig",
     "NegativesConfig",
-    "Normalize",
     "PQConfig",
     "PreferenceConfig",
     "QueriesConfig",
@@ -61,12 +62,14 @@ __all__ = [
     "SFTConfig",
     "SearchConfig",
     "Section",
-    "Shares",
+    "SettingGroup",
+    "SoftmaxOver",
     "SpanConfig",
+    "TRAINING_STAGES",
     "TextConfig",
-    "TrainStage",
-    "describe",
+    "TrainingPhase",
     "load_config",
     "parse_docids",
     "save_config",
+    "setting_groups",
 ]

@@ -19,18 +19,18 @@ from genir.config.sections import (
 )
 from genir.config.training import DDROConfig, IRPOConfig, SFTConfig
 
-TRAINED = ("sft", "ddro", "irpo")
-"""The training stages, in their order; each leaves a retriever in a folder of its name."""
+TRAINING_STAGES = ("sft", "ddro", "irpo")
+"""The training stages in their order; each writes a retriever into the folder of its name."""
 
 
 class Config(Section):
-    """One experiment."""
+    """All settings of one experiment."""
 
-    name: str = Field(description="of the run folder; default: the config file's name")
-    folder: str = Field("runs", description="that holds the run folder")
-    seed: int = Field(1, ge=0, le=2_000_000_000, description="of all that is drawn at random")
+    name: str = Field(description="Name of the run folder; by default that of the config file.")
+    runs_dir: str = Field("runs", description="Folder in which the run folder is created.")
+    seed: int = Field(1, ge=0, le=2_000_000_000, description="Seed of everything that is drawn at random.")
     threads: int | None = Field(
-        None, ge=1, description="CPU threads; default: OMP_NUM_THREADS, else the cores that this process may use"
+        None, ge=1, description="CPU threads; null: OMP_NUM_THREADS, else the cores that this process may use."
     )
     collection: CollectionConfig
     embed: EmbedConfig = EmbedConfig()
@@ -38,8 +38,8 @@ class Config(Section):
     queries: QueriesConfig = QueriesConfig()
     model: ModelConfig = ModelConfig()
     sft: SFTConfig = SFTConfig()
-    ddro: DDROConfig | None = Field(None, description="null: left out")
-    irpo: IRPOConfig | None = Field(None, description="null: left out")
+    ddro: DDROConfig | None = Field(None, description="Pairwise refinement; null: no such stage.")
+    irpo: IRPOConfig | None = Field(None, description="Listwise refinement; null: no such stage.")
     baseline: BaselineConfig = BaselineConfig()
     negatives: NegativesConfig = NegativesConfig()
     search: SearchConfig = SearchConfig()
@@ -47,43 +47,44 @@ class Config(Section):
 
     @field_validator("name")
     @classmethod
-    def _names_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # .. would be the folder above
+    def _check_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # ".." would be the parent folder
             raise ValueError(f"{name!r} cannot name a run folder (letters, digits, _ - .); give one with name=NAME")
         return name
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "Config":
+    def _check_sections_fit_together(self) -> "Config":
         if self.evaluate.cutoff > self.search.k:
             raise ValueError(f"evaluate.measures need {self.evaluate.cutoff} hits, but search.k is {self.search.k}")
         for number, band in enumerate(self.negatives.bands):
             if band.last < band.first:
                 raise ValueError(f"negatives.bands.{number}: last ({band.last}) is below first ({band.first})")
-        for name in self.trained:
+        stages = self.training_stages
+        for name in stages:
             if (metric := getattr(self, name).metric) not in self.evaluate.measures:
                 raise ValueError(f"{name}.metric {metric} is not among evaluate.measures; add it there")
-        for name in self.trained[1:]:
-            if (start := self.start(name)) not in self.trained[: self.trained.index(name)]:
-                raise ValueError(f"{name}.start {start} is not a stage before it; there are: {', '.join(self.trained)}")
+        for name in stages[1:]:
+            if (start := self.start_of(name)) not in stages[: stages.index(name)]:
+                raise ValueError(f"{name}.start: {start} is not a stage before it; the stages are {', '.join(stages)}")
         return self
 
     @property
-    def trained(self) -> tuple[str, ...]:
+    def training_stages(self) -> tuple[str, ...]:
         """The training stages of this experiment, in their order."""
-        return tuple(name for name in TRAINED if getattr(self, name) is not None)
+        return tuple(name for name in TRAINING_STAGES if getattr(self, name) is not None)
 
     @property
     def uses_pseudo_queries(self) -> bool:
-        """Whether a training mix names them."""
-        refinements = (getattr(self, name) for name in self.trained[1:])
-        return any("pseudo_queries" in part.mix for part in (*self.sft.stages, *refinements))
+        """Whether a training mix contains pseudo queries."""
+        refinements = (getattr(self, name) for name in self.training_stages[1:])
+        return any("pseudo_queries" in part.mix for part in (*self.sft.phases, *refinements))
 
-    def start(self, name: str) -> str:
-        """The stage that a refinement stage starts from."""
+    def start_of(self, name: str) -> str:
+        """The training stage whose retriever the refinement stage `name` starts from."""
         given = getattr(self, name).start
-        return given or self.trained[self.trained.index(name) - 1]
+        return given or self.training_stages[self.training_stages.index(name) - 1]
 
     @property
-    def run(self) -> Path:
-        """The run folder."""
-        return Path(self.folder) / self.name
+    def run_folder(self) -> Path:
+        """The folder of this run."""
+        return Path(self.runs_dir) / self.name

@@ -1,6 +1,6 @@
-"""One YAML file is one experiment: its sections are the stages, and an unknown key is an error.
+"""Reading and writing configs: one YAML file is one experiment, and an unknown key is an error.
 
-`load_config(path, ["sft.batch_size=64"])` gives a checked, frozen `Config`. A setting goes by the same name in YAML, on
+`load_config(path, ["sft.batch_size=64"])` returns a checked, frozen `Config`. A setting has the same name in YAML, on
 the command line and in Python.
 """
 
@@ -15,33 +15,27 @@ from genir.config.docids import DocidsConfig
 from genir.config.experiment import Config
 from genir.config.messages import explain_error
 from genir.config.parsing import parse_yaml
-from genir.errors import GenirError, at
+from genir.config.renamed import update_docid_settings
+from genir.errors import GenirError, error_at
+from genir.files import atomic_file
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, or the config of a run folder, and apply `key.sub=value` overrides.
 
-    Raises GenirError with the key and the nearest known one.
+    Raises GenirError that names the wrong key and the nearest known one.
     """
     path = Path(path)
-    run = path if path.is_dir() else None  # a run folder may have been moved, or be named from elsewhere
-    if run is not None:
-        path = run / "config.yaml"
-    try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GenirError(f"{path}: no such config file or run folder") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise at(path, line, f"not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise GenirError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    run_folder = path if path.is_dir() else None
+    if run_folder is not None:
+        path = run_folder / "config.yaml"
+    values = _read_yaml(path)
     if not isinstance(values, dict):
-        raise GenirError(f"{path}: a config is a mapping of sections; see configs/quickstart.yaml")
-    if run is not None:
-        values |= {"name": run.resolve().name, "folder": str(run.resolve().parent)}
+        raise GenirError(f"{path}: a config must be a mapping of sections; see configs/quickstart.yaml")
+    if run_folder is not None:  # it may have been moved since, or be reached from another working directory
+        values |= {"name": run_folder.resolve().name, "runs_dir": str(run_folder.resolve().parent)}
     for override in overrides:
-        _override(values, override)
+        _apply_override(values, override)
     values.setdefault("name", path.stem)
     try:
         return Config.model_validate(values)
@@ -51,23 +45,34 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_docids(values: Mapping[str, Any]) -> DocidsConfig:
-    """The docids section that a docid table was built with."""
+    """The docids section that a stored docid table was built with; tables of earlier versions are read too."""
     adapter: TypeAdapter[DocidsConfig] = TypeAdapter(DocidsConfig)
-    return adapter.validate_python(values)
+    return adapter.validate_python(update_docid_settings(values))
 
 
 def save_config(config: Config, path: Path) -> None:
     """Write the whole config, defaults included."""
-    from genir.files import atomic_file
-
     with atomic_file(path) as handle:
         yaml.safe_dump(config.model_dump(), handle, sort_keys=False, allow_unicode=True)
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _read_yaml(path: Path) -> Any:
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GenirError(f"{path}: no such config file or run folder") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise error_at(path, line, f"not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise GenirError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one `key.sub=value` in nested `values`; numbers in the key index lists."""
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise GenirError(f"{override!r}: an override is written key=value, for example sft.batch_size=64")
+        raise GenirError(f"{override!r}: an override has the form key=value, for example sft.batch_size=64")
     *parents, last = key.split(".")
     place: Any = values
     try:
@@ -75,6 +80,6 @@ def _override(values: dict[str, Any], override: str) -> None:
             place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
         place[int(last) if isinstance(place, list) else last] = parse_yaml(text)
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise GenirError(f"{override!r}: {key} does not lead to a setting") from None
+        raise GenirError(f"{override!r}: there is no setting {key}") from None
     except yaml.YAMLError as error:
         raise GenirError(f"{override!r}: not valid YAML: {getattr(error, 'problem', error)}") from None

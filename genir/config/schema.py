@@ -1,4 +1,4 @@
-"""Finding the section class at a place of the config, such as ("sft", "stages", 0)."""
+"""Finding the section class at a place of the config, such as ("sft", "phases", 0)."""
 
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -11,7 +11,7 @@ BUILDER_SECTIONS = {member.model_fields["builder"].default: member for member in
 
 
 def find_section(place: Sequence[Any]) -> Any:
-    """The section at `place`, such as ("sft", "stages", 0), or the last one on the way to a plain setting."""
+    """The section at `place`, such as ("sft", "phases", 0), or the last one on the way to a plain setting."""
     section: Any = Config
     for part in place:
         if part in BUILDER_SECTIONS:

@@ -1,118 +1,154 @@
-"""The sections of a config, one for each stage."""
+"""The sections of the stages around training: collection, embed, queries, model, baseline, negatives, search, evaluate."""
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from genir.config.base import Normalize, Section
+from genir.config.base import Section, SoftmaxOver
 
 
 class CollectionConfig(Section):
     """Where the documents, queries and judgments come from."""
 
+    rare: ClassVar[frozenset[str]] = frozenset({"expect_counts"})
     path: str = Field(
-        description="a BEIR folder, or an ir_datasets id such as irds:beir/nfcorpus; of a build: its raw files' folder"
+        description="A BEIR folder, or an ir_datasets id such as irds:beir/nfcorpus; for a published collection, the "
+        "folder of its raw files."
     )
-    build: str | None = Field(
+    published: str | None = Field(
         None,
-        description="a published collection made from raw files: msmarco-doc-top300k, msmarco-doc, msmarco-passage, "
-        "nq320k, nq320k-ddro, or beir/SET; null: path as it is",
+        description="Name of a published collection that is made from its raw files: msmarco-doc-top300k, msmarco-doc, "
+        "msmarco-passage, nq320k, nq320k-ddro, or beir/SET; null: use the collection at path as it is.",
     )
-    expect_counts: bool = Field(True, description="a build must have its published counts; false: it is a sample")
-    splits: dict[str, str] = Field({}, description="our split name -> the source's, where they differ")
-    dev_fraction: float = Field(0.1, gt=0, lt=1, description="of the train queries, when there is no dev split")
+    expect_counts: bool = Field(
+        True, description="Require the published counts of documents and queries; false for a sample of the raw files."
+    )
+    splits: dict[str, str] = Field(
+        {}, description="Splits to use under other names, as in {train: train-nq, dev: dev-nq}."
+    )
+    dev_fraction: float = Field(
+        0.1, gt=0, lt=1, description="Share of the train queries that become the dev split where there is none."
+    )
 
 
 class EmbedConfig(Section):
     """Document vectors, for the docid builders that need them."""
 
-    method: str = Field("tfidf", description="tfidf, minilm, a .npy file, or the name of a sentence-transformers model")
-    dimension: int = Field(128, ge=2, description="of the tfidf vectors")
-    batch_size: int = Field(64, ge=1)
+    rare: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+    method: str = Field(
+        "tfidf",
+        description="tfidf (TF-IDF and SVD), minilm, a .npy file of vectors, or a sentence-transformers model.",
+    )
+    dimension: int = Field(128, ge=2, description="Dimension of the tfidf vectors.")
+    batch_size: int = Field(64, ge=1, description="Documents that a model embeds at once; lower it to save memory.")
 
 
 class QueriesConfig(Section):
-    """Pseudo queries: what people might ask of each document. Made when a training mix names pseudo_queries."""
+    """Pseudo queries: what users might ask about each document; made when a training mix contains pseudo_queries."""
 
+    rare: ClassVar[frozenset[str]] = frozenset({"top_k", "document_tokens", "query_tokens", "batch_size"})
     method: str = Field(
-        "text",
-        description="text (title, headings, sentences, keyphrases), a .jsonl file of one's own (doc_id, text), or the "
-        "name or folder of a seq2seq model that writes queries, such as castorini/doc2query-t5-base-msmarco",
+        "extractive",
+        description="extractive (title, headings, sentences, keyphrases), a .jsonl file with doc_id and text, or a "
+        "seq2seq model such as castorini/doc2query-t5-base-msmarco.",
     )
-    per_document: int = Field(10, ge=1, description="at most")
-    max_words: int = Field(12, ge=1, description="text: kept of a sentence, the most telling ones")
-    tune_steps: int = Field(0, ge=0, description="model: steps of training on the train queries before it writes")
-    learning_rate: float = Field(3e-4, gt=0, description="model: of that training")
-    top_k: int = Field(10, ge=1, description="model: each token is drawn from this many")
-    document_tokens: int = Field(512, ge=4, description="model: read of a document")
-    query_tokens: int = Field(64, ge=2, description="model: written at most")
-    batch_size: int = Field(16, ge=1, description="model: documents at once")
+    per_document: int = Field(10, ge=1, description="Most pseudo queries of a document.")
+    max_words: int = Field(12, ge=1, description="extractive: words with the highest TF-IDF kept of a sentence.")
+    tune_steps: int = Field(
+        0, ge=0, description="model: steps of fine-tuning on the train queries before it generates any."
+    )
+    learning_rate: float = Field(3e-4, gt=0, description="model: learning rate of this fine-tuning.")
+    top_k: int = Field(10, ge=1, description="model: each token is sampled from this many most likely ones.")
+    document_tokens: int = Field(512, ge=4, description="model: longest document in tokens; the rest is truncated.")
+    query_tokens: int = Field(64, ge=2, description="model: longest pseudo query in tokens.")
+    batch_size: int = Field(16, ge=1, description="model: documents in one batch.")
 
     @property
     def is_file(self) -> bool:
-        """Whether the method is a file of one's own queries."""
+        """Whether the method is a file of pseudo queries."""
         return self.method.endswith((".jsonl", ".jsonl.gz"))
 
     @model_validator(mode="after")
-    def _tunes_a_model(self) -> "QueriesConfig":
-        if self.tune_steps and (self.is_file or self.method == "text"):
+    def _require_model_to_tune(self) -> "QueriesConfig":
+        if self.method == "text":
+            raise ValueError("method: text is called extractive now")
+        if self.tune_steps and (self.is_file or self.method == "extractive"):
             raise ValueError(f"tune_steps trains a seq2seq model, but the method is {self.method}; name a model there")
         return self
 
 
 class ModelConfig(Section):
-    """The T5: pretrained, or from scratch by size with a tokenizer trained on the corpus."""
+    """The T5: pretrained, or from scratch with a tokenizer that is trained on the corpus."""
 
-    pretrained: str | None = Field(None, description="a Hugging Face name or folder; none: from scratch")
-    tokenizer: str | None = Field(None, description="a tokenizer name or folder; none: the model's, or a new one")
-    size: Literal["tiny", "mini", "small", "base"] = Field("tiny", description="from scratch: the shape")
-    vocabulary: int = Field(8000, ge=100, description="from scratch: pieces of the new tokenizer")
-    lexical_start: bool = Field(True, description="from scratch: start as a lexical (BM25) retriever")
-    dropout: float = Field(0.0, ge=0, lt=1)
-    normalize: Normalize | None = Field(
-        None, description="softmax over a level's codebook (level) or the vocabulary (full); none: full for text docids"
+    rare: ClassVar[frozenset[str]] = frozenset({"tokenizer", "vocab_size", "dropout", "softmax_over"})
+    pretrained: str | None = Field(
+        None, description="Hugging Face name or folder of a pretrained T5; null: a model from scratch."
+    )
+    tokenizer: str | None = Field(
+        None, description="Name or folder of a tokenizer; null: the pretrained model's, else one trained on the corpus."
+    )
+    size: Literal["tiny", "mini", "small", "base"] = Field("tiny", description="Shape of a model from scratch.")
+    vocab_size: int = Field(8000, ge=100, description="Most tokens of a tokenizer that is trained on the corpus.")
+    init: Literal["bm25", "random"] = Field(
+        "bm25", description="First weights of a model from scratch: bm25 makes it rank as BM25 does."
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate in supervised training; refinement has none.")
+    softmax_over: SoftmaxOver | None = Field(
+        None,
+        description="What probabilities are normalised over: level (the codebook of a level) or full (the whole "
+        "vocabulary, as Hugging Face generate does); null: full for text docids, else level.",
     )
 
 
 class BaselineConfig(Section):
     """BM25 over title and text."""
 
-    backend: Literal["bm25s", "pyserini"] = Field("bm25s", description="pyserini: Lucene, as in published protocols")
-    k1: float = Field(0.9, ge=0)
-    b: float = Field(0.4, ge=0, le=1)
-    stemmer: str | None = Field("english", description="a Snowball language; null: no stemming, a weaker baseline")
+    backend: Literal["bm25s", "pyserini"] = Field(
+        "bm25s", description="bm25s needs no JVM; pyserini runs Lucene, as published protocols do."
+    )
+    k1: float = Field(0.9, ge=0, description="Saturation of term frequency.")
+    b: float = Field(0.4, ge=0, le=1, description="Strength of the length normalisation.")
+    stemmer: str | None = Field(
+        "english", description="Language of the Snowball stemmer; null: no stemming, a weaker baseline."
+    )
 
 
 class Band(Section):
     """A band of BM25 ranks that negatives are drawn from."""
 
-    first: int = Field(ge=1)
-    last: int = Field(ge=1)
-    count: int = Field(ge=1)
+    first: int = Field(ge=1, description="First rank of the band.")
+    last: int = Field(ge=1, description="Last rank of the band.")
+    count: int = Field(ge=1, description="Negatives that are drawn from it at random.")
 
 
 class NegativesConfig(Section):
-    """Hard negatives of the train queries, for the refinement stages (ddro.mined, irpo.mined)."""
+    """Hard negatives of the train queries, for the refinement stages (mined_candidates)."""
 
     bands: list[Band] = Field(
         [Band(first=1, last=100, count=10), Band(first=101, last=500, count=10), Band(first=501, last=1000, count=12)],
-        description="of the ranks of BM25 (section baseline), drawn at random; default: DDRO's",
+        description="Bands of BM25 ranks and how many negatives each gives; the default is DDRO's.",
     )
-    siblings: int = Field(0, ge=0, description="documents whose docids share the longest prefixes with a positive's")
+    siblings: int = Field(
+        0, ge=0, description="Negatives per positive whose docids share the longest prefixes with its docid."
+    )
 
 
 class SearchConfig(Section):
-    """Decoding: which splits, how many documents, how many beams."""
+    """Search: which splits, how many documents, how many beams."""
 
-    splits: list[str] = Field(["test"], min_length=1)
-    k: int = Field(100, ge=1)
-    beams: int = Field(100, ge=1)
-    batch_size: int = Field(32, ge=1)
-    exact: bool = Field(False, description="go on until the hits are proven to be the model's best, however long")
+    rare: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+    splits: list[str] = Field(["test"], min_length=1, description="Splits whose queries are searched and evaluated.")
+    k: int = Field(100, ge=1, description="Documents that are retrieved for each query.")
+    beams: int = Field(100, ge=1, description="Beam size; more beams find more of the best documents, more slowly.")
+    batch_size: int = Field(32, ge=1, description="Queries that are searched at once.")
+    exact: bool = Field(
+        False,
+        description="Continue each search until the hits are proven to be the model's best, however long it takes.",
+    )
 
     @model_validator(mode="after")
-    def _enough_beams(self) -> "SearchConfig":
+    def _require_enough_beams(self) -> "SearchConfig":
         if self.beams < self.k:
             raise ValueError(f"{self.beams} beams cannot give k = {self.k} documents; raise search.beams")
         return self
@@ -121,8 +157,11 @@ class SearchConfig(Section):
 class EvaluateConfig(Section):
     """Measures, by their ir-measures names."""
 
-    measures: list[str] = Field(["RR@10", "nDCG@10", "Success@1", "R@10"], min_length=1)
-    bootstrap: int = Field(1000, ge=100, description="resamples of the queries for the 95 % intervals")
+    rare: ClassVar[frozenset[str]] = frozenset({"bootstrap"})
+    measures: list[str] = Field(
+        ["RR@10", "nDCG@10", "Success@1", "R@10"], min_length=1, description="Measures, by their ir-measures names."
+    )
+    bootstrap: int = Field(1000, ge=100, description="Bootstrap samples of the queries for the 95 % intervals.")
 
     @property
     def cutoff(self) -> int:

@@ -1,87 +1,154 @@
-"""The sections of training: sft, ddro and irpo."""
+"""The sections of the training stages: sft, ddro and irpo."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from genir.config.base import Loss, Section, Shares
+from genir.config.base import Loss, MixWeights, Section
+
+MIX = (
+    "Relative frequency of each kind of training example: spans (random spans of documents), queries (train queries), "
+    "pseudo_queries (written by the stage queries)."
+)
+METRIC = "Measure on the dev queries that chooses the best weights and stops training early."
+EMBEDDING_LR_MULTIPLIER = "Learning rate of the embeddings and of the docid head, as a multiple of learning_rate."
 
 
-class TrainStage(Section):
-    """One part of the curriculum; each starts from the weights of the one before."""
+class TrainingPhase(Section):
+    """One phase of supervised training; each phase starts from the weights of the one before."""
 
-    mix: Shares = Field({"spans": 0.7, "queries": 0.3}, description="share of each kind of example")
-    steps: int = Field(1000, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
+    mix: MixWeights = Field({"spans": 0.7, "queries": 0.3}, description=MIX)
+    steps: int = Field(1000, ge=1, description="Training steps; early stopping (patience) may end a phase before.")
+    learning_rate: float = Field(
+        3e-4, gt=0, description="Peak learning rate of AdamW; it decays to zero along a cosine."
+    )
 
 
 class SpanConfig(Section):
-    """Random spans of a document's words stand in for queries and teach words -> docid."""
+    """Random spans of a document's words, which stand in for queries and teach the model words -> docid."""
 
-    min_words: int = Field(3, ge=1)
-    max_words: int = Field(16, ge=1)
-    word_dropout: float = Field(0.33, ge=0, lt=1)
-    title_share: float = Field(0.5, ge=0, le=1, description="of the spans, preceded by the title")
+    min_words: int = Field(3, ge=1, description="Shortest span in words.")
+    max_words: int = Field(16, ge=1, description="Longest span in words; raise it where queries are long.")
+    word_dropout: float = Field(0.33, ge=0, lt=1, description="Probability that a word of a span is dropped.")
+    title_share: float = Field(
+        0.5, ge=0, le=1, description="Share of the spans that follow the title of their document."
+    )
 
 
 class LoopConfig(Section):
-    """What every training loop has."""
+    """The settings that all training stages share."""
 
-    batch_size: int = Field(128, ge=1)
-    max_tokens: int = Field(64, ge=4, description="of the input text")
-    embedding_rate: float = Field(2.0, gt=0, description="learning rate of the embeddings, as a multiple")
-    warmup_steps: int = Field(50, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    eval_steps: int = Field(100, ge=1, description="steps between measures on dev, and between checkpoints")
-    eval_queries: int = Field(500, ge=1, description="dev queries measured while training")
-    eval_beams: int = Field(10, ge=1)
-    metric: str = Field("RR@10", description="the dev measure that chooses the weights and stops early")
-    patience: int = Field(5, ge=1, description="evaluations without gain before a stage stops")
+    rare: ClassVar[frozenset[str]] = frozenset(
+        {"embedding_lr_multiplier", "warmup_steps", "weight_decay", "max_grad_norm", "spans", "query_word_dropout"}
+    )
+    batch_size: int = Field(128, ge=1, description="Training examples in one step.")
+    max_tokens: int = Field(64, ge=4, description="Longest input text in tokens; longer texts are truncated.")
+    embedding_lr_multiplier: float = Field(2.0, gt=0, description=EMBEDDING_LR_MULTIPLIER)
+    warmup_steps: int = Field(
+        50, ge=0, description="Steps until the learning rate has reached its peak; at most half of all steps."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients with a larger norm are clipped to it.")
+    eval_steps: int = Field(100, ge=1, description="Steps between evaluations on dev, and between checkpoints.")
+    eval_queries: int = Field(500, ge=1, description="Dev queries that are searched at each evaluation.")
+    eval_beams: int = Field(10, ge=1, description="Beams of these searches.")
+    metric: str = Field("RR@10", description=METRIC)
+    patience: int = Field(5, ge=1, description="Evaluations without improvement after which training stops early.")
     spans: SpanConfig = SpanConfig()
-    query_word_dropout: float = Field(0.2, ge=0, lt=1)
+    query_word_dropout: float = Field(
+        0.2, ge=0, lt=1, description="Probability that a word of a query or pseudo query is dropped in training."
+    )
 
 
 class SFTConfig(LoopConfig):
-    """Supervised training: text -> docid."""
+    """Supervised fine-tuning: the model learns text -> docid."""
 
-    stages: list[TrainStage] = Field([TrainStage()], min_length=1)
+    phases: list[TrainingPhase] = Field([TrainingPhase()], min_length=1, description="Phases of a curriculum.")
+
+
+class IRPOOptions(Section):
+    """Choices that the IRPO paper (arXiv 2504.15477) leaves open; they apply where the loss is irpo."""
+
+    discount_by: Literal["ideal", "policy", "reference"] = Field(
+        "ideal",
+        description="Ranking whose positions discount the gains: ideal (by grade), or that of the policy or of the "
+        "reference.",
+    )
+    self_term: bool = Field(False, description="Also compare a candidate with itself.")
+    average_others: bool = Field(False, description="Average over the other candidates instead of summing over them.")
+    normalize_weights: bool = Field(True, description="Scale the weights of a query's candidates to sum to one.")
 
 
 class PreferenceConfig(LoopConfig):
-    """Refinement of the stage before: candidates of a query are scored against the frozen start (the reference)."""
+    """Refinement: the candidates of a query are scored against the frozen retriever that the stage starts from."""
 
-    start: Literal["sft", "ddro"] | None = Field(None, description="the stage to refine; null: the one before")
-    loss: Loss = "ddro"
-    beta: float = Field(0.4, gt=0, description="how far the policy may leave the reference: small is far")
-    steps: int = Field(200, ge=1, description="in each round")
-    learning_rate: float = Field(3e-5, gt=0)
-    batch_size: int = Field(32, ge=1, description="queries; each brings its candidates")
-    embedding_rate: float = Field(1.0, gt=0, description="learning rate of the embeddings, as a multiple")
-    mix: Shares = Field({"spans": 0.5, "queries": 0.5}, description="share of each kind of example")
-    pool: int = Field(4096, ge=1, description="examples drawn from the mix and given candidates in each round")
-    beam: int = Field(16, ge=0, description="candidates from the policy's own beam, for every example")
-    mined: int = Field(16, ge=0, description="candidates from negatives.jsonl, for the queries that are there")
-    candidates: int = Field(16, ge=2, description="of an example in one step: its positives, then a random choice")
-    at_once: int = Field(64, ge=1, description="candidates scored in one pass; longer lists take two exact passes")
-    mean_logps: bool = Field(False, description="a docid's log-prob is the mean over its tokens, not the sum")
-    positions: Literal["ideal", "model", "reference"] = Field("ideal", description="irpo: whose ranks discount gains")
-    self_term: bool = Field(False, description="irpo: a candidate is also compared with itself")
-    mean_rest: bool = Field(False, description="irpo: compared with the mean of the others, not their sum")
-    normalize_weights: bool = Field(True, description="irpo: a query's weights sum to one")
-    teacher: str | None = Field(None, description="grades the lists: a JSONL of scores, or a cross-encoder's name")
-    sft_coef: float = Field(0.0, ge=0, description="of the positives' negative log-likelihood, added to the loss")
-    floor_coef: float = Field(0.0, ge=0, description="of max(0, reference - policy log-prob of the positives)")
-    rounds: int = Field(1, ge=1, description="candidates are drawn anew from the policy in each")
-    reanchor: bool = Field(False, description="each round takes the policy as its new reference")
+    rare: ClassVar[frozenset[str]] = LoopConfig.rare | {
+        "start",
+        "mix",
+        "candidate_chunk",
+        "mean_logps",
+        "irpo_options",
+        "sft_coef",
+        "dpop_coef",
+        "update_reference",
+    }
+    start: Literal["sft", "ddro"] | None = Field(
+        None, description="Training stage whose retriever is refined; null: the stage before this one."
+    )
+    loss: Loss = Field("ddro", description="Loss over the candidate lists; see the table in docs/refinement.md.")
+    beta: float = Field(
+        0.4, gt=0, description="Inverse temperature of the implicit reward: a small one lets the policy move far."
+    )
+    steps: int = Field(200, ge=1, description="Training steps in each round.")
+    learning_rate: float = Field(
+        3e-5, gt=0, description="Peak learning rate of AdamW; it decays to zero along a cosine."
+    )
+    batch_size: int = Field(32, ge=1, description="Queries in one step; each brings its candidate list.")
+    embedding_lr_multiplier: float = Field(1.0, gt=0, description=EMBEDDING_LR_MULTIPLIER)
+    mix: MixWeights = Field({"spans": 0.5, "queries": 0.5}, description=MIX)
+    pool_size: int = Field(
+        4096, ge=1, description="Examples that are drawn from the mix and given candidate lists, in each round."
+    )
+    beam_candidates: int = Field(16, ge=0, description="Candidates from the policy's own beam search, per example.")
+    mined_candidates: int = Field(
+        16, ge=0, description="Candidates from negatives/negatives.jsonl, for the train queries."
+    )
+    candidates_per_step: int = Field(
+        16, ge=2, description="Candidates of an example in one step: its positives first, then a random choice."
+    )
+    candidate_chunk: int = Field(
+        64, ge=1, description="Candidates scored in one pass; longer lists use gradient checkpointing to save memory."
+    )
+    mean_logps: bool = Field(
+        False, description="Average a docid's log-probability over its tokens instead of summing it."
+    )
+    irpo_options: IRPOOptions = IRPOOptions()
+    teacher: str | None = Field(
+        None,
+        description="Teacher that grades the candidate lists: a .jsonl file of scores, or the name of a cross-encoder.",
+    )
+    sft_coef: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the positives' negative log-likelihood in the loss; raise it when positives lose "
+        "probability.",
+    )
+    dpop_coef: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of DPO-Positive's penalty max(0, reference - policy) on the positives' log-probabilities "
+        "(arXiv 2402.13228).",
+    )
+    rounds: int = Field(1, ge=1, description="Rounds; each draws new candidate lists from the current policy.")
+    update_reference: bool = Field(False, description="Let each round start with the current policy as reference.")
 
 
 class DDROConfig(PreferenceConfig):
-    """Pairwise refinement (DDRO)."""
+    """Pairwise refinement (DDRO, arXiv 2504.05181)."""
 
 
 class IRPOConfig(PreferenceConfig):
-    """Listwise refinement (IRPO)."""
+    """Listwise refinement (IRPO, arXiv 2504.15477)."""
 
-    loss: Loss = "irpo"
-    metric: str = Field("nDCG@10", description="the dev measure that chooses the weights and stops early")
+    loss: Loss = Field("irpo", description="Loss over the candidate lists; see the table in docs/refinement.md.")
+    metric: str = Field("nDCG@10", description=METRIC)

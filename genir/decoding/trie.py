@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genir.docids.order import Array, compact, lengths, order_docids
 from genir.errors import GenirError
-from genir.files import atomic_file, intact
+from genir.files import atomic_file, reading_own_file
 
 
 class Children(NamedTuple):
@@ -187,7 +187,7 @@ class Trie:
     @classmethod
     def load(cls, path: Path) -> "Trie":
         """Map a file that `save` wrote into memory; pages are read when a search first touches them."""
-        with intact(path):
+        with reading_own_file(path):
             tensors = load_file(path)
             splits = [tensors[f"splits.{level}"] for level in range(tensors["codes"].shape[1])]
             return cls(tensors["codes"], splits, tensors["rows"], tensors.get("starts"))

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.docids.order import Array, groups, lengths
+from genir.docids.order import Array, docid_numbers, lengths
 from genir.errors import GenirError
 
 Policy = Literal["extend", "reassign", "share"]
@@ -26,7 +26,7 @@ def extend(codes: Array, taken: Array | None = None) -> NDArray[np.int32]:
     """
     wide = np.full((len(codes), codes.shape[1] + 1), -1, np.int32)
     wide[:, :-1] = codes
-    number = _running_number(groups(codes)) if taken is None else _free(wide, taken)
+    number = _running_number(docid_numbers(codes)) if taken is None else _free(wide, taken)
     wide[np.arange(len(codes)), lengths(codes)] = number
     return wide
 
@@ -55,7 +55,7 @@ def _free(new: NDArray[np.int32], taken: Array) -> NDArray[np.int64]:
     last = lengths(taken) - 1
     number = prefixes[rows, last].copy()
     prefixes[rows, last] = -1
-    group = groups(np.concatenate([prefixes, new]))
+    group = docid_numbers(np.concatenate([prefixes, new]))
     old, fresh = group[: len(taken)], group[len(taken) :]
     wanted = np.isin(old, fresh)
     used: dict[int, set[int]] = {}
@@ -78,7 +78,7 @@ def reassign(codes: Array, size: int, distances: Distances, taken: Array | None 
     """
     count = len(codes)
     both = codes.astype(np.int32) if taken is None else np.concatenate([codes, taken]).astype(np.int32)
-    prefix = groups(both[:, :-1]) if both.shape[1] > 1 else np.zeros(len(both), np.int64)
+    prefix = docid_numbers(both[:, :-1]) if both.shape[1] > 1 else np.zeros(len(both), np.int64)
     key = prefix * size + both[:, -1]
     occupied = np.unique(key[count:])
     moved = both[:count].copy()

@@ -29,9 +29,11 @@ def checked_bits(size: int, count: int) -> int:
     """Bits of a code; faiss needs codebooks of a power of two, and at least as many documents as codes."""
     bits = size.bit_length() - 1
     if size != 1 << bits:
-        raise GenirError(f"docids.codes: {size} is not a power of two; {1 << bits} or {2 << bits} is")
+        raise GenirError(f"docids.codebook_size: {size} is not a power of two; {1 << bits} or {2 << bits} is")
     if count < size:
-        raise GenirError(f"docids.codes: {size} codes cannot be learned from {count} documents; use fewer codes")
+        raise GenirError(
+            f"docids.codebook_size: {size} codes cannot be learned from {count} documents; use fewer codes"
+        )
     return bits
 
 

@@ -62,7 +62,7 @@ def _sort_keys(codes: Array) -> list[NDArray[np.uint64]]:
     return keys
 
 
-def groups(codes: Array) -> NDArray[np.int64]:
+def docid_numbers(codes: Array) -> NDArray[np.int64]:
     """The number of each row's docid [N], counted in docid order from 0; rows of equal codes have the same one."""
     ordered = order_docids(codes)
     numbers = np.empty(len(codes), np.int64)

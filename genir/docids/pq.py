@@ -29,7 +29,7 @@ def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:
     Deterministic for a seed and a number of threads. codebooks["codebooks"] is [levels, codes, D / levels]; with opq,
     codebooks["rotation"] is [D, D], applied to a vector from the left.
     """
-    levels, size = settings.levels, settings.codes
+    levels, size = settings.levels, settings.codebook_size
     bits = checked_bits(size, len(source.vectors))
     vectors = training_sample(source.vectors, size, seed)
     width = vectors.shape[1]

@@ -25,7 +25,7 @@ def build_rq(source: Source, settings: RQConfig, seed: int) -> Codes:
 
     Deterministic for a seed and a number of threads. codebooks["codebooks"] is [levels, codes, D].
     """
-    levels, size = settings.levels, settings.codes
+    levels, size = settings.levels, settings.codebook_size
     bits = checked_bits(size, len(source.vectors))
     vectors = training_sample(source.vectors, size, seed)
     faiss = import_faiss()
@@ -48,7 +48,7 @@ def encode_rq(source: Source, settings: RQConfig, codebooks: Mapping[str, NDArra
     quantizer = faiss.ResidualQuantizer(width, levels, bits)
     faiss.copy_array_to_vector(codebooks["codebooks"].ravel(), quantizer.codebooks)
     quantizer.is_trained = True
-    quantizer.max_beam_size = settings.beam
+    quantizer.max_beam_size = settings.encoder_beam
     return compute_codes(quantizer, checked_width(source.vectors, width), levels, bits)
 
 

@@ -27,10 +27,10 @@ class RQVAE(nn.Module):
 
     def __init__(self, width: int, settings: RQVAEConfig) -> None:
         super().__init__()
-        hidden, latent = settings.hidden, settings.latent
+        hidden, latent = settings.hidden_dim, settings.latent_dim
         self.encoder = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, latent))
         self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, width))
-        self.codebooks = nn.Parameter(torch.zeros(settings.levels, settings.codes, latent))
+        self.codebooks = nn.Parameter(torch.zeros(settings.levels, settings.codebook_size, latent))
 
     def quantise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest code of each level to what the levels before it left: codes [N, L], residuals [N, L, E]."""
@@ -59,15 +59,17 @@ def build_rqvae(source: Source, settings: RQVAEConfig, seed: int) -> Codes:
     codebooks: the autoencoder's weights by name, and the scale that its input vectors are divided by.
     """
     vectors = checked_width(source.vectors, source.vectors.shape[1])
-    if len(vectors) < settings.codes:
-        raise GenirError(f"docids.codes: {settings.codes} codes cannot be learned from {len(vectors)} documents")
+    if len(vectors) < settings.codebook_size:
+        raise GenirError(
+            f"docids.codebook_size: {settings.codebook_size} codes cannot be learned from {len(vectors)} documents"
+        )
     scale = np.float32(max(float(vectors.std()), 1e-12))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = fit_rqvae(torch.from_numpy(vectors / scale), settings)
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
     codebooks = weights | {"scale": np.array([scale], np.float32)}
-    return Codes(encode_rqvae(source, settings, codebooks), (settings.codes,) * settings.levels, codebooks)
+    return Codes(encode_rqvae(source, settings, codebooks), (settings.codebook_size,) * settings.levels, codebooks)
 
 
 def fit_rqvae(vectors: Tensor, settings: RQVAEConfig) -> RQVAE:
@@ -76,18 +78,18 @@ def fit_rqvae(vectors: Tensor, settings: RQVAEConfig) -> RQVAE:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = RQVAE(vectors.shape[1], settings).to(device)
-    start_codebooks(model, vectors[torch.randperm(len(vectors))[: 20 * settings.codes]].to(device))
+    start_codebooks(model, vectors[torch.randperm(len(vectors))[: 20 * settings.codebook_size]].to(device))
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0)
     for epoch in track(range(settings.epochs), "rq-vae"):
-        used = torch.zeros(settings.levels, settings.codes, device=device)
+        used = torch.zeros(settings.levels, settings.codebook_size, device=device)
         for rows in torch.split(torch.randperm(len(vectors)), settings.batch_size):
             loss, codes = model.loss(vectors[rows].to(device))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            used += torch.stack([torch.bincount(column, minlength=settings.codes) for column in codes.T])
+            used += torch.stack([torch.bincount(column, minlength=settings.codebook_size) for column in codes.T])
         if epoch < 0.9 * settings.epochs:
-            revive(model, used == 0, vectors[torch.randperm(len(vectors))[: 20 * settings.codes]].to(device))
+            revive(model, used == 0, vectors[torch.randperm(len(vectors))[: 20 * settings.codebook_size]].to(device))
     return model
 
 
@@ -131,9 +133,9 @@ def _run(vectors: NDArray[np.float32], books: Mapping[str, NDArray[Any]]) -> tup
     """Codes [n, L] and the residual before the last level [n, E]."""
     settings = RQVAEConfig(
         levels=len(books["codebooks"]),
-        codes=books["codebooks"].shape[1],
-        latent=books["codebooks"].shape[2],
-        hidden=len(books["encoder.0.bias"]),
+        codebook_size=books["codebooks"].shape[1],
+        latent_dim=books["codebooks"].shape[2],
+        hidden_dim=len(books["encoder.0.bias"]),
     )
     width = books["encoder.0.weight"].shape[1]
     model = RQVAE(width, settings)

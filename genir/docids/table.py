@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from genir.docids.order import Array, Ordered, compact, order_docids
 from genir.errors import GenirError
-from genir.files import atomic_file, atomic_folder, intact, read_json, write_json
+from genir.files import atomic_file, atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
 
 
@@ -97,7 +97,7 @@ class DocidTable:
         return len(self.doc_ids)
 
     @cached_property
-    def rows(self) -> dict[str, int]:
+    def doc_indices(self) -> dict[str, int]:
         """doc_id -> its position in the table."""
         return {doc_id: row for row, doc_id in enumerate(self.doc_ids)}
 
@@ -106,15 +106,15 @@ class DocidTable:
         """The documents in the order of their docids."""
         return order_docids(self.codes)
 
-    def row(self, doc_id: str) -> int:
+    def doc_index(self, doc_id: str) -> int:
         """The position of a document; GenirError when it is not in the table."""
-        if doc_id not in self.rows:
+        if doc_id not in self.doc_indices:
             raise GenirError(f"no document {doc_id!r} among the {len(self):,} of this docid table")
-        return self.rows[doc_id]
+        return self.doc_indices[doc_id]
 
     def docid(self, doc_id: str) -> tuple[int, ...]:
         """The docid of a document."""
-        return self.docid_of(self.row(doc_id))
+        return self.docid_of(self.doc_index(doc_id))
 
     def docid_of(self, row: int) -> tuple[int, ...]:
         """The docid of the document at a position."""
@@ -143,7 +143,7 @@ class DocidTable:
 
     def extended(self, doc_ids: Sequence[str], titles: Sequence[str], codes: Array) -> "DocidTable":
         """The table with new documents after the old ones; codes [n, L], of text docids with any L."""
-        known = [doc_id for doc_id in doc_ids if doc_id in self.rows]
+        known = [doc_id for doc_id in doc_ids if doc_id in self.doc_indices]
         if known:
             raise GenirError(f"document {known[0]!r} is in the docid table already, as {len(known):,} new ones are")
         longer = codes.shape[1] - len(self.sizes) if self.text else 0
@@ -171,14 +171,14 @@ class DocidTable:
     @classmethod
     def load(cls, folder: Path) -> "DocidTable":
         """Read a table that `save` wrote."""
-        with intact(folder / "docids.json") as path:
+        with reading_own_file(folder / "docids.json") as path:
             about = read_json(path)
             sizes, count, text, _ = (about.pop(name) for name in ("sizes", "documents", "text", "unique_share"))
-        with intact(folder / "codes.safetensors") as path:
+        with reading_own_file(folder / "codes.safetensors") as path:
             codes = load_file(path)["codes"]
-        with intact(folder / "codebooks.safetensors") as path:
+        with reading_own_file(folder / "codebooks.safetensors") as path:
             codebooks = load_file(path)
-        with intact(folder / "documents.tsv") as path:
+        with reading_own_file(folder / "documents.tsv") as path:
             lines = path.read_text(encoding="utf-8").split("\n")[:-1]
             doc_ids, titles = zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
         if not len(lines) == len(codes) == count:

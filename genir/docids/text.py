@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from genir.config import TextConfig
-from genir.docids.order import Array, groups, lengths
+from genir.docids.order import Array, docid_numbers, lengths
 from genir.docids.table import Codes, Source
-from genir.docids.tfidf import idf, vectorizer
+from genir.docids.tfidf import hashing_vectorizer, idf
 from genir.errors import GenirError
 from genir.records import Document
 
@@ -109,7 +109,7 @@ def padded(ids: Sequence[Sequence[int]]) -> NDArray[np.int32]:
 
 def keywords(documents: Sequence[Document], count: int, weights: NDArray[np.float32]) -> list[str]:
     """The `count` words of highest TF-IDF of each document, best first, equal ones by the alphabet."""
-    hashing = vectorizer()
+    hashing = hashing_vectorizer()
     words = hashing.build_analyzer()
     result = []
     for document in documents:
@@ -133,7 +133,7 @@ def extend_text(codes: Array, tokenizer: Any, taken: Array | None = None) -> NDA
     """
     rows = [row[row >= 0].tolist() for row in codes]
     old = set() if taken is None else {tuple(row[row >= 0].tolist()) for row in taken}
-    group = groups(codes)
+    group = docid_numbers(codes)
     first = np.zeros(len(rows), bool)
     first[np.unique(group, return_index=True)[1]] = True
     occupied = old | {tuple(row) for row, keeps in zip(rows, first, strict=True) if keeps}

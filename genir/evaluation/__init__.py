@@ -1,6 +1,6 @@
 """Runs, measures and significance tests; the values of an evaluated run folder."""
 
-from genir.evaluation.results import FIELDS, Value, by_run, measured, read_values, write_values
+from genir.evaluation.results import FIELDS, Value, by_run, load_run_values, read_values, write_values
 from genir.evaluation.significance import Interval, bootstrap_interval, holm, paired_test
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "bootstrap_interval",
     "by_run",
     "holm",
-    "measured",
+    "load_run_values",
     "paired_test",
     "read_values",
     "write_values",

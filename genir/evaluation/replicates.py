@@ -8,7 +8,7 @@ from typing import Any
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.evaluation.results import Value, measured
+from genir.evaluation.results import Value, load_run_values
 
 NAMED = 3  # keys that are named; experiments that are meant to differ do so in many
 
@@ -18,7 +18,7 @@ def by_name(config: Config, folders: Sequence[Path]) -> dict[str, list[list[Valu
     found: list[dict[str, list[Value]]] = []
     for folder in folders:
         values: dict[str, list[Value]] = {}
-        for value in measured(config, folder):
+        for value in load_run_values(config, folder):
             values.setdefault(value.run, []).append(value)
         found.append(values)
     return {run: [values[run] for values in found] for run in found[0] if all(run in values for values in found)}

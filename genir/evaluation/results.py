@@ -41,7 +41,7 @@ def read_values(path: Path) -> list[Value]:
     return [Value(r["split"], r["run"], r["query"], r["seen"] == "1", r["measure"], float(r["value"])) for r in rows]
 
 
-def measured(config: Config, run: Path) -> list[Value]:
+def load_run_values(config: Config, run: Path) -> list[Value]:
     """The values of an evaluated run folder, of the config's splits and measures; GenirError if some are not there."""
     path = run / "evaluation" / "per_query.tsv"
     splits, measures = config.search.splits, config.evaluate.measures

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from genir.errors import at
+from genir.errors import error_at
 from genir.files import atomic_file, numbered_lines
 from genir.records import Judgment
 
@@ -40,10 +40,10 @@ def read_run(path: Path) -> Run:
     for line, text in numbered_lines(path):
         columns = text.split()
         if len(columns) != 6:
-            raise at(path, line, f"{len(columns)} columns; a run line is: query Q0 doc_id rank score name")
+            raise error_at(path, line, f"{len(columns)} columns; a run line is: query Q0 doc_id rank score name")
         run.setdefault(columns[0], {})[columns[2]] = score = _number(columns[4])
         if not math.isfinite(score):
-            raise at(path, line, f"the score {columns[4]!r} is not a finite number; mend or remove this line")
+            raise error_at(path, line, f"the score {columns[4]!r} is not a finite number; mend or remove this line")
     return run
 
 

@@ -1,21 +1,21 @@
 """Files and folders: written whole or not at all, read with clear errors, and known by their hash."""
 
 from genir.files.hashing import content_hash
-from genir.files.reading import intact, numbered_lines, parse_json, read_json
-from genir.files.resources import shipped
-from genir.files.writing import atomic_file, atomic_folder, clear_os_errors, require_space, sole_user, write_json
+from genir.files.reading import numbered_lines, parse_json_line, read_json, reading_own_file
+from genir.files.resources import resource_path
+from genir.files.writing import atomic_file, atomic_folder, clear_os_errors, folder_lock, require_space, write_json
 
 __all__ = [
     "atomic_file",
     "atomic_folder",
     "clear_os_errors",
     "content_hash",
-    "intact",
+    "folder_lock",
     "numbered_lines",
-    "parse_json",
+    "parse_json_line",
     "read_json",
+    "reading_own_file",
     "require_space",
-    "shipped",
-    "sole_user",
+    "resource_path",
     "write_json",
 ]

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 from safetensors import SafetensorError
 
-from genir.errors import GenirError, at
+from genir.errors import GenirError, error_at
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -29,9 +29,9 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise GenirError(f"{path}: cannot be read ({error.strerror}); give a file that can") from None
     except UnicodeDecodeError as error:
-        raise at(path, number, f"not UTF-8 text ({error.reason}); convert the file to UTF-8") from error
+        raise error_at(path, number, f"not UTF-8 text ({error.reason}); convert the file to UTF-8") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.ReadError, zipfile.BadZipFile) as error:
-        raise at(
+        raise error_at(
             path, number + 1, f"the {_kind(path)} file is damaged or cut short ({error}); fetch it again"
         ) from error
 
@@ -66,13 +66,13 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise GenirError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
-        raise at(path, error.lineno, f"not valid JSON: {error.msg}") from None
+        raise error_at(path, error.lineno, f"not valid JSON: {error.msg}") from None
     except UnicodeDecodeError as error:
         raise GenirError(f"{path}: not UTF-8 text ({error.reason})") from None
 
 
 @contextmanager
-def intact(path: Path) -> Iterator[Path]:
+def reading_own_file(path: Path) -> Iterator[Path]:
     """Turn what reading `path`, a file that genir wrote, raises where it is missing or damaged into one clear line."""
     try:
         yield path
@@ -82,11 +82,11 @@ def intact(path: Path) -> Iterator[Path]:
         raise GenirError(f"{path}: damaged ({error!r}); copy the folder again, or make it anew") from error
 
 
-def parse_json(text: str, path: Path, line: int) -> Any:
+def parse_json_line(text: str, path: Path, line: int) -> Any:
     """The value of a line of JSON; what is none, or more than Python reads, raises GenirError."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise at(path, line, f"not valid JSON: {error.msg} (column {error.colno})") from None
+        raise error_at(path, line, f"not valid JSON: {error.msg} (column {error.colno})") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets as deep
-        raise at(path, line, f"JSON that cannot be read: {str(error).split(';')[0]}") from None
+        raise error_at(path, line, f"JSON that cannot be read: {str(error).split(';')[0]}") from None

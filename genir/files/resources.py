@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def shipped(name: str) -> Path:
+def resource_path(name: str) -> Path:
     """A file of the repository that is not imported (a program, a config, a list of data), in a checkout or a wheel."""
     here = Path(__file__).resolve().parent.parent  # the package genir
     installed = here / "stages" / name

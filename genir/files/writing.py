@@ -66,7 +66,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             with open(temporary, mode, encoding=encoding, newline=newline) as handle:
                 created = os.fstat(handle.fileno()).st_mode
                 yield handle
-            _settle(temporary, created)
+            _fsync_with_mode(temporary, created)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -80,13 +80,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with clear_os_errors(path):
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        _sweep(path)
+        _remove_stale(path)
         temporary.mkdir(parents=True)
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
-                    _settle(file, temporary.stat().st_mode)
+                    _fsync_with_mode(file, temporary.stat().st_mode)
             if path.exists():
                 os.replace(path, old)
             os.replace(temporary, path)
@@ -95,7 +95,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sweep(path: Path) -> None:
+def _remove_stale(path: Path) -> None:
     """Delete the temporary folders beside `path` that killed processes left: a collection's can be 20 GB."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         process = left.name.split(".")[-2]
@@ -113,7 +113,7 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _settle(file: Path, mode: int) -> None:
+def _fsync_with_mode(file: Path, mode: int) -> None:
     """Flush a file to disk, and let those read it whom `mode` lets: safetensors writes for the owner alone."""
     if not file.is_symlink() and (file.stat().st_mode ^ mode) & 0o666:
         with suppress(PermissionError):  # some file systems have no modes
@@ -126,7 +126,7 @@ def _settle(file: Path, mode: int) -> None:
 
 
 @contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Keep other processes from writing into `folder`; the lock falls when this process ends, however it ends."""
     lock = FileLock(folder / ".lock", timeout=0)
     with clear_os_errors(folder / ".lock"):
@@ -150,7 +150,7 @@ def require_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise GenirError(
             f"{folder}: {needed / 1e6:,.0f} MB are needed here and {free / 1e6:,.0f} MB are free; "
-            "free some space or put the run elsewhere with folder=PATH"
+            "free some space or put the run elsewhere with runs_dir=PATH"
         )
 
 

@@ -1,28 +1,38 @@
-"""The command line that all programs share: CONFIG, KEY=VALUE overrides, help from docstrings, errors in one line."""
+"""The command line that all programs share: CONFIG and KEY=VALUE arguments, help from docstrings, one-line errors."""
 
 import errno
+import functools
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from typer.core import TyperCommand
 
-from genir.config import describe, load_config
-from genir.console import errors
+from genir.config import SettingGroup, load_config, setting_groups
+from genir.console import console, errors
 from genir.errors import GenirError
 from genir.pipeline.stage import Main, Stage, execute
 
-ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A config file, or the folder of a run.")]
-OverridesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's.")
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A config file, or the folder of a run.", show_default=False)
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run it even if nothing has changed.")]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings that replace those of the config.", show_default=False),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
+
+HELP_WIDTH = 80
+_SHOW_RARE = "genir.show_rare_settings"
 
 
 def run_stage(stage: Stage, main: Main) -> None:
-    """The command line of a stage program: `PROGRAM CONFIG [KEY=VALUE ...]`."""
+    """Run the command line of a stage program: `PROGRAM CONFIG [KEY=VALUE ...]`."""
 
     def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:
         execute(stage, main, load_config(config, overrides or []), force)
@@ -32,32 +42,86 @@ def run_stage(stage: Stage, main: Main) -> None:
 
 
 def run_command(command: Callable[..., None] | typer.Typer, name: str = "", settings: tuple[str, ...] = ()) -> None:
-    """Run a typer command, `genir NAME`, whose help lists the settings of the config that it uses.
+    """Run a typer command as `genir NAME`; its help also shows the settings of the config that it uses.
 
-    A GenirError is one line on stderr and exit status 1.
+    A GenirError is printed as one line on stderr, with exit status 1.
     """
     app = command
     if not isinstance(app, typer.Typer):
         app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-        app.command(help=help_text(command.__doc__ or "", settings))(command)
+        help_class = type("CommandWithSettings", (_CommandWithSettings,), {"setting_names": settings})
+        target = _add_help_all(command) if settings else command
+        app.command(cls=help_class, help=_join_paragraphs(command.__doc__ or ""))(target)
     try:
         app(prog_name=f"genir {name}".strip())
     except GenirError as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(1)
-    except OSError as error:  # of the output itself; files of a stage have their own message
+    except OSError as error:  # writing to stdout; the files of a stage have their own message
         if error.errno != errno.ENOSPC:
             raise
-        errors.print("[bold red]error:[/] no space left where the output goes; send it elsewhere")
+        errors.print("[bold red]error:[/] no space left on the device that the output goes to; redirect it elsewhere")
         sys.exit(1)
 
 
-def help_text(doc: str, settings: tuple[str, ...]) -> str:
-    """A docstring with its paragraphs joined into lines, and the config's settings under it."""
-    paragraphs = [" ".join(paragraph.split()) for paragraph in inspect.cleandoc(doc).split("\n\n")]
-    lines = [
-        f"[bold]{name}[/] = {escape(str(default))}{f'  [dim]{escape(description)}[/]' if description else ''}"
-        for section in settings
-        for name, default, description in describe(section)
-    ]
-    return "\n\n".join([*map(escape, paragraphs), *(["Settings:\n" + "\n".join(lines)] if lines else [])])
+class _CommandWithSettings(TyperCommand):
+    """A command whose help ends with tables of settings: the common ones (--help), or all of them (--help-all)."""
+
+    setting_names: tuple[str, ...] = ()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        show_rare = ctx.meta.get(_SHOW_RARE, False)
+        for group in setting_groups(self.setting_names):
+            _print_group(group, show_rare)
+        if self.setting_names and not show_rare:
+            console.print(" [dim]--help-all shows the rarely used settings too.[/]")
+
+
+def _show_all_help(ctx: typer.Context, chosen: bool) -> None:
+    if chosen:
+        ctx.meta[_SHOW_RARE] = True
+        typer.echo(ctx.get_help(), nl=False)
+        raise typer.Exit()
+
+
+def _add_help_all(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command with the option --help-all."""
+
+    @functools.wraps(command)
+    def with_help_all(help_all: bool = False, **arguments: Any) -> None:
+        command(**arguments)
+
+    option = typer.Option(
+        "--help-all", is_eager=True, callback=_show_all_help, help="Show this message with all settings and exit."
+    )
+    signature = inspect.signature(command, eval_str=True)
+    extra = inspect.Parameter(
+        "help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option]
+    )
+    parameters = [*signature.parameters.values(), extra]
+    with_help_all.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_help_all.__annotations__ = {x.name: x.annotation for x in parameters}
+    return with_help_all
+
+
+def _print_group(group: SettingGroup, show_rare: bool) -> None:
+    shown = [setting for setting in group.settings if show_rare or not setting.rare]
+    if not shown:
+        return
+    width = min(console.width, HELP_WIDTH)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, width=width - 3)
+    table.add_column("key", style="bold", overflow="fold", max_width=24)
+    table.add_column("default", overflow="fold", max_width=14)
+    table.add_column("description", overflow="fold", ratio=1)
+    for setting in shown:
+        table.add_row(escape(setting.key), escape(setting.default), f"[dim]{escape(setting.description)}[/]")
+    console.print(f" [bold]Settings: {escape(group.title)}[/]", width=width)
+    if group.description:
+        console.print(f" {escape(group.description)}", width=width, soft_wrap=False)
+    console.print(Padding(table, (0, 0, 1, 2)), soft_wrap=False, width=width)
+
+
+def _join_paragraphs(doc: str) -> str:
+    """A docstring with the lines of each paragraph joined, so that the terminal wraps them."""
+    return "\n\n".join(escape(" ".join(text.split())) for text in inspect.cleandoc(doc).split("\n\n"))

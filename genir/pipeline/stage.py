@@ -19,7 +19,7 @@ import typer
 from genir.config import Config, save_config
 from genir.console import console, errors
 from genir.errors import GenirError
-from genir.files import content_hash, read_json, sole_user, write_json
+from genir.files import content_hash, folder_lock, read_json, write_json
 
 
 class Stage(NamedTuple):
@@ -39,7 +39,7 @@ Main = Callable[[Config], None]
 
 def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> None:
     """Run a stage unless it is up to date, and record it in stage.json."""
-    run = config.run
+    run = config.run_folder
     hashes = load_hashes(run / ".hashes.json")
     settings = {name: _setting(config, name) for name in stage.settings}
     inputs = {name: _input_hash(run, name, hashes) for name in stage.reads}
@@ -52,7 +52,7 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
     if not force and _is_fresh(records.get(stage.name), wanted, stage, run, hashes):
         console.print(f"[dim]{stage.name}: up to date[/]")
         return
-    with sole_user(run):
+    with folder_lock(run):
         console.print(f"[bold]{stage.name}[/]")
         save_config(config, run / "config.yaml")
         _prepare_process(config)

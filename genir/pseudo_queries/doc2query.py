@@ -14,7 +14,7 @@ from transformers import DataCollatorForSeq2Seq, PrinterCallback, Trainer, Train
 from genir.config import QueriesConfig
 from genir.files import atomic_folder, clear_os_errors
 from genir.records import Document
-from genir.t5.loading import load_seq2seq, quiet
+from genir.t5.loading import load_seq2seq, silence_transformers
 from genir.tokenizer import load_tokenizer
 from genir.training.callbacks import MarkComplete, ShowProgress
 from genir.training.checkpoints import last_checkpoint
@@ -43,7 +43,7 @@ class QueryWriter:
             max_length=settings.document_tokens,
             return_tensors="pt",
         ).to(self.model.device)
-        with quiet():
+        with silence_transformers():
             output = self.model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
@@ -131,7 +131,7 @@ def tune(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ShowProgress("doc2query", "loss"))
     trainer.add_callback(MarkComplete())
-    with quiet(), clear_os_errors(checkpoints):
+    with silence_transformers(), clear_os_errors(checkpoints):
         trainer.train(resume_from_checkpoint=resume)
         with atomic_folder(folder) as new:
             model.save_pretrained(new)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 
-from genir.docids.tfidf import idf, vectorizer
+from genir.docids.tfidf import hashing_vectorizer, idf
 from genir.records import Document
 
 BLOCK = 1000  # documents whose words are weighed at once
@@ -28,7 +28,7 @@ def text_queries(documents: Iterable[Document], max_words: int) -> Iterator[tupl
     without which most of them could be anybody's ("History"). documents is read twice.
     """
     weights = idf(documents)
-    hashing = vectorizer()
+    hashing = hashing_vectorizer()
     words = hashing.build_analyzer()
     rest = iter(documents)
     while block := list(islice(rest, BLOCK)):
@@ -37,10 +37,10 @@ def text_queries(documents: Iterable[Document], max_words: int) -> Iterator[tupl
         columns = hashing.transform(known).indices if known else ()  # each is a text of one word
         telling = dict(zip(known, weights[columns].tolist() if known else (), strict=True))
         for document, count in zip(block, counts, strict=True):
-            yield document.id, candidates(document, {w: n * telling[w] for w, n in count.items()}, max_words)
+            yield document.id, extract_queries(document, {w: n * telling[w] for w, n in count.items()}, max_words)
 
 
-def candidates(document: Document, weights: Weights, max_words: int) -> Iterator[str]:
+def extract_queries(document: Document, weights: Weights, max_words: int) -> Iterator[str]:
     """The queries of one document, best first; the same one may come twice."""
     title = " ".join(document.title.split())
     text = document.text[:READ]

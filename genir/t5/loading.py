@@ -38,7 +38,7 @@ def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
     GenirError when the name leads nowhere or to a damaged file.
     """
     try:
-        with quiet():
+        with silence_transformers():
             model: nn.Module = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise GenirError(f"{name}: cannot be loaded as a seq2seq model: {str(error).splitlines()[0]}") from None
@@ -48,7 +48,7 @@ def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Silence transformers: it warns that an untied head is untied, and its bars for each file clutter the terminal."""
     log: Any = transformers.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()

@@ -27,8 +27,8 @@ def last_checkpoint(folder: Path) -> str | None:
 
 def work_folder(config: Config, name: str, settings: Any, reads: Sequence[str]) -> Path:
     """RUN/checkpoints/NAME, emptied when it belongs to other settings or data."""
-    work = config.run / "checkpoints" / name
-    parts = [settings, config.seed, *(content_hash(config.run / path) for path in reads)]
+    work = config.run_folder / "checkpoints" / name
+    parts = [settings, config.seed, *(content_hash(config.run_folder / path) for path in reads)]
     wanted = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     mark = work / "belongs_to.json"
     if not mark.exists() or read_json(mark) != wanted:
@@ -39,8 +39,8 @@ def work_folder(config: Config, name: str, settings: Any, reads: Sequence[str]) 
 
 def finish(config: Config, name: str, retriever: Retriever, log: Sequence[dict[str, Any]], work: Path) -> None:
     """Save RUN/NAME, the retriever and its log, and give up the checkpoints."""
-    retriever.save_pretrained(config.run / name)
-    write_json(config.run / name / "log.json", list(log))
+    retriever.save_pretrained(config.run_folder / name)
+    write_json(config.run_folder / name / "log.json", list(log))
     shutil.rmtree(work)
     if not any(work.parent.iterdir()):
         work.parent.rmdir()

@@ -9,10 +9,10 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config, LoopConfig, PreferenceConfig
 from genir.evaluation.measures import measure
 from genir.evaluation.trec import qrels
-from genir.losses import Candidates, better, ches
+from genir.losses import CandidateBatch, better, ches
 from genir.retriever import Retriever
 from genir.tokenizer import tokenize
-from genir.training.candidate_lists import Pool, candidate_codes
+from genir.training.candidate_lists import CandidateLists, candidate_codes
 
 
 def dev_measures(
@@ -33,7 +33,7 @@ def dev_measures(
     return evaluate
 
 
-def diagnostics(policy: Retriever, pool: Pool, settings: PreferenceConfig) -> dict[str, float]:
+def diagnostics(policy: Retriever, pool: CandidateLists, settings: PreferenceConfig) -> dict[str, float]:
     """What refinement did to a pool's log-probs: their means over positives and negatives, the margin and accuracy of
     delta = policy - reference over all pairs, and CHES of the best negative.
     """
@@ -42,8 +42,8 @@ def diagnostics(policy: Retriever, pool: Pool, settings: PreferenceConfig) -> di
         for start in range(0, len(pool.texts), settings.batch_size)
     ]
     logps, alike = (torch.cat(x) for x in zip(*parts, strict=True))
-    mask = torch.from_numpy(pool.rows >= 0)
-    c = Candidates(logps, pool.reference, pool.grades, mask)
+    mask = torch.from_numpy(pool.doc_indices >= 0)
+    c = CandidateBatch(logps, pool.reference, pool.grades, mask)
     margin = (c.delta.unsqueeze(2) - c.delta.unsqueeze(1))[better(c)]
     return {
         "positive_logp": float(logps[mask & (pool.grades > 0)].mean()),
@@ -55,12 +55,12 @@ def diagnostics(policy: Retriever, pool: Pool, settings: PreferenceConfig) -> di
 
 
 @torch.inference_mode()
-def _scored(policy: Retriever, pool: Pool, part: slice, max_tokens: int) -> tuple[Tensor, Tensor]:
+def _scored(policy: Retriever, pool: CandidateLists, part: slice, max_tokens: int) -> tuple[Tensor, Tensor]:
     """Log-probs [B, C] of a part of the pool, and CHES [B] of its first positive and first negative."""
     model = policy.model
     training = model.t5.training
     model.t5.train(False)
-    rows = pool.rows[part]
+    rows = pool.doc_indices[part]
     inputs = {k: x.to(model.device) for k, x in tokenize(policy.tokenizer, pool.texts[part], max_tokens).items()}
     encoded = model.encode(**inputs)
     codes = candidate_codes(policy.table, rows).to(model.device)

@@ -22,25 +22,25 @@ class Example(NamedTuple):
     """A text and the row of the document that answers it."""
 
     text: str
-    row: int
+    doc_index: int
 
 
 class LabelledQuery(NamedTuple):
     """A query, the rows of its relevant documents, and the gain 2^grade - 1 of each."""
 
     text: str
-    rows: tuple[int, ...]
+    doc_indices: tuple[int, ...]
     gains: tuple[int, ...]
     query_id: str = ""
 
 
 def labelled_queries(
-    texts: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], rows: Mapping[str, int]
+    texts: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], doc_indices: Mapping[str, int]
 ) -> list[LabelledQuery]:
     """The queries that have a relevant document, with their judgments as rows of the docid table."""
     result = []
     for query_id, grades in qrels.items():
-        relevant = {rows[doc_id]: 2**grade - 1 for doc_id, grade in grades.items() if grade > 0}
+        relevant = {doc_indices[doc_id]: 2**grade - 1 for doc_id, grade in grades.items() if grade > 0}
         if relevant:
             result.append(LabelledQuery(texts[query_id], tuple(relevant), tuple(relevant.values()), query_id))
     return result
@@ -77,18 +77,18 @@ class ExampleStream(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         example = self.labelled(index)
         rng = random.Random(f"{self.seed}/{index}/row")
-        return Example(example.text, rng.choices(example.rows, example.gains)[0])
+        return Example(example.text, rng.choices(example.doc_indices, example.gains)[0])
 
     def labelled(self, index: int) -> LabelledQuery:
         """Example `index` with all its relevant documents."""
         rng = random.Random(f"{self.seed}/{index}")
         kind = rng.choices(self.kinds, self.weights)[0]
         if kind == "spans":
-            row = rng.randrange(len(self.documents))
-            return LabelledQuery(random_span(self.documents[row], self.settings.spans, rng), (row,), (1,))
+            doc_index = rng.randrange(len(self.documents))
+            return LabelledQuery(random_span(self.documents[doc_index], self.settings.spans, rng), (doc_index,), (1,))
         if kind == "pseudo_queries":
-            text, row = rng.choice(self.pseudo_queries)
-            query = LabelledQuery(text, (row,), (1,))
+            text, doc_index = rng.choice(self.pseudo_queries)
+            query = LabelledQuery(text, (doc_index,), (1,))
         else:
             query = rng.choice(self.queries)
         return query._replace(text=drop_words(query.text, self.settings.query_word_dropout, rng))
@@ -123,10 +123,10 @@ class Collator:
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         batch = tokenize(self.tokenizer, [example.text for example in examples], self.max_tokens)
-        return batch | {"codes": docid_batch(self.codes, [example.row for example in examples]).unsqueeze(1)}
+        return batch | {"codes": docid_batch(self.codes, [example.doc_index for example in examples]).unsqueeze(1)}
 
 
-def docid_batch(codes: Array, rows: Any) -> Tensor:
+def docid_batch(codes: Array, doc_indices: Any) -> Tensor:
     """The docids of some rows [n]: [n, L] int64, without the levels that none of them reaches."""
-    chosen = torch.from_numpy(codes[rows]).long()
+    chosen = torch.from_numpy(codes[doc_indices]).long()
     return chosen[:, : int((chosen >= 0).any(0).sum())]

@@ -37,7 +37,7 @@ ATTENTION_GAIN = 10.0  # attended sum over the decoder's own state
 HEAD_SCALE = 1.5  # mean length of a document's head vector: sharpness of the first softmax
 
 
-def lexical_start(
+def initialise_from_bm25(
     model: DocidModel, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], codes: Array, seed: int
 ) -> None:
     """Set the weights of a fresh `model` in place; `texts` are the N documents in the order of `codes` [N, L]."""

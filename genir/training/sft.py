@@ -9,27 +9,27 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from genir.collection.prepared import PreparedCollection
-from genir.config import Config, TrainStage
+from genir.config import Config, TrainingPhase
 from genir.docids.table import CodeLayout, DocidTable
 from genir.embedders import load_embedder
-from genir.errors import GenirError, at
+from genir.errors import GenirError, error_at
 from genir.evaluation.trec import qrels
 from genir.files import atomic_folder, numbered_lines, read_json, write_json
 from genir.model import DocidModel, new_model
 from genir.pipeline.stage import Stage
 from genir.retriever import Retriever
-from genir.t5.loading import load_t5, quiet
+from genir.t5.loading import load_t5, silence_transformers
 from genir.tokenizer import load_tokenizer, train_tokenizer
 from genir.training.checkpoints import finish, work_folder
 from genir.training.dev import dev_measures
 from genir.training.examples import Collator, Example, ExampleStream, LabelledQuery, labelled_queries
-from genir.training.lexical_init import lexical_start
+from genir.training.lexical_init import initialise_from_bm25
 from genir.training.trainer import Places, fit, negative_log_likelihood
 
 
 def main(config: Config) -> None:
-    """Train the retriever: text -> docid, in the stages of sft.stages, each from the weights of the one before."""
-    run = config.run
+    """Train the retriever: text -> docid, in the stages of sft.phases, each from the weights of the one before."""
+    run = config.run_folder
     data = PreparedCollection(run / "collection")
     table = DocidTable.load(run / "docids")
     settings = config.sft.model_dump(mode="json"), config.model.model_dump(mode="json")
@@ -41,7 +41,7 @@ def main(config: Config) -> None:
     retriever = Retriever(model, tokenizer, table, config.sft.max_tokens, embedder=embedder)
     queries = train_queries(data, table)
     log = []
-    for number, stage in enumerate(config.sft.stages, 1):
+    for number, stage in enumerate(config.sft.phases, 1):
         log += _train_stage(config, retriever, data, queries, stage, number, work)
     finish(config, "sft", retriever, log, work)
 
@@ -54,15 +54,15 @@ def _starting_point(
         settings = config.model
         name = settings.tokenizer or settings.pretrained
         if table.text:  # the docids are written with its pieces
-            tokenizer = load_tokenizer(str(config.run / "docids" / "tokenizer"))
+            tokenizer = load_tokenizer(str(config.run_folder / "docids" / "tokenizer"))
         elif name is not None:
             tokenizer = load_tokenizer(name)
         else:
             queries = (query.text for query in data.queries("train"))
-            tokenizer = train_tokenizer(chain((d.body for d in data.documents), queries), settings.vocabulary)
+            tokenizer = train_tokenizer(chain((d.body for d in data.documents), queries), settings.vocab_size)
         model = new_model(settings, tokenizer, table.sizes, table.text)
-        if settings.pretrained is None and settings.lexical_start:
-            lexical_start(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)
+        if settings.pretrained is None and settings.init == "bm25":
+            initialise_from_bm25(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)
         Retriever(model, tokenizer, table, config.sft.max_tokens).save_pretrained(folder)
     return _load(folder, config, table), load_tokenizer(str(folder))
 
@@ -70,13 +70,13 @@ def _starting_point(
 def _load(folder: Path, config: Config, table: DocidTable) -> DocidModel:
     t5 = load_t5(str(folder))
     base = 0 if table.text else t5.config.vocab_size - sum(table.sizes)
-    return DocidModel(t5, CodeLayout(base, table.sizes, table.text), config.model.normalize)
+    return DocidModel(t5, CodeLayout(base, table.sizes, table.text), config.model.softmax_over)
 
 
 def train_queries(data: PreparedCollection, table: DocidTable) -> list[LabelledQuery]:
     """The train queries with their relevant documents as rows of the table."""
     texts = {query.id: query.text for query in data.queries("train")}
-    return labelled_queries(texts, qrels(data.judgments("train")), table.rows)
+    return labelled_queries(texts, qrels(data.judgments("train")), table.doc_indices)
 
 
 def _train_stage(
@@ -84,7 +84,7 @@ def _train_stage(
     retriever: Retriever,
     data: PreparedCollection,
     queries: Sequence[LabelledQuery],
-    stage: TrainStage,
+    stage: TrainingPhase,
     number: int,
     work: Path,
 ) -> list[dict[str, Any]]:
@@ -98,7 +98,7 @@ def _train_stage(
             stage.mix,
             data.documents,
             queries,
-            pseudo_queries(config.run, retriever.table) if "pseudo_queries" in stage.mix else [],
+            pseudo_queries(config.run_folder, retriever.table) if "pseudo_queries" in stage.mix else [],
             settings,
         )
         log = fit(
@@ -111,10 +111,10 @@ def _train_stage(
             stage.steps,
             stage.learning_rate,
             seed,
-            Places(work / f"stage-{number}", config.run / "logs" / f"sft-{number}"),
-            f"sft {number}/{len(settings.stages)}",
+            Places(work / f"stage-{number}", config.run_folder / "logs" / f"sft-{number}"),
+            f"sft {number}/{len(settings.phases)}",
         )
-        with atomic_folder(done) as folder, quiet():
+        with atomic_folder(done) as folder, silence_transformers():
             retriever.model.t5.save_pretrained(folder)
             write_json(folder / "log.json", [entry | {"stage": number} for entry in log])
     retriever.model = _load(done, config, retriever.table)
@@ -129,9 +129,9 @@ def pseudo_queries(run: Path, table: DocidTable) -> list[Example]:
     examples = []
     for line, text in numbered_lines(path):
         entry = json.loads(text)
-        if entry["doc_id"] not in table.rows:
-            raise at(path, line, f"document {entry['doc_id']!r} has no docid; run the queries stage again")
-        examples.append(Example(entry["text"], table.rows[entry["doc_id"]]))
+        if entry["doc_id"] not in table.doc_indices:
+            raise error_at(path, line, f"document {entry['doc_id']!r} has no docid; run the queries stage again")
+        examples.append(Example(entry["text"], table.doc_indices[entry["doc_id"]]))
     return examples
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genir.console import track
 from genir.docids.table import DocidTable
-from genir.errors import GenirError, at
+from genir.errors import GenirError, error_at
 from genir.files import numbered_lines
 from genir.records import Document
 from genir.training.examples import LabelledQuery
@@ -41,10 +41,10 @@ def score_file(path: Path, table: DocidTable) -> Teacher:
     for line, text in numbered_lines(path):
         try:
             entry = json.loads(text)
-            known[entry["query_id"], table.rows[entry["doc_id"]]] = float(entry["score"])
+            known[entry["query_id"], table.doc_indices[entry["doc_id"]]] = float(entry["score"])
         except (ValueError, KeyError, TypeError) as error:
             wanted = '{"query_id": ..., "doc_id": a known document, "score": a number}'
-            raise at(path, line, f"needs {wanted}: {error!r}") from None
+            raise error_at(path, line, f"needs {wanted}: {error!r}") from None
 
     def scores(examples: Sequence[LabelledQuery], rows: NDArray[np.int64]) -> Scores:
         found = [
@@ -78,7 +78,7 @@ def cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
     return scores
 
 
-def taught(scores: Scores, grades: Tensor) -> Tensor:
+def apply_teacher(scores: Scores, grades: Tensor) -> Tensor:
     """Grades [P, C] after the teacher: each list's scores scaled to 0 .. TOP, but never below a judged grade. What the
     teacher does not score, and lists that it cannot tell apart, keep the judged grades.
     """

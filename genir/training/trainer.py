@@ -19,7 +19,7 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 from genir.config import LoopConfig
 from genir.files import clear_os_errors
 from genir.model import DocidModel
-from genir.t5.loading import quiet
+from genir.t5.loading import silence_transformers
 from genir.training.callbacks import EvaluateLast, MarkComplete, ShowProgress
 from genir.training.checkpoints import last_checkpoint
 
@@ -85,7 +85,7 @@ def fit(
         seed=seed,
     )
     use_one_gpu(arguments)
-    trainer = DocidTrainer(model, loss, evaluate, settings.embedding_rate, arguments, examples, collator)
+    trainer = DocidTrainer(model, loss, evaluate, settings.embedding_lr_multiplier, arguments, examples, collator)
     tensorboard: Any = TensorBoardCallback  # untyped in transformers
     trainer.add_callback(tensorboard(SummaryWriter(str(places.log))))
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
@@ -93,7 +93,7 @@ def fit(
     trainer.add_callback(ShowProgress(title, settings.metric))
     trainer.add_callback(MarkComplete())
     trainer.add_callback(EvaluateLast())
-    with quiet(), clear_os_errors(places.checkpoints):
+    with silence_transformers(), clear_os_errors(places.checkpoints):
         trainer.train(resume_from_checkpoint=resume)
     model.t5.train(False)
     return list(trainer.state.log_history)
@@ -112,7 +112,7 @@ class DocidTrainer(Trainer):
         docid_model: DocidModel,
         loss: Loss,
         measure: Evaluate,
-        embedding_rate: float,
+        embedding_lr_multiplier: float,
         arguments: TrainingArguments,
         examples: Dataset[Any],
         collator: Callable[[Sequence[Any]], dict[str, Tensor]],
@@ -127,7 +127,7 @@ class DocidTrainer(Trainer):
         self.docid_model = docid_model
         self.loss = loss
         self.measure = measure
-        self.embedding_rate = embedding_rate
+        self.embedding_lr_multiplier = embedding_lr_multiplier
 
     def compute_loss(
         self,
@@ -158,7 +158,7 @@ class DocidTrainer(Trainer):
             rate = self.args.learning_rate
             groups = [
                 {"params": [p for _, p in named if id(p) not in tables], "lr": rate},
-                {"params": [p for _, p in named if id(p) in tables], "lr": rate * self.embedding_rate},
+                {"params": [p for _, p in named if id(p) in tables], "lr": rate * self.embedding_lr_multiplier},
             ]
             self.optimizer = torch.optim.AdamW(
                 groups, lr=rate, betas=(0.9, 0.99), weight_decay=self.args.weight_decay, fused=True

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from genir.collection.published import find_build
+from genir.collection.published import find_published
 from genir.errors import GenirError
 from tests.helpers.beir import left_behind, write_beir
 
@@ -62,6 +62,6 @@ def test_a_set_that_has_no_train_split_says_so(prepare, zipped, tmp_path):
 
 def test_every_beir_set_of_the_catalogue_is_a_build_with_counts():
     for name in ("nfcorpus", "arguana", "quora", "cqadupstack/android", "webis-touche2020/v2", "msmarco"):
-        build = find_build(f"beir/{name}")
+        build = find_published(f"beir/{name}")
         assert build.counts.documents > 1000
         assert "test" in build.counts.splits

@@ -15,7 +15,7 @@ import ir_datasets
 import pytest
 
 from genir.collection.prepared import PreparedCollection
-from genir.collection.published import BUILDS
+from genir.collection.published import PUBLISHED
 from genir.collection.sources import Source, SourceGroup
 from genir.errors import GenirError
 from genir.records import Document, Judgment, Query
@@ -185,9 +185,9 @@ def test_wrong_counts_are_all_named_and_nothing_is_left_behind(prepare, tmp_path
 
 def test_right_counts_pass_though_a_dev_split_was_carved_from_train(prepare, tmp_path, monkeypatch):
     write_raw(tmp_path / "raw", DOC_FILES)
-    build = BUILDS["msmarco-doc-top300k"]
+    build = PUBLISHED["msmarco-doc-top300k"]
     counts = build.counts._replace(documents=3, splits={"train": (7, 7), "test": (2, 2)})
-    monkeypatch.setitem(BUILDS, "msmarco-doc-top300k", build._replace(counts=counts))
+    monkeypatch.setitem(PUBLISHED, "msmarco-doc-top300k", build._replace(counts=counts))
     assert len(prepare("msmarco-doc-top300k", expect=True).documents) == 3
 
 
@@ -231,8 +231,8 @@ def test_an_ir_datasets_id_gives_the_same_build(prepare, tmp_path, monkeypatch):
             qrels_trec=str(tmp_path / f"{name}-qrels"),
         )
         registry.register(f"genir-build/{split}", part)
-    build = BUILDS["msmarco-doc-top300k"]
-    monkeypatch.setitem(BUILDS, "msmarco-doc-top300k", build._replace(irds=("genir-build", build.irds[1])))
+    build = PUBLISHED["msmarco-doc-top300k"]
+    monkeypatch.setitem(PUBLISHED, "msmarco-doc-top300k", build._replace(irds=("genir-build", build.irds[1])))
     try:
         other = prepare("msmarco-doc-top300k", path="irds:genir-build")
         assert [d.id for d in other.documents] == [d.id for d in data.documents]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from genir.collection.nq_pages import TitleKey, page
 from genir.collection.prepared import PreparedCollection
-from genir.collection.published import BUILDS
+from genir.collection.published import PUBLISHED
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.records import Document
@@ -85,12 +85,12 @@ def prepare(tmp_path):
 
     def again(build, expect=False):
         (tmp_path / "c.yaml").write_text(
-            f"collection: {{path: {tmp_path / 'raw'}, build: {build}, dev_fraction: 0.5, expect_counts: {expect}}}\n"
-            f"folder: {tmp_path / 'runs'}\n"
+            f"collection: {{path: {tmp_path / 'raw'}, published: {build}, dev_fraction: 0.5, expect_counts: {expect}}}\n"
+            f"runs_dir: {tmp_path / 'runs'}\n"
         )
         config = load_config(tmp_path / "c.yaml")
         main(config)
-        return PreparedCollection(config.run / "collection")
+        return PreparedCollection(config.run_folder / "collection")
 
     run.again = again
     return run
@@ -226,12 +226,12 @@ def test_a_file_cut_short_and_one_without_examples_are_named(prepare, tmp_path):
 def test_counts_are_checked(prepare, monkeypatch):
     with pytest.raises(GenirError, match=r"5 documents instead of 109,739, 4 train queries instead of 108,026"):
         prepare("nq320k-ddro", expect=True)
-    counts = BUILDS["nq320k"].counts._replace(documents=5, splits={"train": (5, 5), "test": (4, 4)})
-    monkeypatch.setitem(BUILDS, "nq320k", BUILDS["nq320k"]._replace(counts=counts))
+    counts = PUBLISHED["nq320k"].counts._replace(documents=5, splits={"train": (5, 5), "test": (4, 4)})
+    monkeypatch.setitem(PUBLISHED, "nq320k", PUBLISHED["nq320k"]._replace(counts=counts))
     assert len(prepare("nq320k", expect=True).documents) == 5
 
 
 def test_the_published_counts_of_the_two_builds_agree():
     """One question a page, so DDRO's questions are as many as the pages."""
-    ncis, ddros = BUILDS["nq320k"].counts, BUILDS["nq320k-ddro"].counts
+    ncis, ddros = PUBLISHED["nq320k"].counts, PUBLISHED["nq320k-ddro"].counts
     assert ncis.documents == ddros.documents == sum(queries for queries, _ in ddros.splits.values())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genir.collection.published import find_build
+from genir.collection.published import find_published
 from genir.config import load_config
 from genir.errors import GenirError
 from indexing.prepare_collection import download
@@ -10,10 +10,10 @@ from indexing.prepare_collection import download
 
 def test_the_configs_of_published_rows_name_builds_and_do_not_choose_on_test(root):
     found = [load_config(path) for path in sorted((root / "configs").glob("*.yaml"))]
-    published = [config for config in found if config.collection.build]
+    published = [config for config in found if config.collection.published]
     assert len(published) >= 8
     for config in published:
-        counts = find_build(config.collection.build).counts
+        counts = find_published(config.collection.published).counts
         assert set(config.search.splits) <= set(counts.splits)
         assert "dev" not in counts.splits  # so prepare carves it from train
         dev = counts.splits["train"][0] * config.collection.dev_fraction
@@ -37,6 +37,6 @@ def test_what_is_not_known_or_not_there_is_named(prepare, build, words):
 def test_a_build_has_its_own_splits_and_only_a_build_is_downloaded(prepare, tmp_path):
     with pytest.raises(GenirError, match="the build nq320k has its own: train, test"):
         prepare("nq320k", "collection.splits={dev: test}")
-    config = load_config(tmp_path / "c.yaml", ["collection.build=null"])
-    with pytest.raises(GenirError, match=r"name one with collection\.build=NAME"):
+    config = load_config(tmp_path / "c.yaml", ["collection.published=null"])
+    with pytest.raises(GenirError, match=r"name one with collection\.published=NAME"):
         download(config.collection)

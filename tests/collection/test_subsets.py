@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genir.collection.base import Collection
-from genir.collection.subsets import Clicked
+from genir.collection.subsets import ClickedSubset
 from genir.records import Document, Judgment, Query
 
 
@@ -30,6 +30,6 @@ class Made(Collection):
 @given(st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1), min_size=1))))
 def test_clicked_documents_are_those_of_a_stable_sort(tmp_path_factory, made):
     count, clicks = made
-    clicked = Clicked(Made(count, clicks), tmp_path_factory.getbasetemp())
+    clicked = ClickedSubset(Made(count, clicks), tmp_path_factory.getbasetemp())
     expected = sorted((i for i in range(count) if i in clicks), key=lambda i: -clicks.count(i))
     assert list(clicked.documents()) == [Document(f"d{i}", "t", "é\n") for i in expected]

@@ -26,10 +26,10 @@ def test_every_shipped_config_parses(root):
         ("colection: {path: x}", "colection", "collection"),
         ("collection: {paht: x}", "collection.paht", "path"),
         ("collection: {path: x}\nsft: {batch_sise: 3}", "sft.batch_sise", "batch_size"),
-        ("collection: {path: x}\nsft: {stages: [{step: 3}]}", "sft.stages.0.step", "steps"),
+        ("collection: {path: x}\nsft: {phases: [{step: 3}]}", "sft.phases.0.step", "steps"),
         ("collection: {path: x}\nsft: {spans: {min_word: 3}}", "sft.spans.min_word", "min_words"),
         ("collection: {path: x}\ndocids: {builder: rq, level: 3}", "docids.level", "levels"),
-        ("collection: {path: x}\nsft: {steps: 5}", "sft.steps", "sft.stages.0.steps"),
+        ("collection: {path: x}\nsft: {steps: 5}", "sft.steps", "sft.phases.0.steps"),
         ("collection: {path: x}\nsft: {max_words: 5}", "sft.max_words", "sft.spans.max_words"),
     ],
 )
@@ -64,10 +64,10 @@ def test_a_wrong_value_names_its_key(config):
         ("sft=5", r"yaml: sft: needs a section with keys of its own, not 5"),
         ("evaluate.measures=[R@1000]", r"yaml: evaluate\.measures need 1000 hits"),
         ("search.k=1000", r"yaml: search: 100 beams cannot give k = 1000"),
-        ("sft.stages.0.mix={}", r"sft\.stages\.0\.mix: at least one share must be above 0"),
+        ("sft.phases.0.mix={}", r"sft\.phases\.0\.mix: at least one share must be above 0"),
         ("ddro.mix={spans: 0, queries: 0}", r"ddro\.mix: at least one share must be above 0"),
-        ("sft.stages.0.mix={spans: -1, queries: 2}", r"sft\.stages\.0\.mix\.spans: .*greater than or equal to 0"),
-        ("sft.stages.0.mix={spans: .inf}", r"sft\.stages\.0\.mix\.spans: .*finite"),
+        ("sft.phases.0.mix={spans: -1, queries: 2}", r"sft\.phases\.0\.mix\.spans: .*greater than or equal to 0"),
+        ("sft.phases.0.mix={spans: .inf}", r"sft\.phases\.0\.mix\.spans: .*finite"),
         ("seed=-1", r"seed: .*greater than or equal to 0"),
         ("seed=4294967296", r"seed: .*less than or equal to 2000000000"),
         ("name=..", r"name: '\.\.' cannot name a run folder .* name=NAME"),
@@ -78,11 +78,11 @@ def test_a_wrong_value_names_its_key(config):
 )
 def test_a_value_that_would_fail_later_is_refused(config, override, words):
     with pytest.raises(GenirError, match=words):
-        config("collection: {path: x}\nsft: {stages: [{steps: 5}]}", override)
+        config("collection: {path: x}\nsft: {phases: [{steps: 5}]}", override)
 
 
 def test_a_builder_changed_by_an_override_is_told_to_bring_its_section(config):
-    text = "collection: {path: x}\ndocids: {builder: rq, levels: 3, codes: 128}"
+    text = "collection: {path: x}\ndocids: {builder: rq, levels: 3, codebook_size: 128}"
     for quoted in ('docids.builder="atomic"', "docids.builder= atomic"):
         with pytest.raises(GenirError, match="replace the section"):
             config(text, quoted)
@@ -98,16 +98,16 @@ def test_a_builder_changed_by_an_override_is_told_to_bring_its_section(config):
 
 
 def test_overrides_replace_nested_values_and_list_items(config):
-    text = "collection: {path: x}\nsft: {stages: [{steps: 5}, {steps: 6}]}"
-    got = config(text, "sft.stages.1.steps=7", "model.size=base", "search.splits=[dev, test]", "collection.path=y")
-    assert [stage.steps for stage in got.sft.stages] == [5, 7]
+    text = "collection: {path: x}\nsft: {phases: [{steps: 5}, {steps: 6}]}"
+    got = config(text, "sft.phases.1.steps=7", "model.size=base", "search.splits=[dev, test]", "collection.path=y")
+    assert [stage.steps for stage in got.sft.phases] == [5, 7]
     assert (got.model.size, got.search.splits, got.collection.path) == ("base", ["dev", "test"], "y")
 
 
-@pytest.mark.parametrize("override", ["sft", "=3", "sft.stages.9.steps=1", "name.x=1"])
+@pytest.mark.parametrize("override", ["sft", "=3", "sft.phases.9.steps=1", "name.x=1"])
 def test_an_override_that_leads_nowhere_is_an_error(config, override):
     with pytest.raises(GenirError, match=r"override|does not lead"):
-        config("collection: {path: x}\nsft: {stages: [{steps: 5}]}", override)
+        config("collection: {path: x}\nsft: {phases: [{steps: 5}]}", override)
 
 
 def test_a_key_that_is_there_twice_is_an_error_with_its_line(config):
@@ -115,7 +115,9 @@ def test_a_key_that_is_there_twice_is_an_error_with_its_line(config):
         config("collection: {path: x}\nsft: {batch_size: 3,\n  batch_size: 4}")
     with pytest.raises(GenirError, match="not valid YAML"):
         config("collection: {path: x}", "docids={builder: pq, builder: rq}")
-    merged = config("collection: {path: x}\nddro: &a {beam: 3, pool: 9}\nirpo: {<<: *a, beam: 4}")
+    merged = config(
+        "collection: {path: x}\nddro: &a {beam_candidates: 3, pool_size: 9}\nirpo: {<<: *a, beam_candidates: 4}"
+    )
     assert (merged.irpo.beam, merged.irpo.pool) == (4, 9)
 
 

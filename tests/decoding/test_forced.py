@@ -33,7 +33,7 @@ def encoded(model, count=2):
     return model.encode(ids, torch.ones_like(ids))
 
 
-def random_codes(count, levels, codes=16, seed=0):
+def random_codes(count, levels, codebook_size=16, seed=0):
     return np.random.default_rng(seed).integers(0, codes, (count, levels))
 
 

@@ -17,9 +17,9 @@ from genir.records import Document
 FAMILIES = {
     "atomic": AtomicConfig(),
     "kmeans": KMeansConfig(branching=3, leaf_size=4),
-    "pq": PQConfig(levels=2, codes=4),
-    "rq": RQConfig(levels=2, codes=4),
-    "rqvae": RQVAEConfig(levels=2, codes=4, latent=4, hidden=8, epochs=3, batch_size=16),
+    "pq": PQConfig(levels=2, codebook_size=4),
+    "rq": RQConfig(levels=2, codebook_size=4),
+    "rqvae": RQVAEConfig(levels=2, codebook_size=4, latent_dim=4, hidden_dim=8, epochs=3, batch_size=16),
     "title": TextConfig(source="title"),
     "title_url": TextConfig(source="title_url"),
     "ultron": TextConfig(source="ultron"),
@@ -132,7 +132,7 @@ def clusters(count=400, seed=0):
 
 
 def test_an_rqvae_uses_its_codes_and_reconstructs_far_better_than_the_mean():
-    config = RQVAEConfig(levels=2, codes=16, latent=8, hidden=32, epochs=60, batch_size=64, learning_rate=3e-3)
+    config = RQVAEConfig(levels=2, codebook_size=16, latent=8, hidden=32, epochs=60, batch_size=64, learning_rate=3e-3)
     torch.manual_seed(0)
     vectors = torch.from_numpy(clusters())
     model = fit_rqvae(vectors, config)
@@ -145,7 +145,7 @@ def test_an_rqvae_uses_its_codes_and_reconstructs_far_better_than_the_mean():
 
 def test_dead_codes_are_put_where_there_is_something_to_code():
     torch.manual_seed(0)
-    config = RQVAEConfig(levels=2, codes=8, latent=4, hidden=16)
+    config = RQVAEConfig(levels=2, codebook_size=8, latent=4, hidden=16)
     model, vectors = RQVAE(8, config), torch.from_numpy(clusters())
     start_codebooks(model, vectors)
     with torch.no_grad():

@@ -17,7 +17,7 @@ from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 from genir.records import Document
 
-CONFIGS = {"pq": PQConfig(levels=3, codes=8), "rq": RQConfig(levels=3, codes=8)}
+CONFIGS = {"pq": PQConfig(levels=3, codebook_size=8), "rq": RQConfig(levels=3, codebook_size=8)}
 
 
 def vectors(count=60, seed=0):
@@ -38,7 +38,7 @@ def source(rows):
 @pytest.mark.parametrize("builder", ["pq", "rq"])
 @pytest.mark.parametrize("collisions", ["extend", "reassign", "share"])
 def test_docids_are_deterministic_inside_their_codebooks_and_unique_unless_shared(builder, collisions):
-    settings = CONFIGS[builder].model_copy(update={"levels": 2, "codes": 16, "collisions": collisions})
+    settings = CONFIGS[builder].model_copy(update={"levels": 2, "codebook_size": 16, "collisions": collisions})
     (_, first), (_, second) = (build_docids(source(vectors(120)), settings, 3) for _ in range(2))
     assert (first.codes == second.codes).all()
     assert (first.codes >= 0).all()
@@ -68,17 +68,17 @@ def test_documents_coded_later_get_the_codes_that_building_gave_them(builder):
 @pytest.mark.parametrize("opq", [False, True])
 def test_the_code_a_document_has_is_at_the_smallest_distance(opq):
     """PQ takes the nearest code of each piece; RQ without a beam the nearest at each level."""
-    for builder, update in (("pq", {"opq": opq}), ("rq", {"beam": 1})):
+    for builder, update in (("pq", {"opq": opq}), ("rq", {"encoder_beam": 1})):
         built = BUILDERS[builder].build(source(vectors()), settings := CONFIGS[builder].model_copy(update=update), 0)
         distances = BUILDERS[builder].distances(source(vectors()), built.codes, built.codebooks)
-        assert distances.shape == (60, settings.codes)
+        assert distances.shape == (60, settings.codebook_size)
         assert (distances.argmin(1) == built.codes[:, -1]).all()
 
 
 def test_rq_codes_decode_to_the_nearest_sums_of_code_vectors():
     """Against brute force: a wide encoder beam finds the best of all 4 x 4 x 4 sums for nearly all vectors."""
     data = vectors()
-    built = build_rq(source(data), RQConfig(levels=3, codes=4, beam=64), 0)
+    built = build_rq(source(data), RQConfig(levels=3, codebook_size=4, beam=64), 0)
     books = built.codebooks["codebooks"]
     sums = {c: books[0, c[0]] + books[1, c[1]] + books[2, c[2]] for c in itertools.product(range(4), repeat=3)}
     best = [min(sums, key=lambda c: ((sums[c] - row) ** 2).sum()) for row in data]

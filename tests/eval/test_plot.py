@@ -53,22 +53,22 @@ def test_rounds_follow_one_another_and_what_was_not_logged_is_left_out(drawn, tm
 
 def test_every_stage_of_an_experiment_is_drawn(drawn, tmp_path):
     (tmp_path / "c.yaml").write_text(
-        f"collection: {{path: x}}\nfolder: {tmp_path}\nddro: {{}}\n"
+        f"collection: {{path: x}}\nruns_dir: {tmp_path}\nddro: {{}}\n"
         "irpo: {metric: RR@10}\nevaluate: {measures: [RR@10]}\n"
     )
     config = load_config(tmp_path / "c.yaml")
     for name in ("sft", "ddro", "irpo"):
-        (config.run / name).mkdir(parents=True)
-        (config.run / name / "log.json").write_text(json.dumps(LOG))
+        (config.run_folder / name).mkdir(parents=True)
+        (config.run_folder / name / "log.json").write_text(json.dumps(LOG))
     values = [Value("test", run, q, True, "RR@10", x) for run, q, x in (("bm25", "a", 0.5), ("sft", "a", 1.0))]
-    write_values(values, config.run / "evaluation" / "per_query.tsv")
+    write_values(values, config.run_folder / "evaluation" / "per_query.tsv")
     interval = {"all": {"mean": 0.5, "low": 0.4, "high": 0.6, "queries": 1}}
     measures = {"test": {"bm25": {"RR@10": interval}, "sft": {"RR@10": interval}}}
-    write_json(config.run / "evaluation" / "measures.json", measures)
+    write_json(config.run_folder / "evaluation" / "measures.json", measures)
     eval.plot.main(config)
     assert drawn.keys() == {"training.png", "ddro.png", "irpo.png", "measures.test.png", "gains.test.png"}
     assert drawn["training.png"].keys() == {"loss", "dev RR@10"}
-    assert {path.name for path in (config.run / "figures").iterdir()} == drawn.keys()
+    assert {path.name for path in (config.run_folder / "figures").iterdir()} == drawn.keys()
 
 
 def test_what_a_refinement_logs_is_what_is_drawn():

@@ -65,7 +65,7 @@ def config(tmp_path):
     }
     folder = write_beir(tmp_path / "beir", documents, queries, qrels)
     (tmp_path / "c.yaml").write_text(
-        f"collection: {{path: {folder}, dev_fraction: 0.3}}\nfolder: {tmp_path / 'runs'}\nname: a_b\n"
+        f"collection: {{path: {folder}, dev_fraction: 0.3}}\nruns_dir: {tmp_path / 'runs'}\nname: a_b\n"
         "evaluate: {bootstrap: 100, measures: [RR@10, Success@1]}\n"
     )
     config = load_config(tmp_path / "c.yaml")
@@ -77,9 +77,9 @@ def config(tmp_path):
 
     bm25 = {f"test{i}": ranking(i, 4 if i < 15 else 1) for i in range(20)}
     sft = {f"test{i}": ranking(i, 1 if i < 15 else i - 12) for i in range(20)}
-    write_run(bm25, config.run / "baseline" / "bm25.test.trec", "bm25")
-    write_json(config.run / "baseline" / "fingerprint.json", {"settings": {}, "measures": {}})
-    write_run(sft, config.run / "runs" / "sft.test.trec", "sft")
+    write_run(bm25, config.run_folder / "baseline" / "bm25.test.trec", "bm25")
+    write_json(config.run_folder / "baseline" / "fingerprint.json", {"settings": {}, "measures": {}})
+    write_run(sft, config.run_folder / "runs" / "sft.test.trec", "sft")
     eval.evaluate.main(config)
     eval.compare.main(config)
     return config
@@ -87,7 +87,7 @@ def config(tmp_path):
 
 def read(config):
     eval.report.main(config)
-    folder = config.run / "report"
+    folder = config.run_folder / "report"
     return (folder / "report.md").read_text(), Page((folder / "report.html").read_text())
 
 
@@ -97,8 +97,8 @@ def test_the_tables_hold_the_measures_with_intervals_and_significance(config):
     assert results[0] == ["run", "queries", "RR@10", "Success@1"]
     labels = ["bm25", "seen documents", "unseen documents", "sft", "seen documents", "unseen documents"]
     assert [row[0] for row in results[1:]] == labels
-    measures = json.loads((config.run / "evaluation" / "measures.json").read_text())["test"]
-    tests = json.loads((config.run / "comparison" / "comparison.json").read_text())
+    measures = json.loads((config.run_folder / "evaluation" / "measures.json").read_text())["test"]
+    tests = json.loads((config.run_folder / "comparison" / "comparison.json").read_text())
     assert any(row["p_holm"] < 0.05 for row in tests)
     for row, (run, part) in zip(
         results[1:], [(run, part) for run in ("bm25", "sft") for part in ("all", "seen", "unseen")], strict=True
@@ -113,7 +113,7 @@ def test_the_tables_hold_the_measures_with_intervals_and_significance(config):
     significance = next(table for table in page.tables if "p Holm" in table[0])
     assert len(significance) == 1 + len(tests)
     assert len([line for line in text.splitlines() if line.startswith("| **")]) == 2
-    tex = (config.run / "report" / "results.tex").read_text()
+    tex = (config.run_folder / "report" / "results.tex").read_text()
     assert tex.count(r"\\") == 1 + 6
     assert f"{measures['sft']['RR@10']['all']['mean']:.3f}".removeprefix("0") in tex
 
@@ -143,10 +143,12 @@ def test_figures_and_a_card_are_taken_where_they_are(config):
     assert page.images == []
     assert ["build", "custom"] in page.tables[0]
     assert ["documents, count", "20"] in page.tables[0]
-    (config.run / "figures").mkdir()
+    (config.run_folder / "figures").mkdir()
     for name in ("training.png", "measures.test.png", "gains.test.png"):
-        (config.run / "figures" / name).write_bytes(PIXEL)
-    write_json(config.run / "evaluation" / "card.json", {"build": "a|b", "counts": {"documents": 12345}, "ids": [1, 2]})
+        (config.run_folder / "figures" / name).write_bytes(PIXEL)
+    write_json(
+        config.run_folder / "evaluation" / "card.json", {"build": "a|b", "counts": {"documents": 12345}, "ids": [1, 2]}
+    )
     text, page = read(config)
     assert len(page.images) == 3
     assert all(image.startswith("data:image/png;base64,") for image in page.images)
@@ -154,12 +156,12 @@ def test_figures_and_a_card_are_taken_where_they_are(config):
         "../figures/measures.test.png", "../figures/training.png", "../figures/gains.test.png"
     ]  # fmt: skip
     assert page.tables[0][1:] == [["build", "a|b"], ["counts, documents", "12,345"], ["ids", "1, 2"]]
-    write_json(config.run / "evaluation" / "card.json", {"build": "c", "bm25": {"test": {"R@1": 0.18941}}})
+    write_json(config.run_folder / "evaluation" / "card.json", {"build": "c", "bm25": {"test": {"R@1": 0.18941}}})
     assert read(config)[1].tables[0][1:] == [["build", "c"], ["bm25, test, R@1", "0.1894"]]
 
 
 def test_a_certified_share_has_a_column_of_its_own(config):
-    write_json(config.run / "evaluation" / "certificates.json", {"test": {"sft": 0.875}})
+    write_json(config.run_folder / "evaluation" / "certificates.json", {"test": {"sft": 0.875}})
     _, page = read(config)
     results = next(table for table in page.tables if table[0][:2] == ["run", "queries"])
     assert results[0][-1] == "certified"
@@ -169,9 +171,9 @@ def test_a_certified_share_has_a_column_of_its_own(config):
 def test_a_comparison_of_something_else_is_not_taken_for_this_evaluation_s(config, capsys):
     assert "† differs from bm25" in read(config)[0]
     assert "no significance" not in capsys.readouterr().out
-    own = config.run / "comparison" / "comparison.json"
+    own = config.run_folder / "comparison" / "comparison.json"
     rows = json.loads(own.read_text())
-    other = load_config(config.run.parent.parent / "c.yaml", ["evaluate.measures=[RR@10,AP]"])
+    other = load_config(config.run_folder.parent.parent / "c.yaml", ["evaluate.measures=[RR@10,AP]"])
     eval.evaluate.main(other)
     renamed = [row | {"a": f"mine/{row['a']}", "b": f"mine/{row['b']}"} for row in rows]
     for wrong in (rows, renamed, [row | {"difference": 0.5} for row in rows]):
@@ -179,29 +181,29 @@ def test_a_comparison_of_something_else_is_not_taken_for_this_evaluation_s(confi
         text, page = read(other if wrong is rows else config)
         assert "†" not in text
         assert not [table for table in page.tables if "p Holm" in table[0]]
-        assert "dagger" not in (config.run / "report" / "results.tex").read_text()
-        assert f"run: genir compare {config.run}, then report again" in capsys.readouterr().out
+        assert "dagger" not in (config.run_folder / "report" / "results.tex").read_text()
+        assert f"run: genir compare {config.run_folder}, then report again" in capsys.readouterr().out
         eval.evaluate.main(config)
     own.unlink()
     assert "†" not in read(config)[0]
 
 
 def test_a_comparison_with_another_folder_leaves_the_run_s_own(config):
-    own = (config.run / "comparison" / "comparison.json").read_text()
-    save_config(config, config.run / "config.yaml")
-    other = shutil.copytree(config.run, config.run.parent / "other")
-    eval.compare.command(str(config.run), others=[other])
-    assert (config.run / "comparison" / "comparison.json").read_text() == own
-    rows = json.loads((config.run / "comparison_with" / "comparison.json").read_text())
+    own = (config.run_folder / "comparison" / "comparison.json").read_text()
+    save_config(config, config.run_folder / "config.yaml")
+    other = shutil.copytree(config.run_folder, config.run_folder.parent / "other")
+    eval.compare.command(str(config.run_folder), others=[other])
+    assert (config.run_folder / "comparison" / "comparison.json").read_text() == own
+    rows = json.loads((config.run_folder / "comparison_with" / "comparison.json").read_text())
     assert {row["a"] for row in rows} == {"a_b/bm25"}
     with pytest.raises(GenirError, match="nope: no such run folder"):
-        eval.compare.command(str(config.run), others=[other.parent / "nope"], over_seeds=True)
+        eval.compare.command(str(config.run_folder), others=[other.parent / "nope"], over_seeds=True)
     eval.evaluate.main(load_config(other, ["evaluate.measures=[RR@10,AP]"]))
     with pytest.raises(GenirError, match=r"per_query.tsv: has no Success@1 of test; run: genir evaluate .*/other"):
-        eval.compare.command(str(config.run), others=[other])
+        eval.compare.command(str(config.run_folder), others=[other])
 
 
 def test_a_run_that_was_not_measured_is_named(tmp_path):
-    (tmp_path / "c.yaml").write_text(f"collection: {{path: x}}\nfolder: {tmp_path}\n")
+    (tmp_path / "c.yaml").write_text(f"collection: {{path: x}}\nruns_dir: {tmp_path}\n")
     with pytest.raises(GenirError, match="run evaluate first"):
         eval.report.main(load_config(tmp_path / "c.yaml"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval import baseline, compare, evaluate
-from genir.collection.published import BUILDS
+from genir.collection.published import PUBLISHED
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.evaluation.protocol_card import differences, ids_hash, read_card
@@ -25,11 +25,11 @@ def run(beir, tmp_path):
     def make(name, *overrides, change=lambda folder: None):
         folder = shutil.copytree(beir, tmp_path / f"{name}-data")
         change(folder)
-        (tmp_path / "c.yaml").write_text(f"collection: {{path: {folder}}}\nfolder: {tmp_path / 'runs'}\n")
+        (tmp_path / "c.yaml").write_text(f"collection: {{path: {folder}}}\nruns_dir: {tmp_path / 'runs'}\n")
         config = load_config(tmp_path / "c.yaml", [f"name={name}", "evaluate.bootstrap=100", *overrides])
         prepare_collection.main(config)
         baseline.main(config)
-        write_run({"q0-test": {"d0": 1.0}}, config.run / "runs" / "sft.test.trec", "sft")
+        write_run({"q0-test": {"d0": 1.0}}, config.run_folder / "runs" / "sft.test.trec", "sft")
         evaluate.main(config)
         return config
 
@@ -47,11 +47,11 @@ def replace(name, old, new):
 
 def test_a_card_says_what_the_run_was_measured_on(run):
     config = run("a")
-    card = read_card(config.run)
+    card = read_card(config.run_folder)
     assert card["build"] == "custom"
     assert card["documents"]["count"] == 12
     assert card["splits"]["test"] | {"queries": 12, "judgments": 24} == card["splits"]["test"]
-    measures = json.loads((config.run / "evaluation" / "measures.json").read_text())["test"]["bm25"]
+    measures = json.loads((config.run_folder / "evaluation" / "measures.json").read_text())["test"]["bm25"]
     assert card["bm25"]["measures"]["test"]["RR@10"] == pytest.approx(measures["RR@10"]["all"]["mean"])
     assert card["bm25"]["settings"]["backend"] == "bm25s"
 
@@ -87,26 +87,26 @@ def test_a_hash_of_ids_is_that_of_the_set(ids, random):
 def test_a_stage_that_was_taken_out_is_no_longer_measured_but_one_s_own_run_file_is(run, tmp_path, capsys):
     config = run("a", "irpo={}")
     for name in ("irpo", "own"):
-        shutil.copy(config.run / "runs" / "sft.test.trec", config.run / "runs" / f"{name}.test.trec")
+        shutil.copy(config.run_folder / "runs" / "sft.test.trec", config.run_folder / "runs" / f"{name}.test.trec")
 
-    def measured(*overrides):
+    def load_run_values(*overrides):
         capsys.readouterr()
         again = load_config(tmp_path / "c.yaml", ["name=a", "evaluate.bootstrap=100", *overrides])
         execute(evaluate.STAGE, evaluate.main, again)
-        return list(json.loads((config.run / "evaluation" / "measures.json").read_text())["test"])
+        return list(json.loads((config.run_folder / "evaluation" / "measures.json").read_text())["test"])
 
-    assert measured("irpo={}") == ["bm25", "sft", "irpo", "own"]
-    assert measured() == ["bm25", "sft", "own"]
+    assert load_run_values("irpo={}") == ["bm25", "sft", "irpo", "own"]
+    assert load_run_values() == ["bm25", "sft", "own"]
     assert "irpo.test.trec is left out, since the config has no irpo" in capsys.readouterr().out
-    assert measured("irpo={}") == ["bm25", "sft", "irpo", "own"]
+    assert load_run_values("irpo={}") == ["bm25", "sft", "irpo", "own"]
 
 
 def test_a_run_file_of_one_split_is_compared_there_alone(run, capsys):
     config = run("a", "search.splits=[dev,test]")
-    (config.run / "runs" / "sft.test.trec").rename(config.run / "runs" / "own.test.trec")
+    (config.run_folder / "runs" / "sft.test.trec").rename(config.run_folder / "runs" / "own.test.trec")
     evaluate.main(config)
     compare.main(config)
-    rows = json.loads((config.run / "comparison" / "comparison.json").read_text())
+    rows = json.loads((config.run_folder / "comparison" / "comparison.json").read_text())
     assert {(row["split"], row["b"]) for row in rows} == {("test", "own")}
     assert capsys.readouterr().out.count("paired randomisation test") == 1
 
@@ -160,8 +160,8 @@ def test_a_run_from_before_the_cards_says_what_to_do(run):
 
 @pytest.mark.parametrize(("off", "warned"), [(0.01, False), (-0.01, False), (0.2, True)])
 def test_a_build_far_from_its_published_fingerprint_is_warned_of(tmp_path, capsys, off, warned):
-    (tmp_path / "c.yaml").write_text("collection: {path: x, build: msmarco-doc-top300k}")
-    measures = {"test": {"R@1": BUILDS["msmarco-doc-top300k"].bm25_r1 / 100 + off}}
+    (tmp_path / "c.yaml").write_text("collection: {path: x, published: msmarco-doc-top300k}")
+    measures = {"test": {"R@1": PUBLISHED["msmarco-doc-top300k"].bm25_r1 / 100 + off}}
     baseline.say_published(load_config(tmp_path / "c.yaml"), measures)
     shown = " ".join(capsys.readouterr().out.split())
     assert "published 18.94" in shown

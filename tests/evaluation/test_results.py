@@ -9,7 +9,7 @@ from rich.console import Console
 from eval import compare, evaluate
 from genir.config import load_config
 from genir.errors import GenirError
-from genir.evaluation.results import Value, by_run, measured, read_values, write_values
+from genir.evaluation.results import Value, by_run, load_run_values, read_values, write_values
 from genir.evaluation.significance import bootstrap_interval, holm, paired_test
 
 
@@ -71,10 +71,10 @@ def test_a_folder_that_was_evaluated_otherwise_is_named_with_what_to_run(tmp_pat
     (tmp_path / "c.yaml").write_text("collection: {path: x}\nevaluate: {measures: [RR@10]}\n")
     values = [Value("test", "sft", "q", True, name, 0.5) for name in ("RR@10", "AP")]
     write_values(values, tmp_path / "evaluation" / "per_query.tsv")
-    assert measured(load_config(tmp_path / "c.yaml"), tmp_path) == values[:1]
+    assert load_run_values(load_config(tmp_path / "c.yaml"), tmp_path) == values[:1]
     config = load_config(tmp_path / "c.yaml", ["evaluate.measures=[RR@10,P@5]"])
     with pytest.raises(GenirError, match=r"has no P@5 of test; run: genir evaluate .*=\[RR@10,P@5\]'"):
-        measured(config, tmp_path)
+        load_run_values(config, tmp_path)
 
 
 @pytest.mark.parametrize("measures", [["RR@10"], ["RR@10", "nDCG@10", "Success@1", "R@10", "AP", "P@5", "R@100"]])

@@ -15,10 +15,10 @@ from genir.files import (
     atomic_folder,
     clear_os_errors,
     content_hash,
+    folder_lock,
     numbered_lines,
     read_json,
     require_space,
-    sole_user,
 )
 
 
@@ -52,10 +52,10 @@ def test_a_folder_belongs_to_one_process_until_that_one_ends(tmp_path):
     command = [sys.executable, "-c", code, tmp_path / "new"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"mine\n"
-        with pytest.raises(GenirError, match="new: another process is at work"), sole_user(tmp_path / "new"):
+        with pytest.raises(GenirError, match="new: another process is at work"), folder_lock(tmp_path / "new"):
             pass
         other.kill()
-    with sole_user(tmp_path / "new"):
+    with folder_lock(tmp_path / "new"):
         pass
 
 

@@ -29,7 +29,7 @@ def load(beir, tmp_path):
         f"""
 collection: {{path: {beir}}}
 folder: {tmp_path / "runs"}
-sft: {{stages: [{{mix: {{pseudo_queries: 1}}, steps: 5}}]}}
+sft: {{phases: [{{mix: {{pseudo_queries: 1}}, steps: 5}}]}}
 queries: {{batch_size: 4, query_tokens: 6, document_tokens: 12, per_document: 3}}
 """
     )
@@ -46,7 +46,7 @@ def seq2seq(make_model, tokenizer, tmp_path):
 
 
 def written(config):
-    lines = (config.run / "pseudo_queries" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (config.run_folder / "pseudo_queries" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     return [(row["doc_id"], row["text"]) for row in map(json.loads, lines)]
 
 
@@ -64,10 +64,12 @@ def test_the_text_itself_gives_every_document_its_queries(load):
     assert Counter(doc_id for doc_id, _ in rows) == {f"d{i}": 3 for i in range(12)}
     assert rows[0] == ("d0", "About owls hunt mice")
     assert len({(doc_id, text.casefold()) for doc_id, text in rows}) == len(rows)
-    report = json.loads((config.run / "pseudo_queries" / "report.json").read_text())
-    assert report == {"method": "text", "documents": 12, "kept": 36, "empty": 0, "repeated": 12,
+    report = json.loads((config.run_folder / "pseudo_queries" / "report.json").read_text())
+    assert report == {"method": "extractive", "documents": 12, "kept": 36, "empty": 0, "repeated": 12,
                       "documents without any": 0}  # fmt: skip
-    assert not (config.run / "checkpoints").exists()  # repeated: each document's one keyphrase that its title says
+    assert not (
+        config.run_folder / "checkpoints"
+    ).exists()  # repeated: each document's one keyphrase that its title says
 
 
 def test_queries_of_one_s_own_are_put_in_the_collection_s_order(load, tmp_path):
@@ -77,7 +79,7 @@ def test_queries_of_one_s_own_are_put_in_the_collection_s_order(load, tmp_path):
     config = load(f"queries.method={tmp_path / 'own.jsonl.gz'}")
     main(config)
     assert written(config) == [("d1", "y"), ("d3", "x"), ("d3", "z")]
-    report = json.loads((config.run / "pseudo_queries" / "report.json").read_text())
+    report = json.loads((config.run_folder / "pseudo_queries" / "report.json").read_text())
     assert (report["empty"], report["repeated"], report["documents without any"]) == (1, 1, 10)
 
 
@@ -98,7 +100,7 @@ def test_mistakes_are_one_line_and_leave_nothing(load, tmp_path):
         config = load(f"queries.method={method}")
         with pytest.raises(GenirError, match=words):
             main(config)
-        assert not (config.run / "pseudo_queries").exists()
+        assert not (config.run_folder / "pseudo_queries").exists()
 
 
 def test_a_model_s_queries_are_hugging_face_s_own_samples(load, seq2seq):
@@ -126,7 +128,7 @@ def test_a_killed_model_goes_on_after_its_last_shard_to_the_same_queries(load, s
     config = load(f"queries.method={seq2seq}")
     main(config)
     whole = written(config)
-    assert not (config.run / "checkpoints").exists()
+    assert not (config.run_folder / "checkpoints").exists()
     original, calls = QueryWriter.write, []
 
     def stop_in_the_second_shard(self, documents, seed):
@@ -146,7 +148,7 @@ def test_a_killed_model_goes_on_after_its_last_shard_to_the_same_queries(load, s
 def test_a_model_learns_the_train_queries_before_it_writes(load, seq2seq):
     """The train queries of the collection name their document's keyword and subject; a tuned model says such words."""
     config = load(f"queries.method={seq2seq}", "queries.tune_steps=60", "queries.learning_rate=0.02", "queries.top_k=1")
-    data = PreparedCollection(config.run / "collection")
+    data = PreparedCollection(config.run_folder / "collection")
     train = pairs(data, "train")
     assert ("where do owls hunt mice with keyword0 train", 0) in train
     assert len(train) == 24
@@ -154,7 +156,7 @@ def test_a_model_learns_the_train_queries_before_it_writes(load, seq2seq):
     for name in (str(seq2seq), None):
         if name is None:
             main(config)
-            name = str(config.run / "query_model")
+            name = str(config.run_folder / "query_model")
         writer = QueryWriter(name, config.queries)
         batch = genir.pseudo_queries.doc2query.DataCollatorForSeq2Seq(writer.tokenizer)(
             [
@@ -166,7 +168,7 @@ def test_a_model_learns_the_train_queries_before_it_writes(load, seq2seq):
             loss[name] = float(writer.model(**batch).loss)
     before, after = loss.values()
     assert after < before / 2
-    assert not (config.run / "checkpoints").exists()
+    assert not (config.run_folder / "checkpoints").exists()
     assert written(config)
 
 
@@ -174,7 +176,7 @@ def test_a_killed_tuning_goes_on_from_its_checkpoint_to_the_same_weights(load, s
     config = load(f"queries.method={seq2seq}", "queries.tune_steps=20")
 
     def weights():
-        return AutoModelForSeq2SeqLM.from_pretrained(config.run / "query_model").state_dict()
+        return AutoModelForSeq2SeqLM.from_pretrained(config.run_folder / "query_model").state_dict()
 
     main(config)
     whole, queries = weights(), written(config)
@@ -204,9 +206,9 @@ def test_the_stage_does_nothing_where_no_mix_names_pseudo_queries(load, tmp_path
         assert result.exit_code == 0, result.output
         return result.output
 
-    assert "no training mix names pseudo_queries" in run("sft.stages=[{mix: {queries: 1}}]")
+    assert "no training mix names pseudo_queries" in run("sft.phases=[{mix: {queries: 1}}]")
     assert not (load().run / "pseudo_queries").exists()
     assert "kept: 36" in run()
     assert "up to date" in run("sft.batch_size=3")
     assert "kept: 24" in run("queries.per_document=2")
-    assert "kept: 36" in run("sft.stages=[{mix: {queries: 1}}]", "ddro={mix: {pseudo_queries: 1}}")
+    assert "kept: 36" in run("sft.phases=[{mix: {queries: 1}}]", "ddro={mix: {pseudo_queries: 1}}")

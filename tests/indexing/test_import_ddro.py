@@ -15,7 +15,7 @@ from genir.errors import GenirError
 from genir.evaluation.trec import read_run
 from genir.records import Document
 from genir.retriever import Retriever
-from genir.t5.loading import quiet, untie
+from genir.t5.loading import silence_transformers, untie
 from indexing.import_ddro import command, docid_table, original_id, read_docids
 from indexing.prepare_collection import main as prepare
 
@@ -38,7 +38,7 @@ def published(tmp_path_factory, tokenizer):
         t5 = T5ForConditionalGeneration(config)
         if kind != "tied":
             untie(t5, torch.randn(VOCABULARY, 16) * 0.5)
-        with quiet():
+        with silence_transformers():
             t5.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         about = json.loads((folder / "config.json").read_text())
@@ -123,14 +123,14 @@ def test_tables_of_codes_take_no_new_documents_and_text_does(published, tmp_path
 
 def test_an_imported_retriever_is_searched_in_a_run_folder(published, beir, tmp_path):
     (tmp_path / "c.yaml").write_text(
-        f"collection: {{path: {beir}}}\nfolder: {tmp_path}\nname: ddro\nsearch: {{k: 12, beams: 12}}\n"
+        f"collection: {{path: {beir}}}\nruns_dir: {tmp_path}\nname: ddro\nsearch: {{k: 12, beams: 12}}\n"
     )
     config = load_config(tmp_path / "c.yaml")
     prepare(config)
     (tmp_path / "docids.txt").write_text("\n".join(pq_lines()) + "\n")
-    run(published["untied"], tmp_path / "docids.txt", config.run / "sft")
+    run(published["untied"], tmp_path / "docids.txt", config.run_folder / "sft")
     genir.search.main(config)
-    found = read_run(config.run / "runs" / "sft.test.trec")
+    found = read_run(config.run_folder / "runs" / "sft.test.trec")
     assert len(found) == 12
     assert all(scores.keys() == {f"D{i}" for i in range(12)} for scores in found.values())
 

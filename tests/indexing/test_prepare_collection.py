@@ -12,12 +12,12 @@ from indexing.prepare_collection import main
 
 @pytest.fixture
 def prepare(beir, tmp_path):
-    (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nfolder: {tmp_path / 'runs'}\n")
+    (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
 
     def run(*overrides):
         config = load_config(tmp_path / "c.yaml", overrides)
         main(config)
-        return PreparedCollection(config.run / "collection")
+        return PreparedCollection(config.run_folder / "collection")
 
     return run
 
@@ -120,4 +120,4 @@ def test_a_document_file_is_read_without_its_stage_only_with_a_clear_error(tmp_p
 def test_an_unwritable_place_is_named(prepare, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(GenirError, match="a file stands where a folder is needed"):
-        prepare(f"folder={tmp_path / 'file'}")
+        prepare(f"runs_dir={tmp_path / 'file'}")

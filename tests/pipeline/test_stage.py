@@ -19,11 +19,11 @@ def run(tmp_path):
     source.write_text("source")
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "in.txt").write_text("one")
-    (tmp_path / "r.yaml").write_text(f"collection: {{path: {source}}}\nfolder: {tmp_path}\n")
+    (tmp_path / "r.yaml").write_text(f"collection: {{path: {source}}}\nruns_dir: {tmp_path}\n")
 
     def main(config):
         calls.append(config)
-        (config.run / "out.txt").write_text((config.run / "in.txt").read_text().upper())
+        (config.run_folder / "out.txt").write_text((config.run_folder / "in.txt").read_text().upper())
 
     def go(*overrides, force=False):
         before = len(calls)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genir.pseudo_queries.extractive import (
-    candidates,
+    extract_queries,
     headings,
     keyphrases,
     ranked,
@@ -97,5 +97,5 @@ def test_a_shortened_sentence_keeps_the_most_telling_words_in_their_order(words,
 
 @given(st.text(max_size=300), st.text(max_size=40))
 def test_any_text_is_taken(text, title):
-    for query in candidates(Document("x", title, text), {}, 5):
+    for query in extract_queries(Document("x", title, text), {}, 5):
         assert isinstance(query, str)

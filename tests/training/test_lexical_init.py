@@ -12,7 +12,7 @@ from genir.config import ModelConfig
 from genir.docids.table import CodeLayout
 from genir.model import new_model
 from genir.tokenizer import tokenize, train_tokenizer
-from genir.training.lexical_init import K1, B, bm25_matrix, code_vectors, lexical_start, token_counts
+from genir.training.lexical_init import K1, B, bm25_matrix, code_vectors, initialise_from_bm25, token_counts
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_fresh_atomic_model_ranks_as_bm25(tokenizer, texts):
     torch.manual_seed(0)
     count = len(texts)
     model = new_model(ModelConfig(size="tiny"), tokenizer, (count,))
-    lexical_start(model, tokenizer, texts, np.arange(count, dtype=np.int32)[:, None], seed=0)
+    initialise_from_bm25(model, tokenizer, texts, np.arange(count, dtype=np.int32)[:, None], seed=0)
     model.t5.train(False)
     matrix = bm25_matrix(token_counts(tokenizer, texts, len(tokenizer))).toarray()
     rng = np.random.default_rng(0)

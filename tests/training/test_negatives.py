@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from genir.collection.prepared import PreparedCollection
 from genir.config import Band, load_config
 from genir.docids import DocidTable
-from genir.docids.order import groups, order_docids
-from genir.training.negatives import Candidate, draw_bands, keep_negatives, siblings
+from genir.docids.order import docid_numbers, order_docids
+from genir.training.negatives import NegativeCandidate, draw_bands, keep_negatives, siblings
 from indexing.mine_negatives import main as mine
 from indexing.prepare_collection import main as prepare
 
@@ -49,9 +49,9 @@ def test_siblings_share_the_longest_prefixes_there_are(codes, count, data):
 def test_what_is_relevant_never_becomes_a_negative_and_every_loss_is_counted(codes, data):
     rows = st.integers(0, len(codes) - 1)
     relevant = data.draw(st.lists(rows, min_size=1, max_size=3, unique=True))
-    found = [Candidate(row, "bm25", i) for i, row in enumerate(data.draw(st.lists(rows, max_size=30)), 1)]
+    found = [NegativeCandidate(row, "bm25", i) for i, row in enumerate(data.draw(st.lists(rows, max_size=30)), 1)]
     dropped = Counter()
-    kept = keep_negatives(found, relevant, groups(codes), dropped)
+    kept = keep_negatives(found, relevant, docid_numbers(codes), dropped)
     docids = [tuple(codes[c.row]) for c in kept]
     assert not set(docids) & {tuple(codes[row]) for row in relevant}
     assert len(set(docids)) == len(docids)
@@ -77,13 +77,13 @@ negatives: {{bands: [{{first: 1, last: 5, count: 2}}, {{first: 6, last: 12, coun
     prepare(config)
     names = [f"d{i}" for i in range(12)]
     codes = np.array([[i % 4, i // 4] for i in range(12)], np.int32)
-    DocidTable(names, names, codes, (4, 3)).save(config.run / "docids")
+    DocidTable(names, names, codes, (4, 3)).save(config.run_folder / "docids")
     mine(config)
-    first = (config.run / "negatives" / "negatives.jsonl").read_bytes()
+    first = (config.run_folder / "negatives" / "negatives.jsonl").read_bytes()
     mine(config)
-    assert (config.run / "negatives" / "negatives.jsonl").read_bytes() == first
+    assert (config.run_folder / "negatives" / "negatives.jsonl").read_bytes() == first
     rows = [json.loads(line) for line in first.splitlines()]
-    data = PreparedCollection(config.run / "collection")
+    data = PreparedCollection(config.run_folder / "collection")
     judged = {(j.query_id, j.doc_id): j.grade for j in data.judgments("train")}
     assert [row["query_id"] for row in rows] == [query.id for query in data.queries("train")]
     for row in rows:
@@ -93,11 +93,11 @@ negatives: {{bands: [{{first: 1, last: 5, count: 2}}, {{first: 6, last: 12, coun
         )
         assert not relevant & {negative["doc_id"] for negative in row["negatives"]}
         assert {negative["source"] for negative in row["negatives"]} <= {"bm25", "siblings"}
-    report = json.loads((config.run / "negatives" / "report.json").read_text())
+    report = json.loads((config.run_folder / "negatives" / "report.json").read_text())
     assert sum(report["kept"].values()) == sum(len(row["negatives"]) for row in rows)
 
 
 def test_without_a_stage_that_asks_nothing_is_mined(beir, tmp_path):
-    (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nfolder: {tmp_path / 'runs'}\n")
+    (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
     mine(load_config(tmp_path / "c.yaml"))
     assert (tmp_path / "runs" / "c" / "negatives" / "negatives.jsonl").read_bytes() == b""

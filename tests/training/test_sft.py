@@ -30,7 +30,7 @@ def load(beir, tmp_path):
         f"""
 collection: {{path: {beir}}}
 folder: {tmp_path / "runs"}
-docids: {{builder: rq, levels: 2, codes: 4}}
+docids: {{builder: rq, levels: 2, codebook_size: 4}}
 model: {{vocabulary: 300}}
 sft:
   batch_size: 8
@@ -45,24 +45,24 @@ queries: {{method: {tmp_path / "pseudo.jsonl"}}}
     config = load_config(tmp_path / "c.yaml")
     prepare(config)
     write_pseudo_queries(config)
-    data = PreparedCollection(config.run / "collection")
+    data = PreparedCollection(config.run_folder / "collection")
     ids, titles = zip(*((d.id, d.title) for d in data.documents), strict=True)
-    DocidTable(ids, titles, CODES, (3, 4)).save(config.run / "docids")
+    DocidTable(ids, titles, CODES, (3, 4)).save(config.run_folder / "docids")
     return lambda *overrides: load_config(tmp_path / "c.yaml", overrides)
 
 
 def test_the_stages_of_a_curriculum_follow_one_another(load):
     config = load()
     main(config)
-    log = json.loads((config.run / "sft" / "log.json").read_text())
+    log = json.loads((config.run_folder / "sft" / "log.json").read_text())
     assert [(e["stage"], e["step"]) for e in log if "eval_RR@10" in e] == [(1, 0), (1, 5), (1, 10), (2, 0), (2, 5)]
     ends = {e["stage"]: e["eval_RR@10"] for e in log if "eval_RR@10" in e and e["step"] in (0, 10)}
     best = max(e["eval_RR@10"] for e in log if e["stage"] == 1 and "eval_RR@10" in e and e["step"])
     assert ends[2] == best  # stage 2 starts from the best weights of stage 1
-    assert {path.name for path in (config.run / "logs").iterdir()} == {"sft-1", "sft-2"}
-    retriever = Retriever.from_pretrained(config.run / "sft")
+    assert {path.name for path in (config.run_folder / "logs").iterdir()} == {"sft-1", "sft-2"}
+    retriever = Retriever.from_pretrained(config.run_folder / "sft")
     assert len(retriever.search("owls", k=12)) == 12
-    assert not (config.run / "checkpoints" / "sft").exists()
+    assert not (config.run_folder / "checkpoints" / "sft").exists()
 
 
 def test_a_finished_stage_is_not_trained_again(load, monkeypatch):
@@ -81,11 +81,11 @@ def test_a_finished_stage_is_not_trained_again(load, monkeypatch):
         main(config)
     main(config)
     assert titles == ["sft 1/2", "sft 2/2", "sft 2/2"]
-    cut = load_t5(str(config.run / "sft")).state_dict()
+    cut = load_t5(str(config.run_folder / "sft")).state_dict()
     whole_config = load("name=whole")
     for name in ("collection", "docids", "pseudo_queries"):
         whole_config.run.mkdir(exist_ok=True)
-        (whole_config.run / name).symlink_to(config.run / name)
+        (whole_config.run / name).symlink_to(config.run_folder / name)
     main(whole_config)
     whole = load_t5(str(whole_config.run / "sft")).state_dict()
     assert all(torch.equal(cut[name], whole[name]) for name in whole)
@@ -99,42 +99,42 @@ def test_checkpoints_of_other_settings_are_not_gone_on_with(load, monkeypatch):
     monkeypatch.setattr(genir.training.sft, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         main(config)
-    (config.run / "checkpoints" / "sft" / "left-over").touch()
+    (config.run_folder / "checkpoints" / "sft" / "left-over").touch()
     with pytest.raises(KeyboardInterrupt):
         main(config)
-    assert (config.run / "checkpoints" / "sft" / "left-over").exists()
+    assert (config.run_folder / "checkpoints" / "sft" / "left-over").exists()
     with pytest.raises(KeyboardInterrupt):
         main(load("sft.batch_size=9"))
-    assert not (config.run / "checkpoints" / "sft" / "left-over").exists()
+    assert not (config.run_folder / "checkpoints" / "sft" / "left-over").exists()
 
 
 def test_a_pretrained_folder_and_its_tokenizer_are_taken(load, tmp_path, make_model, tokenizer):
     make_model((1,), v10=True, base=len(tokenizer)).t5.save_pretrained(tmp_path / "t5")
     tokenizer.save_pretrained(tmp_path / "t5")
-    config = load(f"model.pretrained={tmp_path / 't5'}", "model.normalize=full")
+    config = load(f"model.pretrained={tmp_path / 't5'}", "model.softmax_over=full")
     main(config)
-    about = json.loads((config.run / "sft" / "genir.json").read_text())
+    about = json.loads((config.run_folder / "sft" / "genir.json").read_text())
     assert about["base"] == len(tokenizer) + 1
     assert about["normalize"] == "full"
-    assert load_t5(str(config.run / "sft")).config.d_model == 16
+    assert load_t5(str(config.run_folder / "sft")).config.d_model == 16
 
 
 def test_the_largest_seed_trains_too(load):
-    config = load("seed=2000000000", "sft.stages=[{steps: 1}]")
+    config = load("seed=2000000000", "sft.phases=[{steps: 1}]")
     main(config)
-    assert (config.run / "sft" / "log.json").exists()
+    assert (config.run_folder / "sft" / "log.json").exists()
 
 
 def test_missing_pseudo_queries_are_named(load):
     config = load()
-    shutil.rmtree(config.run / "pseudo_queries")
+    shutil.rmtree(config.run_folder / "pseudo_queries")
     with pytest.raises(GenirError, match=r"queries\.jsonl: missing, .* run genir queries CONFIG first"):
         main(config)
 
 
 def test_pseudo_queries_of_other_documents_are_named(load):
     config = load()
-    with open(config.run / "pseudo_queries" / "queries.jsonl", "a") as handle:
+    with open(config.run_folder / "pseudo_queries" / "queries.jsonl", "a") as handle:
         handle.write('{"doc_id": "nowhere", "text": "x"}\n')
     with pytest.raises(GenirError, match=r"queries\.jsonl:13: document 'nowhere' has no docid"):
         main(config)

@@ -10,7 +10,7 @@ from genir.docids import DocidTable
 from genir.errors import GenirError
 from genir.records import Document
 from genir.training.examples import LabelledQuery
-from genir.training.teacher import TOP, open_teacher, taught
+from genir.training.teacher import TOP, apply_teacher, open_teacher
 
 TABLE = DocidTable(["a", "b", "c"], ["A", "B", "C"], np.array([[0], [1], [2]]), (3,))
 DOCUMENTS = [Document("a", "Owls", "hunt mice"), Document("b", "Tea", "leaves wither"), Document("c", "Ice", "flows")]
@@ -45,7 +45,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_scores_become_grades_but_never_lower_a_judged_one():
     scores = np.array([[1.0, 3.0, 2.0, np.nan], [5.0, 5.0, np.nan, np.nan], [np.nan] * 4], np.float32)
     judged = torch.tensor([[2.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
-    grades = taught(scores, judged)
+    grades = apply_teacher(scores, judged)
     assert grades[0].tolist() == [2.0, TOP, TOP / 2, 1.0]
     assert grades[1:].tolist() == judged[1:].tolist()  # nothing to tell apart
 

@@ -22,7 +22,7 @@ CODES = np.array([[i // 3, i % 3] for i in range(6)])
 
 def train(make_retriever, folder, steps=12, measure=None, loss=negative_log_likelihood, **settings):
     retriever = make_retriever(CODES, (2, 3))
-    settings = SFTConfig(batch_size=8, eval_steps=4, warmup_steps=2, embedding_rate=1.0, **settings)
+    settings = SFTConfig(batch_size=8, eval_steps=4, warmup_steps=2, embedding_lr_multiplier=1.0, **settings)
     queries = [LabelledQuery(word, (i,), (1,)) for i, word in enumerate(WORDS)]
     log = fit(
         retriever.model,

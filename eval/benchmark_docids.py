@@ -1,4 +1,4 @@
-"""benchmark_docids: docids and tries at the size of the published collections, on synthetic vectors and codes."""
+"""benchmark_docids: time and memory of docids and tries as large as published collections, on synthetic data."""
 
 import json
 import platform
@@ -16,23 +16,28 @@ from genir.config import PQConfig, RQConfig
 from genir.console import console
 from genir.files import atomic_folder, write_json
 from genir.pipeline.command import run_command
-from genir.pipeline.stage import peak_memory_mb, restart_peak_meter
+from genir.pipeline.process import peak_memory_mb, restart_memory_meter
 from genir.records import Document
 
-PUBLISHED = {
+BUILDS = {
     "pq 24 x 256": PQConfig(levels=24, codebook_size=256),
     "rq 8 x 256": RQConfig(levels=8, codebook_size=256),
 }
+"""Name -> docid settings."""
+BUILD_DOCUMENTS = 320_000
 TRIES = {"trie 8 x 256": (8_800_000, 8), "trie 24 x 256": (3_200_000, 24)}
-WIDTH = 768
+"""Name -> number of documents, levels."""
+DIMENSION = 768
+FOLDER = Path("runs") / "benchmark_docids"
+MEMORY_COLUMNS = ("peak MB", "build MB", "trie MB", "reader MB")
 
 
 def synthetic_vectors(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Unit vectors [count, 768] in 2,000 clusters that lie near a space of 64 dimensions, as sentence vectors do."""
+    """Unit vectors [count, 768] in 2,000 clusters near a subspace of 64 dimensions, similar to sentence embeddings."""
     rng = np.random.default_rng(seed)
-    basis = rng.normal(size=(64, WIDTH)).astype(np.float32)
+    basis = rng.normal(size=(64, DIMENSION)).astype(np.float32)
     centres = rng.normal(size=(2000, 64)).astype(np.float32) @ basis
-    vectors = np.empty((count, WIDTH), np.float32)
+    vectors = np.empty((count, DIMENSION), np.float32)
     for start in range(0, count, 10_000):
         part = vectors[start : start + 10_000]
         cluster = rng.integers(0, len(centres), len(part))
@@ -42,107 +47,115 @@ def synthetic_vectors(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.
     return vectors
 
 
-def build(name: str, count: int) -> dict[str, Any]:
-    """Vectors -> docids, table, trie and report on disk."""
+def benchmark_build(name: str, count: int) -> dict[str, Any]:
+    """Build docids for synthetic vectors, and write the table, the trie and the report; returns the measurements."""
     from genir.decoding.trie import Trie
     from genir.docids import DocidTable, Source
     from genir.docids.assign import build_docids
-    from genir.docids.report import report
+    from genir.docids.report import make_report
 
     vectors = synthetic_vectors(count)
-    doc_ids = [f"D{row}" for row in range(count)]
+    doc_ids = [f"D{number}" for number in range(count)]
     documents = [Document(doc_id, "", "") for doc_id in doc_ids]
-    settings = PUBLISHED[name]
+    settings = BUILDS[name]
     started = time.perf_counter()
     built, final = build_docids(Source(documents, vectors), settings, 1)
     quantised = time.perf_counter() - started
-    table = DocidTable(doc_ids, doc_ids, *final[:2], {"docids": settings.model_dump()}, final.codebooks)
-    with atomic_folder(Path("runs") / "benchmark_docids" / name.replace(" ", "")) as folder:
+    table = DocidTable.from_codes(final, doc_ids=doc_ids, titles=doc_ids, settings={"docids": settings.model_dump()})
+    with atomic_folder(FOLDER / name.replace(" ", "")) as folder:
         table.save(folder)
         Trie.from_codes(table.codes).save(folder / "trie.safetensors")
-        figures = report(table, built.codes, vectors, 1)
+        report = make_report(table, built.codes, vectors, 1)
     return {
         "seconds": time.perf_counter() - started,
         "of which quantising": quantised,
         "peak MB": peak_memory_mb(),
         "documents": count,
-        "unique before collisions": figures["unique_share_before_collisions"],
+        "unique before collisions": report["unique_share_before_collisions"],
     }
 
 
-def trie(name: str, share: float) -> dict[str, Any]:
-    """Codes -> trie, saved and mapped; the memory of a reader that walks down to a thousand docids."""
-    import torch
+def benchmark_trie(name: str, share: float) -> dict[str, Any]:
+    """Build and save a trie over random docids, then load it memory-mapped and look up a thousand docids.
 
+    "build MB" is the memory that building takes, the trie included; "reader MB" what the lookups take.
+    """
     from genir.decoding.trie import Trie
 
     count, levels = int(TRIES[name][0] * share), TRIES[name][1]
     codes = np.random.default_rng(0).integers(0, 256, (count, levels), dtype=np.uint8)
-    stood = resident_mb("VmRSS")
-    restart_peak_meter()
+    before_build = resident_mb("VmRSS")
+    restart_memory_meter()
     started = time.perf_counter()
     built = Trie.from_codes(codes)
     seconds = time.perf_counter() - started
-    own = peak_memory_mb() - stood
-    path = Path("runs") / "benchmark_docids" / f"{name.replace(' ', '')}.safetensors"
+    build_mb = peak_memory_mb() - before_build
+    path = FOLDER / f"{name.replace(' ', '')}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     built.save(path)
     peak = peak_memory_mb()
     del built, codes
-    before = resident_mb()
+    before_load = resident_mb()
     mapped = Trie.load(path)
-    wanted = torch.linspace(0, mapped.size - 1, 1000).long()
-    first, last = torch.zeros(1, dtype=torch.long), torch.tensor([mapped.size])
-    for level in range(levels):
-        children = mapped.expand(level, first, last)
-        place = torch.searchsorted(children.first, wanted, right=True) - 1
-        first, last = children.first[place.unique()], children.last[place.unique()]
-    assert torch.equal(first, wanted.unique())
-    reader = resident_mb() - before
-    size = path.stat().st_size / 1e6
+    look_up(mapped, levels, 1000)
     return {
         "seconds": seconds,
         "peak MB": peak,
-        "build MB": own,
-        "trie MB": size,
-        "reader MB": reader,
+        "build MB": build_mb,
+        "trie MB": path.stat().st_size / 1e6,
+        "reader MB": resident_mb() - before_load,
         "documents": count,
     }
 
 
+def look_up(trie: Any, levels: int, count: int) -> None:
+    """Descend from the root of a trie to `count` evenly spaced leaves; raises AssertionError if it misses one."""
+    import torch
+
+    leaves = torch.unique(torch.linspace(0, trie.size - 1, count).long())
+    first, last = torch.zeros(1, dtype=torch.long), torch.tensor([trie.size])
+    for level in range(levels):
+        children = trie.expand(level, first, last)
+        node = torch.unique(torch.searchsorted(children.first, leaves, right=True) - 1)
+        first, last = children.first[node], children.last[node]
+    assert torch.equal(first, leaves)
+
+
 def resident_mb(kind: str = "RssAnon") -> float:
-    """Memory of this process; RssAnon: private, without mapped files."""
+    """Resident memory of this process in MB: RssAnon is the private part, without mapped files; VmRSS is everything."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(kind)).split()[1]) / 1024
 
 
 def command(
-    share: Annotated[float, typer.Option(help="Of the full sizes: 320,000 vectors, 8.8 and 3.2 million docids.")] = 1.0,
+    share: Annotated[
+        float, typer.Option(help="Fraction of the full sizes: 320,000 vectors; 8.8 and 3.2 million docids.")
+    ] = 1.0,
     only: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Time and memory of docids for 320,000 vectors of 768, and of tries for 8.8 and 3.2 million docids.
+    """Measure time and memory of building docids for 320,000 vectors, and tries for 8.8 and 3.2 million docids.
 
-    Each part runs in a process of its own, for its own peak memory: that includes its input (the vectors are 983 MB)
-    and Python's libraries. "build" is what the building of a trie takes beyond these, the trie itself included.
-    Prints a table and writes runs/benchmark_docids/results.json.
+    Each part runs in its own process, so that its peak memory can be measured. The peak includes the input (the vectors
+    take 983 MB) and Python's libraries; "build" is the memory beyond these that building a trie takes, the trie
+    included. Prints a table and writes runs/benchmark_docids/results.json.
     """
     if only is not None:
-        result = build(only, int(320_000 * share)) if only in PUBLISHED else trie(only, share)
+        result = benchmark_build(only, int(BUILD_DOCUMENTS * share)) if only in BUILDS else benchmark_trie(only, share)
         print(json.dumps(result))
         return
     results = {}
-    shown = Table(title=f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
-    for column in ("part", "documents", "seconds", "peak MB", "build MB", "trie MB", "reader MB"):
-        shown.add_column(column, justify="left" if column == "part" else "right")
-    for name in (*PUBLISHED, *TRIES):
+    table = Table(title=f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    for column in ("part", "documents", "seconds", *MEMORY_COLUMNS):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for name in (*BUILDS, *TRIES):
         arguments = [sys.executable, __file__, "--only", name, "--share", str(share)]
-        done = subprocess.run(arguments, check=True, capture_output=True, text=True)
-        results[name] = row = json.loads(done.stdout.splitlines()[-1])
-        cells = [f"{row[key]:,.0f}" if key in row else "" for key in ("peak MB", "build MB", "trie MB", "reader MB")]
-        shown.add_row(name, f"{row['documents']:,}", f"{row['seconds']:.1f}", *cells)
-        console.print(f"[dim]{name}: {row}[/]")
-    console.print(shown)
-    write_json(Path("runs") / "benchmark_docids" / "results.json", results)
+        process = subprocess.run(arguments, check=True, capture_output=True, text=True)
+        results[name] = result = json.loads(process.stdout.splitlines()[-1])
+        cells = [f"{result[column]:,.0f}" if column in result else "" for column in MEMORY_COLUMNS]
+        table.add_row(name, f"{result['documents']:,}", f"{result['seconds']:.1f}", *cells)
+        console.print(f"[dim]{name}: {result}[/]")
+    console.print(table)
+    write_json(FOLDER / "results.json", results)
 
 
 if __name__ == "__main__":

@@ -1,168 +1,184 @@
-"""benchmark_gpu: constrained decoding on a CUDA device, in fp32 and bf16, over large collections."""
+"""benchmark_gpu: time constrained decoding on a CUDA device, in fp32 and bf16, over large collections.
+
+Shapes: B queries, S source tokens, L levels.
+"""
 
 import statistics
 import time
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from benchmark_decoding import Case, agreement, dict_trie, generate
 from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
-from genir.benchmarks.synthetic import LEVELS, collection, docid_model, queries, trained_t5
+from genir.benchmarks.hf_generate import compare_rankings, dict_trie, generate
+from genir.benchmarks.synthetic import CODEBOOK_SIZE, LEVELS, make_docid_model, make_docids, make_queries, trained_t5
 from genir.console import console
 from genir.decoding.beam import beam_search
-from genir.decoding.step import Beams, grow, outlook
+from genir.decoding.step import Beams, count_descendants, expand_beams
 from genir.decoding.trie import Trie
 from genir.errors import GenirError
 from genir.files import write_json
 from genir.model import DocidModel
 from genir.pipeline.command import run_command
-from genir.t5.cuda_graphs import Replays
+from genir.t5.cuda_graphs import CUDAGraphCache
 
 FOLDER = Path("runs") / "benchmark_gpu"
-SIZES, BATCHES, BEAMS, K = (320_000, 8_800_000), (1, 8, 64), 100, 10
-WARM, TIMED = 20, 10
-"""Batches before those that are timed, in which most graphs are captured; and those."""
+COLLECTION_SIZES, BATCH_SIZES, BEAMS, K = (320_000, 8_800_000), (1, 8, 64), 100, 10
+WARM_UP, TIMED = 20, 10
+"""Numbers of batches: the first ones, during which most graphs are captured, and those that are timed after them."""
 
 
 def search(model: DocidModel, trie: Trie, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens [B, K, L] and scores [B, K]."""
+    """Search with genir: tokens [B, K, L] and scores [B, K] for token ids [B, S]."""
     with torch.inference_mode():
         result = beam_search(model, trie, model.encode(ids, torch.ones_like(ids)), BEAMS, K)
-    return model.tokens(trie.codes[result.leaves].long()), result.scores
+    return model.codes_to_tokens(trie.codes[result.leaves].long()), result.scores
 
 
-def seconds(run: Any, *arguments: Any) -> float:
-    """Of one call, on both clocks."""
+def measure_seconds(function: Callable[..., object], *arguments: object) -> float:
+    """Wall time of one call, including the work of the GPU."""
     torch.cuda.synchronize()
     started = time.perf_counter()
-    run(*arguments)
+    function(*arguments)
     torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
-def batches(codes: NDArray[np.int64], count: int) -> list[Tensor]:
-    """Warm-up batches, then those to time."""
+def make_batches(codes: NDArray[np.int64], count: int) -> list[Tensor]:
+    """Batches of `count` queries on the GPU: those for warming up, then those to time."""
     rng = np.random.default_rng(2)
-    return [queries(codes[rng.integers(0, len(codes), count)], rng).to("cuda") for _ in range(WARM + TIMED)]
+    return [make_queries(codes[rng.integers(0, len(codes), count)], rng).to("cuda") for _ in range(WARM_UP + TIMED)]
 
 
-def trie_seconds(trie: Trie, count: int) -> float:
-    """What the trie takes of a level, by a graph as a search runs it: the children of all beams, and how many the kept
-    ones of them have themselves. The beams are `count` times the first BEAMS nodes of two codes. Graphs follow one
-    another without a wait, as they follow a decoder's pass.
+def measure_trie_seconds(trie: Trie, queries: int) -> float:
+    """Seconds that the trie takes per level, as a CUDA graph like in a search.
+
+    This covers expanding all beams into their children and counting the descendants of as many children. The beams of
+    each query are the first BEAMS nodes of two codes. The graph is started 50 times without synchronising, as graphs
+    follow a pass of the decoder.
     """
-    nodes = torch.arange(BEAMS, device="cuda").repeat(count)
+    nodes = torch.arange(BEAMS, device="cuda").repeat(queries)
     edges = torch.cat([nodes.new_zeros(1), *(trie.splits[x][:-1] for x in (0, 1)), nodes.new_full((1,), trie.size)])
-    edges = edges.unique()
-    query = torch.arange(count, device="cuda").repeat_interleave(BEAMS)
+    edges = torch.unique(edges)
+    query = torch.arange(queries, device="cuda").repeat_interleave(BEAMS)
     live = Beams(query, edges[nodes], edges[nodes + 1], torch.zeros(len(nodes), device="cuda"))
-    total = int(trie.children(2, live.first, live.last).sum())
-    logps, floor = torch.zeros((len(nodes), 256), device="cuda"), torch.full((count,), -torch.inf, device="cuda")
+    total = int(trie.count_children(2, live.first, live.last).sum())
+    logps = torch.zeros((len(nodes), CODEBOOK_SIZE), device="cuda")
+    threshold = torch.full((queries,), -torch.inf, device="cuda")
 
     def run(first: Tensor, last: Tensor) -> Tensor:
-        grown = grow(trie, 2, live._replace(first=first, last=last), logps, floor, total)[1]
-        return outlook(trie, 3, grown.at(slice(len(nodes))), count, BEAMS)
+        beams = live._replace(first=first, last=last)
+        children = expand_beams(trie, 2, beams, logps, threshold, total)[1]
+        return count_descendants(trie, 3, children.take(slice(len(nodes))), queries, BEAMS)
 
-    replays = Replays(1 << 30)
+    graphs = CUDAGraphCache(1 << 30)
 
-    def fifty() -> None:
+    def run_fifty_times() -> None:
         for _ in range(50):
-            replays("trie", run, live.first, live.last)
+            graphs("trie", run, live.first, live.last)
 
-    return statistics.median([seconds(fifty) for _ in range(6)][1:]) / 50
+    return statistics.median([measure_seconds(run_fifty_times) for _ in range(6)][1:]) / 50
 
 
-def case(model: DocidModel, trie: Trie, sets: list[Tensor]) -> dict[str, Any]:
-    """Milliseconds a query, of the first batch and of later ones; and of a level outside the decoder's passes."""
-    first = seconds(search, model, trie, sets[0])
-    for ids in sets[1:WARM]:
+def measure(model: DocidModel, trie: Trie, batches: list[Tensor]) -> dict[str, Any]:
+    """Milliseconds per query in the timed batches and in the very first one, those of the trie, and peak memory."""
+    first = measure_seconds(search, model, trie, batches[0])
+    for ids in batches[1:WARM_UP]:
         search(model, trie, ids)
     torch.cuda.reset_peak_memory_stats()
-    each = [seconds(search, model, trie, ids) for ids in sets[WARM:]]
-    count = len(sets[0])
+    seconds = [measure_seconds(search, model, trie, ids) for ids in batches[WARM_UP:]]
+    queries = len(batches[0])
     return {
-        "queries": count,
-        "ms": statistics.median(each) / count * 1e3,
-        "slowest_ms": max(each) / count * 1e3,
-        "first_ms": first / count * 1e3,
-        "trie_ms": trie_seconds(trie, count) * 1e3,
+        "queries": queries,
+        "ms": statistics.median(seconds) / queries * 1e3,
+        "slowest_ms": max(seconds) / queries * 1e3,
+        "first_ms": first / queries * 1e3,
+        "trie_ms": measure_trie_seconds(trie, queries) * 1e3,
         "peak_gb": torch.cuda.max_memory_reserved() / 1e9,
     }
 
 
-def baseline(model: DocidModel, root: dict[int, Any], trie: Trie, sets: list[Tensor]) -> dict[str, Any]:
-    """Hugging Face's generate with a dict trie: milliseconds a query, and whether the top K are the same."""
-    count, found = len(sets[0]), []
-    how = Case("trained", "base", LEVELS, BEAMS, count)
-    times = [seconds(lambda ids=ids: found.append(generate(model, root, ids, how))) for ids in sets][1:]
-    same = [agreement(theirs, search(model, trie, ids)) for theirs, ids in zip(found, sets, strict=True)]
-    return {"generate_ms": statistics.median(times) / count * 1e3, "same": min(same)}
+def measure_generate(model: DocidModel, root: dict[int, Any], trie: Trie, batches: list[Tensor]) -> dict[str, Any]:
+    """Milliseconds per query of `generate` with a dict trie, and whether it finds the same K docids as genir."""
+    queries, found = len(batches[0]), []
+
+    def run(ids: Tensor) -> None:
+        found.append(generate(model, root, ids, torch.ones_like(ids), BEAMS, K))
+
+    seconds = [measure_seconds(run, ids) for ids in batches][1:]
+    same = [compare_rankings(theirs, search(model, trie, ids)) for theirs, ids in zip(found, batches, strict=True)]
+    return {"generate_ms": statistics.median(seconds) / queries * 1e3, "same": min(same)}
 
 
-def on_gpu() -> list[dict[str, Any]]:
-    """A row for each collection, type and batch."""
+def measure_all() -> list[dict[str, Any]]:
+    """One record for each collection, dtype and batch size; the file of results is rewritten after each of them."""
     if not torch.cuda.is_available():
-        raise GenirError("benchmark_gpu needs a CUDA device, and torch sees none here")
-    rows = []
-    for docids in SIZES:
-        codes = collection(docids)
+        raise GenirError("benchmark_gpu needs a CUDA device, and torch finds none on this machine")
+    records: list[dict[str, Any]] = []
+    for docids in COLLECTION_SIZES:
+        codes = make_docids(docids)
         trie = Trie.from_codes(codes).to("cuda")
         t5 = trained_t5("base", codes, 1600, FOLDER / f"trained-{docids}-1600")
-        root = dict_trie(docid_model(t5, LEVELS).tokens(torch.from_numpy(codes))) if docids == SIZES[0] else {}
-        for dtype, count in product((torch.float32, torch.bfloat16), BATCHES):
-            model = docid_model(t5.to("cuda", dtype), LEVELS)
-            row = {"docids": docids, "type": "fp32" if dtype == torch.float32 else "bf16"}
-            sets = batches(codes, count)
-            rows.append(row | case(model, trie, sets))
-            if root and dtype == torch.float32 and count < max(BATCHES):
-                rows[-1] |= baseline(model, root, trie, sets[-4:])
-            write_json(FOLDER / "results.json", {"device": torch.cuda.get_device_name(), "rows": rows})
-    return rows
+        root: dict[int, Any] = {}
+        if docids == COLLECTION_SIZES[0]:  # millions of docids as dicts would take tens of gigabytes
+            root = dict_trie(make_docid_model(t5, LEVELS).codes_to_tokens(torch.from_numpy(codes)))
+        for dtype, queries in product((torch.float32, torch.bfloat16), BATCH_SIZES):
+            torch.nn.Module.to(t5, "cuda", dtype)
+            model = make_docid_model(t5, LEVELS)
+            batches = make_batches(codes, queries)
+            record = {"docids": docids, "type": "fp32" if dtype == torch.float32 else "bf16"}
+            record |= measure(model, trie, batches)
+            if root and dtype == torch.float32 and queries < max(BATCH_SIZES):
+                record |= measure_generate(model, root, trie, batches[-4:])
+            records.append(record)
+            write_json(FOLDER / "results.json", {"device": torch.cuda.get_device_name(), "rows": records})
+    return records
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """One line a case."""
-    shown = Table(title=f"{torch.cuda.get_device_name()}, t5-base, 24 levels, 100 beams", title_justify="left")
-    for name in (
+def make_table(records: list[dict[str, Any]]) -> Table:
+    """A table with one line per record."""
+    table = Table(title=f"{torch.cuda.get_device_name()}, t5-base, 24 levels, 100 beams", title_justify="left")
+    names = (
         "docids",
         "type",
         "queries",
-        "ms a query",
+        "ms per query",
         "slowest",
         "first",
-        "trie, a level",
+        "trie per level",
         "GB",
         "generate",
         "same",
-    ):
-        shown.add_column(name, justify="right")
-    for row in rows:
-        shown.add_row(
-            f"{row['docids'] / 1e6:g}M",
-            row["type"],
-            str(row["queries"]),
-            *(f"{row[name]:.1f}" for name in ("ms", "slowest_ms", "first_ms")),
-            f"{row['trie_ms']:.3f}",
-            f"{row['peak_gb']:.1f}",
-            *((f"{row['generate_ms']:.0f}", row["same"]) if "same" in row else ("", "")),
+    )
+    for name in names:
+        table.add_column(name, justify="right")
+    for record in records:
+        table.add_row(
+            f"{record['docids'] / 1e6:g}M",
+            record["type"],
+            str(record["queries"]),
+            *(f"{record[name]:.1f}" for name in ("ms", "slowest_ms", "first_ms")),
+            f"{record['trie_ms']:.3f}",
+            f"{record['peak_gb']:.1f}",
+            *((f"{record['generate_ms']:.0f}", record["same"]) if "same" in record else ("", "")),
         )
-    return shown
+    return table
 
 
 def command() -> None:
-    """Milliseconds a query of a T5-base with trained weights, 24 levels of 256 codes and 100 beams; top 10.
+    """Time constrained decoding on a GPU: a T5-base with trained weights, 24 levels of 256 codes, 100 beams, top 10.
 
-    320,000 and 8.8 million synthetic docids; batches of 1, 8 and 64 queries; fp32 and bf16; what the trie takes of a
-    level; and Hugging Face's `generate` with a dict trie as its callback, in fp32. Writes
-    runs/benchmark_gpu/results.json. Needs a CUDA device.
+    Measured with 320,000 and 8.8 million synthetic docids, batches of 1, 8 and 64 queries, in fp32 and bf16: the time
+    per query, the time of the trie per level, and in fp32 that of Hugging Face's `generate` with a dict trie as its
+    callback. Writes runs/benchmark_gpu/results.json. Needs a CUDA device.
     """
-    console.print(table(on_gpu()))
+    console.print(make_table(measure_all()))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""benchmark_training: a refinement step against the straightforward one, on one machine in one run."""
+"""benchmark_training: time a refinement step against a straightforward implementation, on one machine in one run.
+
+Shapes: B queries, N candidates, L levels.
+"""
 
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import typer
@@ -22,54 +26,69 @@ from genir.pipeline.command import run_command
 from genir.t5.loading import untie
 
 TEXT_TOKENS = 32_128
-CASES = {  # loss, levels, candidates of a query, queries
-    "ddro, 24 x 256, 1 pair a query": ("ddro", 24, 2, 8),
-    "ddro, 8 x 256, 1 pair a query": ("ddro", 8, 2, 8),
-    "ddro, 24 x 256, 15 pairs a query": ("ddro", 24, 16, 2),
-    "ddro, 8 x 256, 15 pairs a query": ("ddro", 8, 16, 2),
-    "irpo, 24 x 256, 32 candidates": ("irpo", 24, 32, 2),
-    "irpo, 8 x 256, 32 candidates": ("irpo", 8, 32, 2),
+CODES = 256
+BETA = 0.4
+
+
+class Case(NamedTuple):
+    """What a step compares: the loss, the number of levels, the candidates of each query, and the queries."""
+
+    loss: str
+    levels: int
+    candidates: int
+    queries: int
+
+
+CASES = {
+    "ddro, 24 x 256, 1 pair per query": Case("ddro", 24, 2, 8),
+    "ddro, 8 x 256, 1 pair per query": Case("ddro", 8, 2, 8),
+    "ddro, 24 x 256, 15 pairs per query": Case("ddro", 24, 16, 2),
+    "ddro, 8 x 256, 15 pairs per query": Case("ddro", 8, 16, 2),
+    "irpo, 24 x 256, 32 candidates": Case("irpo", 24, 32, 2),
+    "irpo, 8 x 256, 32 candidates": Case("irpo", 8, 32, 2),
 }
 
 
-def model(size: str, levels: int) -> DocidModel:
-    """A random T5 of a published shape with `levels` codebooks of 256, its own head, and no dropout."""
+def random_model(size: str, levels: int) -> DocidModel:
+    """A T5 with random weights and `levels` codebooks of 256 codes, an untied head, and no dropout."""
     torch.manual_seed(0)
-    layout = CodeLayout(TEXT_TOKENS, (256,) * levels)
-    config = T5Config(
+    layout = CodeLayout(TEXT_TOKENS, (CODES,) * levels)
+    settings: dict[str, Any] = {
         **SIZES[size],
-        d_kv=64,
-        vocab_size=layout.vocabulary,
-        feed_forward_proj="gated-gelu",
-        dropout_rate=0.0,
-        **{"decoder_start_token_id": 0},
-    )
+        "d_kv": 64,
+        "vocab_size": layout.vocab_size,
+        "feed_forward_proj": "gated-gelu",
+        "dropout_rate": 0.0,
+        "decoder_start_token_id": 0,
+    }
+    config = T5Config(**settings)
     t5 = T5ForConditionalGeneration(config)
     untie(t5, torch.randn_like(t5.shared.weight) * config.d_model**-0.5)
     return DocidModel(t5, layout, "level")
 
 
-def lean(policy: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
-    """genir's step: each query encoded once for all its candidates, the reference's log-probs known beforehand."""
+def genir_loss(policy: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
+    """The loss as genir computes it: each query is encoded once, and the reference's log-probs come from a cache."""
     encoded = policy.encode(batch["input_ids"], batch["attention_mask"])
     logps = policy.sequence_logps(encoded, batch["codes"])
-    return LOSSES[loss](CandidateBatch(logps, batch["reference"], batch["grades"], batch["mask"]), 0.4).mean()
+    return LOSSES[loss](CandidateBatch(logps, batch["reference"], batch["grades"], batch["mask"]), BETA).mean()
 
 
-def straightforward(policy: DocidModel, reference: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
-    """Two models; every candidate with a copy of its query, through the whole of Hugging Face's model. DDRO's pairs are
-    examples of their own, as a pairwise trainer has them.
+def straightforward_loss(policy: DocidModel, reference: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
+    """The loss as a trainer without shared encodings computes it: both models read every (query, candidate) pair.
+
+    As in a pairwise trainer, each pair of DDRO is an example with its own copy of the query.
     """
     if loss == "ddro":
-        batch = pairs(batch)
+        batch = split_into_pairs(batch)
     with torch.no_grad():
-        fixed = pairwise_logps(reference, batch)
-    c = CandidateBatch(pairwise_logps(policy, batch), fixed, batch["grades"], batch["mask"])
-    return LOSSES[loss](c, 0.4).mean()
+        reference_logps = pairwise_logps(reference, batch)
+    c = CandidateBatch(pairwise_logps(policy, batch), reference_logps, batch["grades"], batch["mask"])
+    return LOSSES[loss](c, BETA).mean()
 
 
-def pairs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The first candidate of each query against each other one, as queries of their own with two candidates."""
+def split_into_pairs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with a query for each pair of a query's first candidate and another one: B * (N - 1) lists of two."""
     negatives = batch["codes"].shape[1] - 1
     codes = batch["codes"]
     both = torch.stack([codes[:, :1].expand(-1, negatives, -1), codes[:, 1:]], 2).flatten(0, 1)
@@ -79,9 +98,9 @@ def pairs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def pairwise_logps(docid_model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
-    """log p(docid | query) [B, N] from the logits over the whole vocabulary of B * N independent sequences."""
+    """log p(docid | query) [B, N] from logits over the whole vocabulary, of B * N independent sequences."""
     count = batch["codes"].shape[1]
-    tokens = docid_model.tokens(batch["codes"]).flatten(0, 1)
+    tokens = docid_model.codes_to_tokens(batch["codes"]).flatten(0, 1)
     logits = docid_model.t5(
         input_ids=batch["input_ids"].repeat_interleave(count, 0),
         attention_mask=batch["attention_mask"].repeat_interleave(count, 0),
@@ -95,16 +114,16 @@ def pairwise_logps(docid_model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
     return total.view(-1, count)
 
 
-def random_batch(policy: DocidModel, reference: DocidModel, case: tuple[str, int, int, int], words: int) -> Any:
-    """Queries of `words` tokens with random candidates, the first of them relevant."""
-    _, levels, candidates, queries = case
+def random_batch(reference: DocidModel, case: Case, words: int) -> dict[str, Tensor]:
+    """Queries of `words` tokens with random candidates [B, N, L], of which the first is relevant."""
     generator = torch.Generator().manual_seed(1)
+    shape = case.queries, case.candidates
     batch = {
-        "input_ids": torch.randint(3, TEXT_TOKENS, (queries, words), generator=generator),
-        "attention_mask": torch.ones(queries, words, dtype=torch.long),
-        "codes": torch.randint(0, 256, (queries, candidates, levels), generator=generator),
-        "grades": torch.eye(candidates)[0].expand(queries, -1),
-        "mask": torch.ones(queries, candidates, dtype=torch.bool),
+        "input_ids": torch.randint(3, TEXT_TOKENS, (case.queries, words), generator=generator),
+        "attention_mask": torch.ones(case.queries, words, dtype=torch.long),
+        "codes": torch.randint(0, CODES, (*shape, case.levels), generator=generator),
+        "grades": torch.eye(case.candidates)[0].expand(case.queries, -1),
+        "mask": torch.ones(*shape, dtype=torch.bool),
     }
     with torch.no_grad():
         encoded = reference.encode(batch["input_ids"], batch["attention_mask"])
@@ -112,51 +131,61 @@ def random_batch(policy: DocidModel, reference: DocidModel, case: tuple[str, int
     return batch
 
 
-def seconds(step: Callable[[], Tensor], policy: DocidModel) -> float:
-    """Of one forward and backward pass."""
+def time_step(loss: Callable[[], Tensor], policy: DocidModel) -> float:
+    """Seconds of one forward and backward pass."""
     policy.t5.zero_grad()
     started = time.perf_counter()
-    step().backward()  # type: ignore[no-untyped-call]
+    loss().backward()  # type: ignore[no-untyped-call]
     return time.perf_counter() - started
 
 
-def command(
-    size: Annotated[str, typer.Option(help="The T5's shape: tiny, mini, small or base.")] = "small",
-    words: Annotated[int, typer.Option(help="Tokens of a query.")] = 32,
-    repeats: Annotated[int, typer.Option(help="Of each step; the two ways take turns.")] = 7,
-) -> None:
-    """Time a step (forward and backward) of DDRO and IRPO the lean and the straightforward way, on one thread.
+def measure(size: str, case: Case, words: int, repeats: int) -> dict[str, Any]:
+    """Time both implementations in turns.
 
-    Lean: a query is encoded once for all its candidates, log-probs only over a level's codebook, the reference's taken
-    from the cache. Straightforward: policy and reference both run on every (query, candidate) pair with logits over the
-    whole vocabulary. Prints medians of paired steps and writes runs/benchmark_training/results.json.
+    Returns the median seconds of a step of each, the median of the ratios of paired steps, and the difference of the
+    two losses.
+    """
+    policy, reference = random_model(size, case.levels), random_model(size, case.levels)
+    with torch.no_grad():
+        for weight in policy.t5.parameters():
+            weight.mul_(1.01)  # so that policy and reference differ
+    batch = random_batch(reference, case, words)
+    losses = {
+        "straightforward": partial(straightforward_loss, policy, reference, batch, case.loss),
+        "genir": partial(genir_loss, policy, batch, case.loss),
+    }
+    difference = abs(float(losses["genir"]().detach() - losses["straightforward"]().detach()))
+    times: dict[str, list[float]] = {name: [] for name in losses}
+    for _ in range(repeats):
+        for name, loss in losses.items():
+            times[name].append(time_step(loss, policy))
+    ratio = statistics.median(a / b for a, b in zip(times["straightforward"], times["genir"], strict=True))
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    return {"ratio": ratio, "loss_difference": difference, "seconds": medians}
+
+
+def command(
+    size: Annotated[str, typer.Option(help="Size of the T5: tiny, mini, small or base.")] = "small",
+    words: Annotated[int, typer.Option(help="Length of a query in tokens.")] = 32,
+    repeats: Annotated[int, typer.Option(help="Number of timed steps of each implementation; the two take turns.")] = 7,
+) -> None:
+    """Time a refinement step (forward and backward) with the DDRO and IRPO losses against a straightforward one.
+
+    genir encodes each query once for all its candidates, computes log-probabilities over the codebook of each level,
+    and takes those of the reference from a cache. The straightforward implementation runs policy and reference on every
+    pair of a query and a candidate, with logits over the whole vocabulary. Both run on one thread. Prints the medians
+    and writes them to runs/benchmark_training/results.json.
     """
     torch.set_num_threads(1)
-    shown = Table(title=f"t5 {size}, queries of {words} tokens, {platform.machine()}, one thread, fp32")
-    for column in ("case", "straightforward", "lean", "times", "loss differs by"):
-        shown.add_column(column, justify="left" if column == "case" else "right")
+    table = Table(title=f"t5 {size}, queries of {words} tokens, {platform.machine()}, one thread, fp32")
+    for column in ("case", "straightforward", "genir", "speedup", "loss difference"):
+        table.add_column(column, justify="left" if column == "case" else "right")
     results = {}
-    for name, case in track(CASES.items(), "benchmark", len(CASES)):
-        policy, reference = model(size, case[1]), model(size, case[1])
-        with torch.no_grad():
-            for weight in policy.t5.parameters():
-                weight.mul_(1.01)  # policy and reference differ
-        batch = random_batch(policy, reference, case, words)
-        ways = {
-            "straightforward": lambda p=policy, r=reference, b=batch, x=case[0]: straightforward(p, r, b, x),
-            "lean": lambda p=policy, b=batch, x=case[0]: lean(p, b, x),
-        }
-        difference = abs(float(ways["lean"]().detach() - ways["straightforward"]().detach()))
-        times: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(repeats):
-            for way, step in ways.items():
-                times[way].append(seconds(step, policy))
-        ratio = statistics.median(a / b for a, b in zip(times["straightforward"], times["lean"], strict=True))
-        medians = {way: statistics.median(x) for way, x in times.items()}
-        results[name] = {"ratio": ratio, "loss_difference": difference, "seconds": medians}
-        cells = [f"{medians[way] * 1000:,.0f} ms" for way in ways]
-        shown.add_row(name, *cells, f"{ratio:.1f}", f"{difference:.0e}")
-    console.print(shown)
+    for name, case in track(CASES.items(), "benchmark"):
+        results[name] = found = measure(size, case, words, repeats)
+        milliseconds = [f"{found['seconds'][key] * 1000:,.0f} ms" for key in ("straightforward", "genir")]
+        table.add_row(name, *milliseconds, f"{found['ratio']:.1f}", f"{found['loss_difference']:.0e}")
+    console.print(table)
     write_json(Path("runs") / "benchmark_training" / "results.json", results)
 
 

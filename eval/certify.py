@@ -1,6 +1,7 @@
-"""certify: for which share of the queries is a beam width provably enough?"""
+"""certify: the share of queries for which a beam size is proven to be sufficient."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,67 +17,82 @@ from genir.pipeline.command import ConfigArgument, OverridesArgument, run_comman
 from genir.records import Hits
 from genir.retriever import Retriever
 
-matplotlib.use("Agg")  # files only; needs no display
+matplotlib.use("Agg")  # writes files only and needs no display
 from matplotlib import pyplot as plt
 
 
 def certify(config: Config, split: str, k: int, widths: list[int], compare: bool) -> list[dict[str, Any]]:
-    """One row a width: share of certified queries, milliseconds a query, and, where the exact search is made too, the
-    share of queries whose hits are the exact ones and of the exact hits that were found.
+    """Search a split with each beam size and return one row for each, in the order of `widths`.
+
+    A row holds "beams", "certified" (share of queries whose k hits are proven to be the model's best documents) and
+    "ms" (milliseconds per query). With `compare`, an exact search is made too: its row comes last with the beams
+    "exact", and each row also holds "same" (share of queries whose hits are those of the exact search) and "found"
+    (share of the hits of the exact search that were found).
     """
     texts = [query.text for query in PreparedCollection(config.run_folder / "collection").queries(split)]
     retriever = Retriever.from_pretrained(config.run_folder)
-    truth: list[Hits] = []
-    rows: list[dict[str, Any]] = []
-    for width in [*widths, *(["exact"] if compare else [])][::-1]:
-        exact = width == "exact"
+
+    def search(beams: int, exact: bool) -> tuple[list[Hits], dict[str, Any]]:
         started = time.perf_counter()
-        found = retriever.search_many(
-            texts, k, max(widths) if exact else int(width), batch_size=config.search.batch_size, show_progress=True,
-            exact=exact,
-        )  # fmt: skip
-        each = (time.perf_counter() - started) / len(texts) * 1000
-        rows.insert(0, {"beams": width, "certified": share(hits.exact for hits in found), "ms": each})
-        truth = found if exact else truth
-        if truth:
-            pairs = [([hit.doc_id for hit in a], {hit.doc_id for hit in b}) for a, b in zip(found, truth, strict=True)]
-            rows[0] |= {
-                "same": share(set(a) == b for a, b in pairs),
-                "found": sum(len(b.intersection(a)) for a, b in pairs) / sum(len(b) for _, b in pairs),
-            }
-    return rows
+        hits = retriever.search_many(
+            texts, k, beams, batch_size=config.search.batch_size, show_progress=True, exact=exact
+        )
+        ms = (time.perf_counter() - started) / len(texts) * 1000
+        return hits, {"beams": "exact" if exact else beams, "certified": share(x.exact for x in hits), "ms": ms}
+
+    if not compare:
+        return [search(width, exact=False)[1] for width in widths]
+    truth, last = search(max(widths), exact=True)
+    rows = []
+    for width in widths:
+        hits, row = search(width, exact=False)
+        rows.append(row | compare_hits(hits, truth))
+    return [*rows, last | compare_hits(truth, truth)]
 
 
-def share(flags: Any) -> float:
-    """Of those that are true."""
-    values = [bool(flag) for flag in flags]
+def compare_hits(found: list[Hits], truth: list[Hits]) -> dict[str, float]:
+    """Compare the hits of each query with those of the exact search, `truth`, as sets of documents."""
+    pairs = [({hit.doc_id for hit in a}, {hit.doc_id for hit in b}) for a, b in zip(found, truth, strict=True)]
+    return {
+        "same": share(a == b for a, b in pairs),
+        "found": sum(len(a & b) for a, b in pairs) / sum(len(b) for _, b in pairs),
+    }
+
+
+def share(flags: Iterable[bool]) -> float:
+    """The share of the flags that are true."""
+    values = list(flags)
     return sum(values) / len(values)
 
 
-def table(rows: list[dict[str, Any]], title: str) -> Table:
-    """One line a width."""
-    shown = Table(title=title, title_justify="left")
-    names = {"beams": "beams", "certified": "certified exact", "same": "same hits", "found": "hits found", "ms": "ms"}
+def make_table(rows: list[dict[str, Any]], title: str) -> Table:
+    """Make a table with one line per beam size."""
+    table = Table(title=title, title_justify="left")
+    names = {"beams": "beams", "certified": "certified", "same": "same hits", "found": "hits found", "ms": "ms"}
     for name in rows[0]:
-        shown.add_column(names[name], justify="right")
+        table.add_column(names[name], justify="right")
     for row in rows:
         cells = (f"{x:.1f}" if name == "ms" else f"{x:.1%}" if name != "beams" else str(x) for name, x in row.items())
-        shown.add_row(*cells)
-    return shown
+        table.add_row(*cells)
+    return table
 
 
-def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
-    """Shares over widths."""
+def plot_shares(rows: list[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw the shares over the beam sizes."""
     rows = [row for row in rows if row["beams"] != "exact"]
     figure, axes = plt.subplots(figsize=(6, 3.8), layout="constrained")
-    lines = {"certified": "proven to be the model's best", "same": "the model's best", "found": "hits among them"}
+    lines = {
+        "certified": "queries whose hits are proven to be the model's best",
+        "same": "queries whose hits are the model's best",
+        "found": "hits of the exact search that are found",
+    }
     for name, label in lines.items():
         if name in rows[0]:
             axes.plot([row["beams"] for row in rows], [row[name] for row in rows], marker="o", label=label)
     axes.set_xscale("log")
     axes.set_xticks([row["beams"] for row in rows], [str(row["beams"]) for row in rows])
     axes.set_xticks([], minor=True)
-    axes.set(xlabel="beams", ylabel="share of queries", ylim=(0, 1.03), title=title)
+    axes.set(xlabel="beams", ylabel="share", ylim=(0, 1.03), title=title)
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_file(path, "wb") as handle:
@@ -87,23 +103,27 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
 def command(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
-    split: Annotated[str, typer.Option(help="Whose queries.")] = "dev",
-    k: Annotated[int, typer.Option(help="Hits asked for.", min=1)] = 10,
-    beams: Annotated[list[int] | None, typer.Option(help="A width; can be given several times.", min=1)] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Search exactly too, and tell what each lost.")] = False,
+    split: Annotated[str, typer.Option(help="Split whose queries are searched.")] = "dev",
+    k: Annotated[int, typer.Option(help="Documents that are retrieved for each query.", min=1)] = 10,
+    beams: Annotated[list[int] | None, typer.Option(help="A beam size; can be given several times.", min=1)] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Make an exact search too, and show which of its hits each beam size finds."),
+    ] = False,
 ) -> None:
-    """Tell how often a beam width is provably enough.
+    """Show for which share of the queries a beam size is proven to be sufficient.
 
-    A search is certified when everything its beams left out scores below its k-th hit, so that no more beams could
-    change the hits. Default widths: 10, 30, 100 and 300. Writes RUN/certificates/SPLIT.json and SPLIT.png.
+    A search is certified if every document that its beams left out is proven to score below its k-th hit, so that more
+    beams could not change the hits. Default beam sizes: 10, 30, 100 and 300. Writes RUN/certificates/SPLIT.json and
+    SPLIT.png.
     """
     settings = load_config(config, overrides or [])
     rows = certify(settings, split, k, sorted(beams or [10, 30, 100, 300]), compare)
     title = f"{settings.name}, {split}: top {k}"
     folder = settings.run_folder / "certificates"
     write_json(folder / f"{split}.json", rows)
-    draw(rows, title, folder / f"{split}.png")
-    console.print(table(rows, title))
+    plot_shares(rows, title, folder / f"{split}.png")
+    console.print(make_table(rows, title))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""compare: are the differences between runs larger than chance?"""
+"""compare: significance tests of the differences between runs."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
@@ -12,8 +12,8 @@ from rich.table import Table
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.evaluation.protocol_card import differences, read_card
-from genir.evaluation.replicates import by_name, experiments_of, labels, mean_over_seeds
+from genir.evaluation.protocol_card import find_differences, read_card
+from genir.evaluation.replicates import average_over_seeds, group_by_experiment, load_replicates, unique_labels
 from genir.evaluation.results import Value, by_run
 from genir.evaluation.significance import holm, paired_test
 from genir.files import atomic_folder, write_json
@@ -21,69 +21,63 @@ from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgumen
 from genir.pipeline.stage import Stage, execute
 
 Row = dict[str, Any]
+"""One row of a result table, as it is written to JSON."""
 
 
 def main(config: Config) -> None:
-    """Test all pairs of runs of this run folder."""
+    """Test all pairs of runs of this run folder and write RUN/comparison/comparison.json."""
     compare(config, {"": [config.run_folder]}, config.run_folder / "comparison")
 
 
 def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path) -> None:
-    """Test all pairs of runs of some experiments (label -> its run folders, one a seed), print the tables and write
-    them into a folder.
+    """Test all pairs of runs of several experiments, print the tables and write them into the folder `out`.
 
-    A query's value is its mean over an experiment's folders. Folders of different protocol cards are refused: their
-    measures do not measure the same.
+    experiments: label -> the run folders of the experiment, one per seed. The value of a query is its mean over these
+    folders. Raises GenirError if the protocol cards of two folders differ, since their measures are not comparable.
     """
     require_same_card(config, [folder for folders in experiments.values() for folder in folders])
-    runs: dict[str, list[list[Value]]] = {}  # a run's values in each folder
+    runs: dict[str, list[list[Value]]] = {}  # run -> its values in each folder
     for label, folders in experiments.items():
-        for run, seeds in by_name(config, folders).items():
-            if not any(seeds == known and name.endswith(f"/{run}") for name, known in runs.items()):  # BM25, mostly
+        for run, seeds in load_replicates(config, folders).items():
+            # The same run of another folder takes part once; usually that is BM25, which does not depend on the seed.
+            if not any(seeds == known and name.endswith(f"/{run}") for name, known in runs.items()):
                 runs[f"{label}{run}"] = seeds
-    values = [value for run, seeds in runs.items() for value in mean_over_seeds(run, seeds)]
+    values = [value for run, seeds in runs.items() for value in average_over_seeds(run, seeds)]
     rows = [
         row
         for split in config.search.splits
         for name in config.evaluate.measures
-        for row in all_pairs(by_run(values, split, name), split, name, config.seed)
+        for row in compare_pairs(by_run(values, split, name), split, name, config.seed)
     ]
-    seeds_table = means(config, runs)
+    seed_rows = list_means(config, runs)
     with atomic_folder(out) as folder:
         write_json(folder / "comparison.json", rows)
         if any(len(folders) > 1 for folders in experiments.values()):
-            write_json(folder / "seeds.json", seeds_table)
-            console.print(table_of_seeds(seeds_table))
+            write_json(folder / "seeds.json", seed_rows)
+            console.print(make_seeds_table(seed_rows))
     for split in config.search.splits:
         if found := [row for row in rows if row["split"] == split]:
-            console.print(table(found, split))
-
-
-def means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) -> list[Row]:
-    """The mean of each measure and run, over queries and seeds, and of each seed."""
-    rows: list[Row] = []
-    for split, measure in product(config.search.splits, config.evaluate.measures):
-        for run, seeds in runs.items():
-            by_seed = [list(by_run(values, split, measure).values()) for values in seeds]
-            if not all(by_seed):
-                continue  # a run file of one's own may be of some splits only
-            each = [float(np.mean(list(values[0].values()))) for values in by_seed]
-            rows.append({"split": split, "measure": measure, "run": run, "mean": float(np.mean(each)), "seeds": each})
-    return rows
+            console.print(make_table(found, split))
 
 
 def require_same_card(config: Config, folders: Sequence[Path]) -> None:
-    """Raise GenirError, with what differs, unless all folders were measured on the same documents and queries."""
+    """Raise GenirError, naming the differences, unless all folders were measured on the same documents and queries.
+
+    Different train queries do not make measures incomparable; the console only mentions them.
+    """
     cards = [read_card(folder) for folder in folders]
     for folder, card in zip(folders[1:], cards[1:], strict=True):
-        if found := differences(cards[0], card, config.search.splits):
+        if found := find_differences(cards[0], card, config.search.splits):
             raise GenirError(f"{folders[0]} and {folder} cannot be compared: {'; '.join(found)}")
         if cards[0]["splits"].get("train") != card["splits"].get("train"):
             console.print(f"[yellow]note:[/] {folders[0]} and {folder} were trained on different train queries")
 
 
-def all_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str, seed: int) -> list[Row]:
-    """Every pair of runs on one measure; p values are corrected (Holm) over the pairs."""
+def compare_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str, seed: int) -> list[Row]:
+    """Test every pair of runs on one measure; "p_holm" is Holm-corrected over these pairs.
+
+    runs: run -> query id -> value. Raises GenirError if two runs were measured on different queries.
+    """
     rows: list[Row] = []
     for a, b in combinations(runs, 2):
         if runs[a].keys() != runs[b].keys():
@@ -107,18 +101,34 @@ def all_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str,
     return rows
 
 
-def table(rows: list[Row], split: str) -> Table:
-    """One line a pair and measure; significant differences are bold. Long names are folded, numbers are never cut."""
-    shown = Table(title=f"{split}: b - a, paired randomisation test, Holm-corrected", title_justify="left")
-    shown.add_column("measure", no_wrap=True, overflow="fold")
+def list_means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) -> list[Row]:
+    """List, for each split, measure and run, the mean over queries and seeds and the mean over queries of each seed."""
+    rows: list[Row] = []
+    for split, measure in product(config.search.splits, config.evaluate.measures):
+        for run, seeds in runs.items():
+            by_seed = [list(by_run(values, split, measure).values()) for values in seeds]
+            if not all(by_seed):
+                continue  # a run file that the user added may cover only some of the splits
+            each = [float(np.mean(list(values[0].values()))) for values in by_seed]
+            rows.append({"split": split, "measure": measure, "run": run, "mean": float(np.mean(each)), "seeds": each})
+    return rows
+
+
+def make_table(rows: list[Row], split: str) -> Table:
+    """Make a table with one line per measure and pair of runs; significant differences are bold.
+
+    In a narrow terminal, names are folded and numbers stay whole.
+    """
+    table = Table(title=f"{split}: b - a, paired randomisation test, Holm-corrected", title_justify="left")
+    table.add_column("measure", no_wrap=True, overflow="fold")
     for name in ("a", "b"):
-        shown.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for name in ("b - a", "better", "worse", "p", "p Holm"):
-        shown.add_column(name, justify="right", no_wrap=True, min_width=6)
+        table.add_column(name, justify="right", no_wrap=True, min_width=6)
     for row in rows:
         significant = float(row["p_holm"]) < 0.05
         difference = f"{row['difference']:+.3f}"
-        shown.add_row(
+        table.add_row(
             *(str(row[name]) for name in ("measure", "a", "b")),
             f"[bold]{difference}[/]" if significant else difference,
             str(row["better"]),
@@ -126,20 +136,20 @@ def table(rows: list[Row], split: str) -> Table:
             f"{row['p']:.4f}",
             f"{row['p_holm']:.4f}",
         )
-    return shown
+    return table
 
 
-def table_of_seeds(rows: list[Row]) -> Table:
-    """One line a measure and run: the mean, and what each seed gave."""
-    shown = Table(title="means over the seeds", title_justify="left")
+def make_seeds_table(rows: list[Row]) -> Table:
+    """Make a table with one line per measure and run: the mean over the seeds, and the value of each seed."""
+    table = Table(title="means over the seeds", title_justify="left")
     for name in ("split", "measure", "run"):
-        shown.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for name in ("mean", "seeds"):
-        shown.add_column(name, justify="right", min_width=6)
+        table.add_column(name, justify="right", min_width=6)
     for row in rows:
         seeds = "  ".join(f"{value:.3f}" for value in row["seeds"])
-        shown.add_row(row["split"], row["measure"], row["run"], f"{row['mean']:.4f}", seeds)
-    return shown
+        table.add_row(row["split"], row["measure"], row["run"], f"{row['mean']:.4f}", seeds)
+    return table
 
 
 def command(
@@ -147,18 +157,20 @@ def command(
     overrides: OverridesArgument = None,
     others: Annotated[
         list[Path] | None,
-        typer.Option("--other", metavar="RUN", help="Another run folder; can be given several times."),
+        typer.Option("--other", metavar="RUN", help="Another run folder to compare with; can be given several times."),
     ] = None,
     over_seeds: Annotated[
-        bool, typer.Option("--over-seeds", help="Run folders that differ in their seed only are one experiment.")
+        bool,
+        typer.Option("--over-seeds", help="Average over run folders that differ only in the seed."),
     ] = False,
     force: ForceOption = False,
 ) -> None:
-    """Test all pairs of runs: paired randomisation test over queries, Holm-corrected over the pairs of a measure.
+    """Test all pairs of runs with a paired randomisation test over queries, Holm-corrected over the pairs of a measure.
 
-    With --other RUN the runs of other run folders take part; they must have the same protocol card, and what was found
-    goes to comparison_with/, beside the run's own comparison/. With --over-seeds as well, folders that differ only in
-    their seed count as one, and a query's value is its mean over them.
+    The results are written to RUN/comparison/. With --other, the runs of other run folders take part; these must have
+    the same protocol card, and the results are written to RUN/comparison_between_runs/ instead. With --over-seeds as
+    well, run folders that differ only in the seed count as one experiment, in which the value of a query is its mean
+    over the folders.
     """
     settings = load_config(config, overrides or [])
     if not others:
@@ -171,10 +183,10 @@ def command(
         if not folder.is_dir():
             raise GenirError(f"{folder}: no such run folder")
     if over_seeds:
-        experiments = experiments_of(folders)
+        experiments = group_by_experiment(folders)
     else:
-        experiments = {label: [folder] for label, folder in zip(labels(folders), folders, strict=True)}
-    compare(settings, experiments, settings.run_folder / "comparison_with")
+        experiments = {label: [folder] for label, folder in zip(unique_labels(folders), folders, strict=True)}
+    compare(settings, experiments, settings.run_folder / "comparison_between_runs")
 
 
 STAGE = Stage("compare", settings=("evaluate", "search.splits"), reads=("evaluation",), writes=("comparison",))

@@ -1,9 +1,9 @@
-"""evaluate: measures of every run, with intervals, and for seen and unseen documents apart."""
+"""evaluate: measures of every run with confidence intervals, also separately for seen and unseen documents."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
@@ -13,60 +13,70 @@ from genir.console import console
 from genir.docids import DocidTable
 from genir.docids.order import docid_numbers
 from genir.evaluation.measures import measure
-from genir.evaluation.protocol_card import with_fingerprint
+from genir.evaluation.protocol_card import make_run_card
 from genir.evaluation.results import Value, write_values
 from genir.evaluation.significance import Interval, bootstrap_interval
-from genir.evaluation.tied_docids import tie_measures
-from genir.evaluation.trec import qrels, read_run
+from genir.evaluation.tied_docids import measure_tie_orders
+from genir.evaluation.trec import Run, qrels, read_run
 from genir.files import atomic_folder, read_json, write_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
 
+class Split(NamedTuple):
+    """A split's judgments: query id -> doc_id -> grade, and query id -> whether the query is seen (see `is_seen`)."""
+
+    name: str
+    judged: dict[str, dict[str, int]]
+    seen: dict[str, bool]
+
+
 def main(config: Config) -> None:
-    """Measure all run files of RUN/baseline and RUN/runs; write evaluation/measures.json, per_query.tsv and card.json.
+    """Measure all run files of RUN/baseline and RUN/runs; write measures.json, per_query.tsv, certificates.json and
+    card.json into RUN/evaluation.
 
-    Means stand with their 95 % bootstrap intervals over queries. A query is seen when a training query points to one
-    of its best documents (those of its highest grade); both kinds are also given apart. A judged query without hits
-    counts as 0. Where documents share a docid, measures of the best, expected and worst order among them are given too.
-    Run files of a training stage that the config has not (any more) are left out.
+    Means are given with 95 % bootstrap confidence intervals over the queries. A query is "seen" if one of its best
+    documents (those of its highest grade) is relevant to a training query; seen and unseen queries are also measured
+    separately. A judged query without hits counts as 0. If documents share docids, the measures of the best, the
+    expected and the worst order among them are given too. Run files of a training stage that the config does not
+    contain (any more) are left out.
 
-    certificates.json and the column "exact" tell for which share of the queries the hits are provably the best of all
-    documents by the model's score, so that no more beams could change them.
+    certificates.json and the column "certified" give the share of queries whose top hits, down to the largest cut-off
+    of the measures, are proven to be the model's best documents in this order: more beams could not change them.
     """
     data = PreparedCollection(config.run_folder / "collection")
     trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
+    docid = load_shared_docids(config.run_folder / "docids")
     values: list[Value] = []
-    ties: list[Value] = []
-    exact: dict[str, dict[str, float]] = {}
-    docid = shared_docids(config.run_folder / "docids")
-    for split in config.search.splits:
-        judged = qrels(data.judgments(split))
-        seen = {query: is_seen(grades, trained) for query, grades in judged.items()}
-        for path in run_files(config, split):
-            name = path.name.split(".")[0]
-            found = read_run(path)
-            if (certificates := path.with_suffix(".exact.json")).exists():
-                exact.setdefault(split, {})[name] = statistics.fmean(read_json(certificates).values())
-            for label, by_query in measure(found, judged, config.evaluate.measures).items():
-                values += [Value(split, name, query, seen[query], label, value) for query, value in by_query.items()]
+    tie_values: list[Value] = []
+    certificates: dict[str, dict[str, float]] = {}
+    for name in config.search.splits:
+        judged = qrels(data.judgments(name))
+        split = Split(name, judged, {query: is_seen(grades, trained) for query, grades in judged.items()})
+        for path in list_run_files(config, name):
+            run_name, run = path.name.split(".")[0], read_run(path)
+            values += measure_run(config, split, run_name, run)
             if docid and path.parent.name == "runs":
-                orders = tie_measures(found, judged, docid, config.evaluate.measures, config.seed)
-                for order, measures in orders.items():
-                    rows = [(label, q, x) for label, by_query in measures.items() for q, x in by_query.items()]
-                    ties += [Value(split, f"{name} ({order} order)", q, seen[q], label, x) for label, q, x in rows]
-    summary = summarise([*values, *ties], config)
+                tie_values += measure_ties(config, split, run_name, run, docid)
+            if (proven := path.with_suffix(".certified.json")).exists():
+                share = certified_share(read_json(proven), run, config.evaluate.cutoff)
+                certificates.setdefault(name, {})[run_name] = share
+    summary = summarise([*values, *tie_values], config)
     with atomic_folder(config.run_folder / "evaluation") as folder:
         write_values(values, folder / "per_query.tsv")
         write_json(folder / "measures.json", summary)
-        write_json(folder / "card.json", with_fingerprint(config.run_folder))
-        write_json(folder / "certificates.json", exact)
-    for split in config.search.splits:
-        console.print(table(summary[split], split, config.evaluate.measures, exact.get(split, {})))
+        write_json(folder / "card.json", make_run_card(config.run_folder))
+        write_json(folder / "certificates.json", certificates)
+    for name in config.search.splits:
+        console.print(make_table(summary[name], name, config.evaluate.measures, certificates.get(name, {})))
+    if certificates:
+        console.print(
+            f"[dim]certified: share of queries whose top {config.evaluate.cutoff} is proven to be the model's best[/]"
+        )
 
 
-def shared_docids(folder: Path) -> dict[str, int]:
-    """document -> number of its docid; empty when there is no table, or every document has a docid of its own."""
+def load_shared_docids(folder: Path) -> dict[str, int]:
+    """Load doc_id -> number of its docid; empty if there is no docid table or no two documents share a docid."""
     if not folder.exists():
         return {}
     table = DocidTable.load(folder)
@@ -76,51 +86,89 @@ def shared_docids(folder: Path) -> dict[str, int]:
 
 
 def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
-    """Whether one of a query's best documents is among those that training queries point to."""
+    """Whether one of a query's best documents is in `trained`, the documents that are relevant to a training query.
+
+    grades: doc_id -> grade of the query's judged documents.
+    """
     best = max(grades.values())
     return any(doc_id in trained for doc_id, grade in grades.items() if grade == best)
 
 
-def run_files(config: Config, split: str) -> list[Path]:
-    """The baseline's run files, those of the config's training stages in their order, then any others."""
+def list_run_files(config: Config, split: str) -> list[Path]:
+    """List the run files of a split: the baseline's, those of the training stages in their order, then all others."""
     folder = config.run_folder / "runs"
     found = {*folder.glob(f"*.{split}.trec")}
     by_stage = {name: path for name in TRAINING_STAGES if (path := folder / f"{name}.{split}.trec") in found}
-    for name in [name for name in by_stage if name not in config.training_stages]:  # made before it was taken out
-        console.print(f"[yellow]note:[/] {by_stage[name]} is left out, since the config has no {name}")
+    for name in [name for name in by_stage if name not in config.training_stages]:  # written by an earlier config
+        console.print(f"[yellow]note:[/] {by_stage[name]} is left out, since the config has no section {name}")
         found.remove(by_stage.pop(name))
     stages = list(by_stage.values())
     return [*sorted((config.run_folder / "baseline").glob(f"*.{split}.trec")), *stages, *sorted(found - {*stages})]
 
 
+def measure_run(config: Config, split: Split, name: str, run: Run) -> list[Value]:
+    """Measure one run: one value for each measure and judged query."""
+    return _as_values(split, name, measure(run, split.judged, config.evaluate.measures))
+
+
+def measure_ties(config: Config, split: Split, name: str, run: Run, docid: Mapping[str, int]) -> list[Value]:
+    """Measure one run under the best, the expected and the worst order of the documents that share a docid."""
+    orders = measure_tie_orders(run, split.judged, docid, config.evaluate.measures, config.seed)
+    return [
+        value
+        for order, by_measure in orders.items()
+        for value in _as_values(split, f"{name} ({order} order)", by_measure)
+    ]
+
+
+def _as_values(split: Split, run: str, by_measure: Mapping[str, Mapping[str, float]]) -> list[Value]:
+    return [
+        Value(split.name, run, query, split.seen[query], label, value)
+        for label, by_query in by_measure.items()
+        for query, value in by_query.items()
+    ]
+
+
+def certified_share(proven: Mapping[str, int], run: Run, cutoff: int) -> float:
+    """Compute the share of queries whose first `cutoff` hits (or all, where a run has fewer) are proven to be the best.
+
+    proven: query id -> number of its leading hits that are proven to be the model's best documents in this order.
+    """
+    return statistics.fmean(count >= min(cutoff, len(run.get(query, {}))) for query, count in proven.items())
+
+
 def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
-    """split -> run -> measure -> all, seen, unseen -> mean, low, high, queries."""
-    docid_numbers: dict[tuple[str, str, str, str], list[float]] = {}
+    """Average over queries: split -> run -> measure -> "all", "seen" or "unseen" -> the fields of an Interval."""
+    numbers_of: dict[tuple[str, str, str, str], list[float]] = {}
     for value in values:
         for part in ("all", "seen" if value.seen else "unseen"):
-            docid_numbers.setdefault((value.split, value.run, value.measure, part), []).append(value.value)
+            numbers_of.setdefault((value.split, value.run, value.measure, part), []).append(value.value)
     summary: dict[str, Any] = {}
-    for (split, run, name, part), numbers in docid_numbers.items():
+    for (split, run, name, part), numbers in numbers_of.items():
         interval = bootstrap_interval(numbers, config.evaluate.bootstrap, config.seed)
         summary.setdefault(split, {}).setdefault(run, {}).setdefault(name, {})[part] = interval._asdict()
     return summary
 
 
-def table(runs: dict[str, Any], split: str, measures: Sequence[str], exact: Mapping[str, float]) -> Table:
-    """One line a run; where some queries are unseen, a line each for seen and unseen; share of exact searches."""
-    shown = Table(title=f"{split}: mean [95 % interval]", title_justify="left")
-    shown.add_column("run", overflow="fold", min_width=9)
-    for name, width in (("queries", 7), *((name, 7) for name in measures), ("exact", 6)):  # numbers are not cut
-        shown.add_column(name, justify="right", overflow="fold", min_width=width)
+def make_table(runs: Mapping[str, Any], split: str, measures: Sequence[str], certified: Mapping[str, float]) -> Table:
+    """Make a table with one line per run, followed by lines for seen and unseen documents if a split has both.
+
+    certified: run -> share of its certified queries, for the runs of a model.
+    """
+    table = Table(title=f"{split}: mean [95 % interval]", title_justify="left")
+    table.add_column("run", overflow="fold", min_width=9)
+    # The minimum widths keep numbers whole in a terminal of 80 columns.
+    for name, width in (("queries", 7), *((name, 7) for name in measures), ("certified", 9)):
+        table.add_column(name, justify="right", overflow="fold", min_width=width)
     for run, values in runs.items():
         parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
         for part in parts if len(parts) == 3 else ["all"]:
             intervals = [Interval(**values[name][part]) for name in measures]
             label = f"[bold]{run}[/]" if part == "all" else f"[dim]  {part} documents[/]"
             cells = [f"{x.mean:.3f} [dim]\\[{x.low:.3f}, {x.high:.3f}][/]" for x in intervals]
-            proven = f"{exact[run]:.1%}" if part == "all" and run in exact else ""
-            shown.add_row(label, f"{intervals[0].queries:,}", *cells, proven)
-    return shown
+            share = f"{certified[run]:.1%}" if part == "all" and run in certified else ""
+            table.add_row(label, f"{intervals[0].queries:,}", *cells, share)
+    return table
 
 
 STAGE = Stage(

@@ -1,5 +1,6 @@
-"""plot: training curves, measures by stage, and which queries gained."""
+"""plot: training curves, the measures of each run, and the differences query by query."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,22 @@ from genir.files import atomic_folder, read_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
-matplotlib.use("Agg")  # files only; needs no display
+matplotlib.use("Agg")  # writes files only and needs no display
 from matplotlib import pyplot as plt
 
+MARKERS = "os^Dv"
 Panels = dict[str, dict[str, str]]
 """label of a panel -> key of the log -> label of its curve"""
 
 
 def main(config: Config) -> None:
-    """Draw the curves of every training stage (training, ddro and irpo.png), measures.SPLIT.png and gains.SPLIT.png.
+    """Draw the curves of every training stage (training.png, ddro.png, irpo.png), measures.SPLIT.png and
+    gains.SPLIT.png into RUN/figures.
 
-    A refinement's curves are its loss, the dev measures, and what became of dev log-probs: their means over positives
-    and negatives, the margin and accuracy against the reference, and CHES (how alike a positive and its best negative
-    are to the model; the higher, the likelier that the positive is displaced).
+    The curves of a refinement are its loss, the dev measures, and diagnostics of the dev log-probs: their means over
+    positives and negatives, the margin over the reference, the share of pairs in the right order, and CHES, which says
+    how similar a positive and its best negative are to the model: the higher it is, the more likely it is that the
+    log-prob of the positive falls in training.
     """
     metric = config.sft.metric
     with atomic_folder(config.run_folder / "figures") as folder:
@@ -34,23 +38,23 @@ def main(config: Config) -> None:
             path = config.run_folder / name / "log.json"
             if path.exists():  # an imported retriever has none
                 panels = sft_panels(metric) if name == "sft" else refinement_panels(config.evaluate.measures)
-                curves(read_json(path), panels, folder / f"{'training' if name == 'sft' else name}.png")
+                plot_curves(read_json(path), panels, folder / f"{'training' if name == 'sft' else name}.png")
         summary = read_json(config.run_folder / "evaluation" / "measures.json")
         values = load_run_values(config, config.run_folder)
         for split in config.search.splits:
-            measures_by_stage(summary[split], split, folder / f"measures.{split}.png")
-            gains(by_run(values, split, metric), f"{metric}, {split}", folder / f"gains.{split}.png")
+            plot_measures(summary[split], split, folder / f"measures.{split}.png")
+            plot_gains(by_run(values, split, metric), f"{metric}, {split}", folder / f"gains.{split}.png")
         names = sorted(path.name for path in folder.glob("*.png"))
     console.print(f"{config.run_folder / 'figures'}: {', '.join(names)}")
 
 
 def sft_panels(metric: str) -> Panels:
-    """The loss, and the dev measure that chooses the weights."""
+    """The panels of the sft stage: the loss, and the dev measure by which the weights are chosen."""
     return {"loss": {"loss": "loss"}, f"dev {metric}": {f"eval_{metric}": metric}}
 
 
 def refinement_panels(measures: Sequence[str]) -> Panels:
-    """What a refinement's log holds (genir.training.dev.diagnostics), by panel."""
+    """The panels of a refinement stage, whose log holds the results of `genir.training.dev.compute_diagnostics`."""
     return {
         "loss": {"loss": "loss"},
         "dev measures": {f"eval_{name}": name for name in measures},
@@ -61,14 +65,19 @@ def refinement_panels(measures: Sequence[str]) -> Panels:
     }
 
 
-def curves(log: Sequence[Mapping[str, Any]], panels: Panels, path: Path) -> None:
-    """One panel a group of keys, over all steps; stages or rounds follow one another, and a dotted line parts them."""
-    ends = {entry["stage"]: entry["step"] for entry in log}
-    before = {stage: sum(ends[s] for s in ends if s < stage) for stage in ends}
-    found = {label: {x: points(log, key, before) for key, x in keys.items()} for label, keys in panels.items()}
-    shown = {
-        label: some for label, lines in found.items() if (some := {name: xy for name, xy in lines.items() if xy[0]})
-    }
+def plot_curves(log: Sequence[Mapping[str, Any]], panels: Panels, path: Path) -> None:
+    """Draw one panel for each group of keys over all steps, with dotted lines where a new phase or round begins.
+
+    log: the entries of log.json in order, each with its "phase" (or round) and the "step" within it. Panels and curves
+    without values in the log are left out.
+    """
+    last_step = {entry["phase"]: entry["step"] for entry in log}
+    offsets = {phase: sum(last_step[p] for p in last_step if p < phase) for phase in last_step}
+    shown: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
+    for label, keys in panels.items():
+        for key, name in keys.items():
+            if any(key in entry for entry in log):
+                shown.setdefault(label, {})[name] = extract_curve(log, key, offsets)
     rows, columns = -(-len(shown) // 3), min(3, len(shown))
     figure, grid = plt.subplots(rows, columns, figsize=(4.6 * columns, 3.4 * rows), squeeze=False, layout="constrained")
     for axes in grid.flat[len(shown) :]:
@@ -76,41 +85,72 @@ def curves(log: Sequence[Mapping[str, Any]], panels: Panels, path: Path) -> None
     for axes, (label, lines) in zip(grid.flat, shown.items(), strict=False):
         for name, (steps, values) in lines.items():
             axes.plot(steps, values, marker="" if label == "loss" else "o", markersize=3, label=name)
-        for end in list(before.values())[1:]:
-            axes.axvline(end, color="grey", linestyle=":")
+        for start in list(offsets.values())[1:]:
+            axes.axvline(start, color="grey", linestyle=":")
         axes.set(xlabel="step", ylabel=label)
+        if label.startswith("dev "):
+            zoom_to_values(axes, [value for _, values in lines.values() for value in values])
         axes.grid(alpha=0.3)
-        if len(lines) > 1:
-            axes.legend()
+        if len(lines) > 1:  # above the panel, where it hides no curve
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(lines), fontsize="small", frameon=False,
+                        columnspacing=1, handlelength=1.2)  # fmt: skip
     save(figure, path)
 
 
-def points(log: Sequence[Mapping[str, Any]], key: str, before: Mapping[int, int]) -> tuple[list[int], list[float]]:
-    """(steps, values) of one key; before: steps of all stages before one. Empty where the log has no such key."""
-    some = [(before[entry["stage"]] + entry["step"], entry[key]) for entry in log if key in entry]
-    return [step for step, _ in some], [value for _, value in some]
+def extract_curve(
+    log: Sequence[Mapping[str, Any]], key: str, offsets: Mapping[int, int]
+) -> tuple[list[int], list[float]]:
+    """The steps and values of one key of the log; offsets: phase -> number of steps before it."""
+    points = [(offsets[entry["phase"]] + entry["step"], entry[key]) for entry in log if key in entry]
+    return [step for step, _ in points], [value for _, value in points]
 
 
-def measures_by_stage(runs: dict[str, Any], split: str, path: Path) -> None:
-    """Bars with 95 % intervals, one group a measure."""
+def plot_measures(runs: Mapping[str, Any], split: str, path: Path) -> None:
+    """Draw the means of each run as points with their 95 % intervals, in one group per measure.
+
+    runs: run -> measure -> "all" -> the fields of an Interval. The axis starts below the lowest interval, so that
+    differences are visible; these are points because the length of a bar on such an axis would mean nothing.
+    """
     names = list(next(iter(runs.values())))
-    figure, axes = plt.subplots(figsize=(1.5 + 1.8 * len(names), 3.8), layout="constrained")
-    width = 0.8 / len(runs)
+    figure, axes = plt.subplots(figsize=(2.5 + 1.8 * len(names), 3.8), layout="constrained")
+    spacing = 0.7 / len(runs)
     for number, (run, values) in enumerate(runs.items()):
-        means = np.array([values[name]["all"]["mean"] for name in names])
-        low = np.array([values[name]["all"]["low"] for name in names])
-        high = np.array([values[name]["all"]["high"] for name in names])
-        place = np.arange(len(names)) + (number - (len(runs) - 1) / 2) * width
-        axes.bar(place, means, width * 0.95, yerr=[means - low, high - means], capsize=3, label=run)
+        mean, low, high = (np.array([values[name]["all"][key] for name in names]) for key in ("mean", "low", "high"))
+        places = np.arange(len(names)) + (number - (len(runs) - 1) / 2) * spacing
+        marker = MARKERS[number // 10 % len(MARKERS)]  # there are ten colours
+        axes.errorbar(places, mean, [mean - low, high - mean], fmt=marker, capsize=3, clip_on=False, label=run)
+    for border in range(len(names) - 1):
+        axes.axvline(border + 0.5, color="grey", linewidth=0.5)
     axes.set_xticks(range(len(names)), names)
-    axes.set(ylim=(0, 1), title=f"{split}, 95 % bootstrap intervals")
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylabel="mean", title=f"{split}: means and 95 % bootstrap intervals")
+    ends = [values[name]["all"][key] for values in runs.values() for name in names for key in ("low", "high")]
+    zoom_to_values(axes, ends)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, path)
 
 
-def gains(runs: Any, title: str, path: Path) -> None:
-    """For each run after the first: its difference to the first on every query, sorted."""
+def zoom_to_values(axes: Any, values: Sequence[float]) -> None:
+    """Limit the y axis to the range of some measures, and say in its label where it starts.
+
+    The axis starts at 0, and the label stays as it is, unless all values are far from 0 compared with their range.
+    """
+    low, high = min(values), max(values)
+    step = 0.05 if high - low > 0.05 else 0.01
+    start = round(math.floor((low - 0.1 * (high - low)) / step) * step, 2)
+    if start <= high - low:
+        start = 0.0
+    end = high + 0.05 * (high - start or 1)
+    axes.set_ylim(start, end)
+    if start:
+        axes.set_ylabel(f"{axes.get_ylabel()} (axis starts at {start:g})")
+
+
+def plot_gains(runs: Mapping[str, Mapping[str, float]], title: str, path: Path) -> None:
+    """Draw, for each run after the first, its differences from the first run on all queries in decreasing order.
+
+    runs: run -> query id -> value.
+    """
     first, *others = runs
     figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
     for run in others:
@@ -118,14 +158,14 @@ def gains(runs: Any, title: str, path: Path) -> None:
         better, worse = sum(x > 0 for x in difference), sum(x < 0 for x in difference)
         axes.plot(difference, drawstyle="steps-mid", label=f"{run}: {better} better, {worse} worse")
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set(xlabel="queries, best gain first", ylabel=f"gain over {first}", title=title)
+    axes.set(xlabel="queries, largest gain first", ylabel=f"gain over {first}", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
     save(figure, path)
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure and free it."""
+    """Write a figure and free its memory."""
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

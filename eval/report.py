@@ -1,4 +1,4 @@
-"""report: what a run found, as Markdown, as one self-contained HTML page, and as a LaTeX table for a paper."""
+"""report: the results of a run as Markdown, as one self-contained HTML page, and as a LaTeX table for a paper."""
 
 import base64
 import html
@@ -16,6 +16,7 @@ import markdown
 from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import console
+from genir.evaluation.headline import compose_headline, format_value
 from genir.evaluation.protocol_card import read_card
 from genir.evaluation.results import Value, by_run, load_run_values
 from genir.evaluation.trec import qrels, read_run
@@ -23,26 +24,27 @@ from genir.files import atomic_file, atomic_folder, read_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
-EXAMPLES = 5  # best and worst queries of a split
+EXAMPLES = 5  # queries with the largest gain, and with the largest loss, of a split
 HITS = 3  # of each run for such a query
 TITLE_WORDS = 12  # of the text, for a document without a title
 
 
 def main(config: Config) -> None:
-    """Write report/report.md, report.html (its figures inside) and results.tex.
+    """Write report.md, report.html (with its figures inside) and results.tex into RUN/report.
 
-    The protocol card, measures with intervals and significance, seen and unseen documents apart, the docid report, the
-    training curves, and the queries that the last training stage wins and loses most against the first run (BM25), with
-    the top hits of both. What a run has not got is left out.
+    The report begins with the main result in one sentence. Then come the measures with intervals, also separately for
+    seen and unseen documents; the significance tests; the queries with the largest gains and losses of the last
+    training stage over the first run (BM25), with the top hits of both; the docid report; the training curves; the
+    protocol card; and how the run was made. Parts whose files do not exist are left out.
     """
     run = config.run_folder
-    page = contents(config)
+    page = collect_page(config)
     with atomic_folder(run / "report") as folder:
         text = render("report.md.j2", page, lambda path: f"../{path}")
         with atomic_file(folder / "report.md") as handle:
             handle.write(text)
-        inside = render("report.md.j2", page, lambda path: data_uri(run / path))
-        body = markdown.markdown(inside, extensions=["tables"])
+        with_images = render("report.md.j2", page, lambda path: data_uri(run / path))
+        body = markdown.markdown(with_images, extensions=["tables"])
         with atomic_file(folder / "report.html") as handle:
             handle.write(render("page.html.j2", {"name": config.name, "body": body}))
         with atomic_file(folder / "results.tex") as handle:
@@ -50,27 +52,28 @@ def main(config: Config) -> None:
     console.print(f"{run / 'report'}: report.md, report.html, results.tex")
 
 
-def contents(config: Config) -> dict[str, Any]:
-    """Everything that the templates show."""
+def collect_page(config: Config) -> dict[str, Any]:
+    """Collect everything that the templates show."""
     run = config.run_folder
     values = load_run_values(config, run)
-    tests = own_tests(config, values)
+    tests = load_tests(config, values)
     summary = read_json(run / "evaluation" / "measures.json")
-    stages = {name: record for name, record in (optional(run / "stage.json") or {}).items() if name != STAGE.name}
+    stages = {name: record for name, record in (read_optional(run / "stage.json") or {}).items() if name != STAGE.name}
     last = stages[list(stages)[-1]] if stages else {}
-    curves = {"Training: loss and dev measure": "figures/training.png"}
-    curves |= {f"Refinement {name}": f"figures/{name}.png" for name in config.training_stages[1:]}
+    curves = {"Loss and dev measure of sft": "figures/training.png"}
+    curves |= {f"Curves of {name}": f"figures/{name}.png" for name in config.training_stages[1:]}
     figure = "docids/report.png"
     return {
         "name": config.name,
-        "method": method(config),
+        "method": describe_method(config),
         "metric": config.sft.metric,
         "measures": config.evaluate.measures,
+        "cutoff": config.evaluate.cutoff,
         "seed": config.seed,
-        "card": list(flattened(read_card(run))),
-        "splits": [split(config, name, summary[name], values, tests) for name in config.search.splits],
+        "card": list(flatten(read_card(run))),
+        "splits": [collect_split(config, name, summary[name], values, tests) for name in config.search.splits],
         "tests": tests,
-        "docids": optional(run / "docids" / "report.json"),
+        "docids": read_optional(run / "docids" / "report.json"),
         "docid_figure": figure if (run / figure).exists() else None,
         "curves": [(label, path) for label, path in curves.items() if (run / path).exists()],
         "stages": stages,
@@ -78,139 +81,145 @@ def contents(config: Config) -> dict[str, Any]:
     }
 
 
-def own_tests(config: Config, values: Sequence[Value]) -> list[dict[str, Any]]:
-    """The rows of comparison/ if they are of these very values; else none, and a line says so."""
-    rows = optional(config.run_folder / "comparison" / "comparison.json") or []
-    wanted = {}
-    for name, measure in product(config.search.splits, config.evaluate.measures):
-        runs = by_run(values, name, measure)
+def load_tests(config: Config, values: Sequence[Value]) -> list[dict[str, Any]]:
+    """Load the test results of comparison/ if they belong to `values`; otherwise print a note and return none."""
+    rows = read_optional(config.run_folder / "comparison" / "comparison.json") or []
+    expected: dict[tuple[str, str, str, str], float] = {}
+    for split, measure in product(config.search.splits, config.evaluate.measures):
+        runs = by_run(values, split, measure)
         means = {run: fmean(runs[run].values()) for run in runs}
-        wanted |= {(name, measure, a, b): means[b] - means[a] for a, b in combinations(runs, 2)}
+        expected |= {(split, measure, a, b): means[b] - means[a] for a, b in combinations(runs, 2)}
     found = {(row["split"], row["measure"], row["a"], row["b"]): row["difference"] for row in rows}
-    if found.keys() == wanted.keys() and all(math.isclose(found[x], wanted[x], abs_tol=1e-9) for x in found):
+    if found.keys() == expected.keys() and all(math.isclose(found[x], expected[x], abs_tol=1e-9) for x in found):
         return rows
     console.print(
-        f"[yellow]note:[/] no significance, since there is no comparison/ of this evaluation; "
-        f"run: genir compare {config.run_folder}, then report again"
+        "[yellow]note:[/] the report is without significance tests, since comparison/ does not belong to this "
+        f"evaluation; run: genir compare {config.run_folder}, then report again"
     )
     return []
 
 
-def method(config: Config) -> str:
-    """The experiment in a sentence."""
+def describe_method(config: Config) -> str:
+    """Describe the docids, the model and the training stages in three short sentences."""
     settings = config.docids.model_dump()
     shape = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "builder")
     model = config.model.pretrained or f"T5 from scratch ({config.model.size})"
-    stages = f"sft ({sum(stage.steps for stage in config.sft.phases):,} steps at most)"
+    stages = f"sft (at most {sum(phase.steps for phase in config.sft.phases):,} steps)"
     refined = [f"{name} ({getattr(config, name).loss})" for name in config.training_stages[1:]]
     docids = f"{settings['builder']} ({shape})" if shape else settings["builder"]
     return f"Docids: {docids}. Model: {model}. Training: {', then '.join([stages, *refined])}."
 
 
-def flattened(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Nested keys joined by a comma; lists by commas too."""
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the nested keys, joined by commas, and the values as text; lists are joined by commas, None is left out."""
     for key, value in values.items():
-        name = f"{above}, {key}" if above else str(key)
+        name = f"{prefix}, {key}" if prefix else str(key)
         if isinstance(value, Mapping):
-            yield from flattened(value, name)
+            yield from flatten(value, name)
         elif value is not None:
-            yield name, ", ".join(map(number, value)) if isinstance(value, list) else number(value)
+            yield name, ", ".join(map(format_number, value)) if isinstance(value, list) else format_number(value)
 
 
-def number(value: Any) -> str:
-    """A count with its thousands apart, a share with four figures, anything else as it stands."""
+def format_number(value: Any) -> str:
+    """Format an int with thousands separators and a float with four significant digits; anything else with str."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def split(
+def collect_split(
     config: Config, name: str, runs: Mapping[str, Any], values: Sequence[Value], tests: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """One split: a row a run (and a part of the queries), and the queries won and lost."""
+    """Collect what the report shows of one split: its result in a sentence, the rows of its table, and its examples.
+
+    runs: run -> measure -> part of the queries -> the fields of an Interval.
+    """
     first = next(iter(runs))
     last = next((stage for stage in reversed(config.training_stages) if stage in runs), first)
     different = {
-        (row["b"], row["measure"])
-        for row in tests
-        if row["split"] == name and row["a"] == first and row["p_holm"] < 0.05
+        (test["b"], test["measure"])
+        for test in tests
+        if test["split"] == name and test["a"] == first and test["p_holm"] < 0.05
     }
-    shares = {run: certified(config.run_folder, run, name) for run in runs}
+    certificates = read_optional(config.run_folder / "evaluation" / "certificates.json") or {}
+    shares = {run: f"{share:.1%}" for run, share in certificates.get(name, {}).items()}
     figures = {key: f"figures/{key}.{name}.png" for key in ("measures", "gains")}
+    existing = {key: path for key, path in figures.items() if (config.run_folder / path).exists()}
     return {
         "name": name,
+        "headline": compose_headline(name, config.sft.metric, runs, last, first, tests),
         "first": first,
         "run": last,
-        "certified": any(shares.values()),
-        "rows": [row for run in runs for row in rows(runs[run], run, config, different, shares[run])],
-        "figure": figures["measures"] if (config.run_folder / figures["measures"]).exists() else None,
-        "gains": figures["gains"] if (config.run_folder / figures["gains"]).exists() else None,
-        "examples": examples(config, name, first, last, values) if last != first else [],
+        "certified": bool(shares),
+        "rows": [row for run in runs for row in list_rows(runs[run], run, config, different, shares.get(run, ""))],
+        "measures_figure": existing.get("measures"),
+        "gains_figure": existing.get("gains"),
+        "examples": collect_examples(config, name, first, last, values) if last != first else [],
     }
 
 
-def rows(
+def list_rows(
     values: Mapping[str, Any], run: str, config: Config, different: set[tuple[str, str]], share: str
 ) -> Iterator[dict[str, Any]]:
-    """All queries; where there are both kinds, seen and unseen ones too."""
+    """Yield the table rows of one run: all queries and, if the split has both kinds, the seen and the unseen ones.
+
+    different: the (run, measure) pairs that differ significantly from the first run.
+    """
     measures = config.evaluate.measures
     parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
     for part in parts if len(parts) == 3 else ["all"]:
-        significant = part == "all"
+        is_all = part == "all"  # tests and certificates are of all queries
         yield {
             "run": run,
             "part": part,
             "queries": values[measures[0]][part]["queries"],
-            "cells": [
-                values[name][part] | {"significant": significant and (run, name) in different} for name in measures
-            ],
-            "certified": share if part == "all" else "",
+            "cells": [values[name][part] | {"significant": is_all and (run, name) in different} for name in measures],
+            "certified": share if is_all else "",
         }
 
 
-def certified(folder: Path, run: str, split: str) -> str:
-    """The share of queries whose hits are proven to be the model's best; nothing for other runs, such as BM25."""
-    found = (optional(folder / "evaluation" / "certificates.json") or {}).get(split, {})
-    return f"{found[run]:.1%}" if run in found else ""
+def collect_examples(
+    config: Config, split: str, first: str, last: str, values: Sequence[Value]
+) -> list[tuple[str, list[Any]]]:
+    """Collect the queries with the largest gains and losses of the run `last` over `first`, with the top hits of both.
 
-
-def examples(config: Config, split: str, first: str, last: str, values: Sequence[Value]) -> list[tuple[str, list[Any]]]:
-    """The queries with the largest gain and the largest loss of the last run over the first, with both top hits."""
+    Returns (title, queries) pairs.
+    """
     data = PreparedCollection(config.run_folder / "collection")
-    load_run_values = by_run(values, split, config.sft.metric)
-    gain = {query: load_run_values[last][query] - load_run_values[first][query] for query in load_run_values[first]}
+    value_of = by_run(values, split, config.sft.metric)
+    gain = {query: value_of[last][query] - value_of[first][query] for query in value_of[first]}
     won = [query for query in sorted(gain, key=lambda query: -gain[query])[:EXAMPLES] if gain[query] > 0]
     lost = [query for query in sorted(gain, key=lambda query: gain[query])[:EXAMPLES] if gain[query] < 0]
     judged = qrels(data.judgments(split))
-    found = {run: best_hits(config.run_folder, run, split, [*won, *lost]) for run in (last, first)}
-    good = {query: [d for d, grade in judged[query].items() if grade > 0][:HITS] for query in [*won, *lost]}
-    hits = [hit for by_query in found.values() for some in by_query.values() for hit in some]
-    titles = titles_of(data, {*hits, *(document for some in good.values() for document in some)})
+    found = {run: read_top_hits(config.run_folder, run, split, [*won, *lost]) for run in (last, first)}
+    relevant = {query: [d for d, grade in judged[query].items() if grade > 0][:HITS] for query in [*won, *lost]}
+    shown = [doc_ids for by_query in (*found.values(), relevant) for doc_ids in by_query.values()]
+    titles = find_titles(data, {doc_id for doc_ids in shown for doc_id in doc_ids})
     texts = {query.id: query.text for query in data.queries(split)}
 
-    def shown(query: str) -> dict[str, Any]:
+    def collect(query: str) -> dict[str, Any]:
         sides = [
             {
-                "value": load_run_values[run][query],
+                "value": value_of[run][query],
                 "hits": [{"title": titles[d], "relevant": judged[query].get(d, 0) > 0} for d in found[run][query]],
             }
             for run in (last, first)
         ]
-        return {"text": texts[query], "relevant": [titles[d] for d in good[query]], "sides": sides}
+        return {"text": texts[query], "relevant": [titles[d] for d in relevant[query]], "sides": sides}
 
-    parts = ((f"Queries where {last} wins most over {first}", won), (f"Queries where {last} loses most", lost))
-    return [(title, [shown(query) for query in queries]) for title, queries in parts if queries]
+    parts = ((f"Largest gains of {last} over {first}", won), (f"Largest losses of {last} against {first}", lost))
+    return [(title, [collect(query) for query in queries]) for title, queries in parts if queries]
 
 
-def best_hits(folder: Path, run: str, split: str, queries: Sequence[str]) -> dict[str, list[str]]:
-    """The first documents of a run file for some queries."""
+def read_top_hits(folder: Path, run: str, split: str, queries: Sequence[str]) -> dict[str, list[str]]:
+    """Read the first HITS doc_ids of each query from the run file of a training stage or of the baseline."""
     path = folder / "runs" / f"{run}.{split}.trec"
     ranked = read_run(path if path.exists() else folder / "baseline" / path.name)
     return {query: sorted(ranked.get(query, {}), key=lambda d: -ranked[query][d])[:HITS] for query in queries}
 
 
-def titles_of(data: PreparedCollection, wanted: set[str]) -> dict[str, str]:
-    """doc_id and title of some documents; the first words of one without a title."""
+def find_titles(data: PreparedCollection, wanted: set[str]) -> dict[str, str]:
+    """Map doc_ids to "doc_id title", with the first words of the text in place of a missing title."""
     titles = {}
     for document in data.documents:
         if document.id in wanted:
@@ -220,38 +229,33 @@ def titles_of(data: PreparedCollection, wanted: set[str]) -> dict[str, str]:
 
 
 def render(template: str, page: Mapping[str, Any], image: Callable[[str], str] = str) -> str:
-    """A template of eval/templates, filled in."""
+    """Fill in a template of eval/templates; image: path of a figure in the run folder -> its address in the output."""
     folder = Path(__file__).resolve().parent / "templates"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"text": escape, "figure": figure, "tex": tex}
+    environment.filters |= {"text": escape_markdown, "value": format_value, "tex": escape_tex}
     return environment.get_template(template).render(page, image=image) + "\n"
 
 
-def escape(text: Any) -> str:
-    """Any text as Markdown that shows just that, in a table too."""
+def escape_markdown(text: Any) -> str:
+    """Escape a text so that Markdown shows it literally, also within a table."""
     words = " ".join(str(text).split())
     return re.sub(r"([\\`*_\[\]])", r"\\\1", html.escape(words, quote=False)).replace("|", "&#124;")
 
 
-def tex(text: str) -> str:
-    """A name as LaTeX that shows just that."""
+def escape_tex(text: str) -> str:
+    """Escape a name so that LaTeX shows it literally; a backslash becomes a slash."""
     return re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", "/"))
 
 
-def figure(value: float) -> str:
-    """.123, as tables of measures are printed."""
-    return "" if math.isnan(value) else f"{value:.3f}".removeprefix("0")
-
-
 def data_uri(path: Path) -> str:
-    """A figure as part of the page."""
+    """Encode a PNG file as a data URI, so that the page contains its figures."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def optional(path: Path) -> Any:
-    """A JSON file, or None where there is none."""
+def read_optional(path: Path) -> Any:
+    """Read a JSON file; None if it does not exist."""
     return read_json(path) if path.exists() else None
 
 

@@ -1,4 +1,4 @@
-"""`python -m genir` is the `genir` command."""
+"""`python -m genir` runs the `genir` command."""
 
 from genir.cli import main
 

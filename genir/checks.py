@@ -1,4 +1,4 @@
-"""What callers hand over, checked."""
+"""Argument validation: checks of values that callers pass, with errors that name the argument."""
 
 from collections.abc import Iterable
 from operator import index
@@ -8,38 +8,46 @@ from genir.errors import GenirError
 
 
 def require_texts(queries: Iterable[str]) -> list[str]:
-    """Queries as a list. Raises GenirError for one that is no text, or empty, and for a single text."""
-    found = require_list("queries", queries)
-    for number, query in enumerate(found):
+    """Queries as a list.
+
+    Raises GenirError for a single string in place of a list, and for a query that is not a string, is empty, or cannot
+    be encoded as UTF-8; the message gives its position, counted from 0.
+    """
+    texts = require_list("queries", queries)
+    for number, query in enumerate(texts):
         if not isinstance(query, str):
-            raise GenirError(f"query {number} must be a text, not {query!r}")
+            raise GenirError(f"query {number} must be a string, got {query!r}")
         if not query.strip():
             raise GenirError(f"query {number} is empty; a retriever needs at least one word")
         if not is_encodable(query):
             raise GenirError(f"query {number} is not valid UTF-8: {query!r}")
-    return found
+    return texts
 
 
 def require_list(name: str, values: Iterable[Any]) -> list[Any]:
-    """Anything iterable as a list; a single text, whose letters would be taken one by one, raises GenirError."""
+    """The strings of any iterable as a list; `name` is the name of the argument.
+
+    Raises GenirError for a single string, whose characters would otherwise be taken as the items, and for a value that
+    is not iterable. The items themselves are not checked.
+    """
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise GenirError(f"{name} must be several, such as a list, not {values!r}")
+        raise GenirError(f"{name} must be a list of strings, got {values!r}")
     return list(values)
 
 
 def require_positive_int(name: str, value: Any) -> int:
-    """A whole number, at least 1; anything else raises GenirError."""
+    """An integer of at least 1, of any integer type such as numpy's; anything else raises GenirError."""
     try:
         whole = int(index(value))
     except TypeError:
         whole = 0
     if whole < 1:
-        raise GenirError(f"{name} must be a whole number, at least 1, not {value!r}")
+        raise GenirError(f"{name} must be an integer of at least 1, got {value!r}")
     return whole
 
 
 def is_encodable(text: str) -> bool:
-    """Whether a text can be written as UTF-8; halves of surrogate pairs, as badly decoded input holds, cannot."""
+    """Whether a string can be encoded as UTF-8; unpaired surrogates, which badly decoded input contains, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -48,5 +56,8 @@ def is_encodable(text: str) -> bool:
 
 
 def is_valid_id(value: object) -> TypeGuard[str]:
-    """Whether it can be a doc_id or query_id: tab-separated files hold them, and whitespace-separated ones (TREC)."""
+    """Whether a value can be a doc_id or query_id: a non-empty string without white space that is valid as UTF-8.
+
+    White space is excluded because ids are fields of tab-separated files and of TREC's space-separated ones.
+    """
     return isinstance(value, str) and bool(value) and not any(c.isspace() for c in value) and is_encodable(value)

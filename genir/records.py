@@ -1,4 +1,4 @@
-"""The nouns of the field, as plain named tuples, and the hits that a search returns."""
+"""Documents, queries and judgments as named tuples, and the hits that a search returns."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -6,7 +6,7 @@ from typing import NamedTuple, overload
 
 
 class Document(NamedTuple):
-    """One document of a collection; `id` is the collection's own doc_id."""
+    """One document of a collection; `id` is its doc_id, the collection's own identifier."""
 
     id: str
     title: str
@@ -27,7 +27,7 @@ class Query(NamedTuple):
 
 
 class Judgment(NamedTuple):
-    """A relevance judgment (qrel): how well a document answers a query; grade 0 is not relevant."""
+    """A relevance judgment (qrel): the grade of a document for a query; grade 0 means not relevant."""
 
     query_id: str
     doc_id: str
@@ -35,7 +35,7 @@ class Judgment(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """One ranked document: `score` is the log-probability of its docid given the query."""
+    """One ranked document; `score` is the natural log-probability of its docid given the query."""
 
     rank: int
     doc_id: str
@@ -45,15 +45,16 @@ class Hit(NamedTuple):
 
 
 class Hits(Sequence[Hit]):
-    """The ranked documents for one query: a sequence of `Hit` that prints as a table, in a terminal and a notebook.
+    """The ranked documents for one query: a sequence of `Hit`, shown as a table in a terminal and in a notebook.
 
-    exact: whether they are provably the best of all documents by the model's score, and not only the best that the
-    beams came by.
+    exact: whether the hits are proven to be the model's best of all documents, and not only the best that the beams
+    reached. num_proven: how many of the first hits are proven to be the model's best, in this order.
     """
 
-    def __init__(self, query: str, hits: Sequence[Hit], exact: bool) -> None:
+    def __init__(self, query: str, hits: Sequence[Hit], exact: bool, num_proven: int | None = None) -> None:
         self.query = query
         self.exact = exact
+        self.num_proven = (len(hits) if exact else 0) if num_proven is None else num_proven
         self._hits = tuple(hits)
 
     @overload

@@ -1,4 +1,4 @@
-"""The thing a user holds: a folder with a model, its docids and their settings, that ranks documents for a query."""
+"""The `Retriever`: a model and its docids, loaded from a folder, that ranks documents for queries."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from genir.checks import is_valid_id, require_list, require_positive_int, require_texts
+from genir.config import SoftmaxOver
 from genir.console import track
 from genir.decoding.beam import BeamResult, beam_search
 from genir.decoding.trie import Allowed, Trie
@@ -25,15 +26,19 @@ from genir.records import Document, Hit, Hits
 from genir.t5.loading import load_t5, silence_transformers
 from genir.tokenizer import load_tokenizer, tokenize
 
-FORMAT = 1
+FORMAT = 2
+"""Format of genir.json. Format 1, which called softmax_over "normalize", is read too."""
 
 
 class Retriever:
-    """Ranks documents by writing their docids.
+    """Ranks documents for a query by generating their docids.
 
-    retriever = Retriever.from_pretrained("runs/quickstart/retriever")
-    hits = retriever.search("who invented the names for types of clouds", k=10)
-    hits[0].doc_id, hits[0].score
+        retriever = Retriever.from_pretrained("runs/quickstart/retriever")
+        hits = retriever.search("who invented the names for types of clouds", k=10)
+        hits[0].doc_id, hits[0].score
+
+    model: the T5 with the docid vocabulary. table: the documents and their docids. trie: the docids as a prefix tree.
+    max_tokens: longer queries are truncated. embedder: makes vectors of documents that are added later.
     """
 
     def __init__(
@@ -46,42 +51,38 @@ class Retriever:
         embedder: TfidfEmbedder | ModelEmbedder | None = None,
     ) -> None:
         if model.layout.sizes != table.sizes:
-            raise GenirError(f"the model's codebooks are {model.layout.sizes}, the docid table's {table.sizes}")
+            raise GenirError(f"the model has codebooks of {model.layout.sizes} codes, the docid table {table.sizes}")
         self.model = model
         self.tokenizer = tokenizer
         self.table = table
         self.max_tokens = max_tokens
         self.embedder = embedder
         self.trie = trie or Trie.from_codes(table.codes)
-        self._copy: tuple[Trie, Trie] | None = None
+        self._trie_on_device: tuple[Trie, Trie] | None = None
 
     @classmethod
     def from_pretrained(
         cls, folder: str | Path, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
     ) -> "Retriever":
-        """Load a retriever folder, or one of the Hugging Face hub by its name.
+        """Load a retriever folder, the retriever of a run folder, or one of the Hugging Face hub by its name.
 
-        device: where to put it; default CUDA where there is one, else the CPU. dtype: of the weights; torch.bfloat16
-        is for GPUs.
+        device: where to put it; by default CUDA where there is a GPU, else the CPU. dtype: of the weights;
+        torch.bfloat16 is meant for GPUs. Raises GenirError where there is no retriever, or it is damaged.
         """
-        path = retriever_folder(folder)
-        with reading_own_file(path / "genir.json") as file:
-            about = read_json(file)
-            if about["format"] != FORMAT:
-                raise GenirError(f"{path}: has format {about['format']}; this genir reads {FORMAT}")
-            base, normalize, max_tokens = about["base"], about["normalize"], about["max_tokens"]
+        path = find_retriever(folder)
+        base, softmax_over, max_tokens = _read_settings(path / "genir.json")
         table = DocidTable.load(path / "docids")
         layout = CodeLayout(base, table.sizes, table.text)
-        model = DocidModel(load_t5(str(path), device), layout, normalize)
+        model = DocidModel(load_t5(str(path), device), layout, softmax_over)
         nn.Module.to(model.t5, dtype=dtype)
         trie = Trie.load(path / "docids" / "trie.safetensors")
         embedder = load_embedder(path / "docids" / "embedder")
         return cls(model, load_tokenizer(str(path)), table, max_tokens, trie, embedder)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the folder, whole or not at all; it is a plain Hugging Face model folder too.
+        """Write the retriever folder, completely or not at all; it is a plain Hugging Face model folder too.
 
-        An older retriever there is replaced; GenirError where something else is.
+        A retriever that is there already is replaced. Raises GenirError where the folder holds anything else.
         """
         require_replaceable(folder)
         with atomic_folder(Path(folder)) as new, silence_transformers():
@@ -91,51 +92,58 @@ class Retriever:
             self.trie.save(new / "docids" / "trie.safetensors")
             if self.embedder is not None:
                 self.embedder.save(new / "docids" / "embedder")
-            layout = self.model.layout
-            about = {"format": FORMAT, "normalize": self.model.normalize, "base": layout.base}
-            write_json(new / "genir.json", about | {"max_tokens": self.max_tokens})
+            settings = {"softmax_over": self.model.softmax_over, "base": self.model.layout.base}
+            write_json(new / "genir.json", {"format": FORMAT, **settings, "max_tokens": self.max_tokens})
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
-        """Give new documents docids by the saved codebooks and make them findable, without any training.
+        """Assign docids to new documents with the stored codebooks and make them searchable, without any training.
 
-        vectors [n, D]: needed where the first documents' vectors were given as a file. No docid of the others changes.
-        Raises GenirError for a doc_id that is there already, or holds white space, and when no free docid is left.
+        The docids of the other documents do not change. vectors [n, D]: the vectors of the new documents, needed where
+        those of the first documents came from a file.
+        Raises GenirError for a doc_id that exists already or contains white space, and when no docid is free.
         """
         ids = [document.id for document in documents]
         for doc_id, times in Counter(ids).items():
             if not is_valid_id(doc_id):
-                raise GenirError(f"a doc_id must be a string without white space, not {doc_id!r}")
+                raise GenirError(f"a doc_id must be a string without white space, got {doc_id!r}")
             if times > 1:
-                raise GenirError(f"document {doc_id!r} is there {times} times among the new ones")
+                raise GenirError(f"document {doc_id!r} appears {times} times among the new documents")
             if doc_id in self.table.doc_indices:
-                raise GenirError(f"document {doc_id!r} is there already; remove it first to change it")
+                raise GenirError(f"document {doc_id!r} exists already; remove it first to change it")
         if vectors is not None and len(vectors) != len(documents):
-            raise GenirError(f"there are {len(vectors):,} vectors for {len(documents):,} new documents")
+            raise GenirError(f"got {len(vectors):,} vectors for {len(documents):,} new documents")
         if not documents:
             return
         if "docids" not in self.table.settings:
-            raise GenirError("this docid table was imported without its codebooks, so no document can be added to it")
-        if self.table.text:
-            vectors = np.zeros((len(documents), 0), np.float32)
-        elif vectors is None:
-            if self.embedder is None:
-                raise GenirError(
-                    "no embedder was kept, since the first documents' vectors were given as a file: give those of the "
-                    "new ones too (--vectors)"
-                )
-            vectors = self.embedder.embed(documents)
+            raise GenirError("documents cannot be added: this docid table was imported without its codebooks")
+        vectors = self._vectors_of(documents, vectors)
         codes = new_docids(Source(documents, vectors, self.tokenizer if self.table.text else None), self.table)
         self.table = self.table.extended(ids, [document.title for document in documents], codes)
-        if self.table.text:
-            self.model.layout = self.model.layout._replace(sizes=self.table.sizes)  # of the longest docid now
+        if self.table.text:  # a new docid may be longer than all others
+            self.model.layout = self.model.layout._replace(sizes=self.table.sizes)
         self.trie = Trie.from_codes(self.table.codes)
 
+    def _vectors_of(self, documents: Sequence[Document], given: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        if self.table.text:
+            return np.zeros((len(documents), 0), np.float32)
+        if given is not None:
+            return given
+        if self.embedder is None:
+            raise GenirError(
+                "the retriever has no embedder, since the vectors of its first documents came from a file; give the "
+                "vectors of the new documents too (--vectors)"
+            )
+        return self.embedder.embed(documents)
+
     def remove(self, doc_ids: Collection[str]) -> None:
-        """Make documents unfindable; their docids become free. GenirError for a doc_id that is not there."""
-        gone = {self.table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
-        if len(gone) == len(self.table):
-            raise GenirError("a retriever needs at least one document; these would be all")
-        self.table = self.table.subset(np.delete(np.arange(len(self.table)), sorted(gone)))
+        """Remove documents from the search; their docids become free.
+
+        Raises GenirError for an unknown doc_id, or when no document would be left.
+        """
+        removed = {self.table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
+        if len(removed) == len(self.table):
+            raise GenirError("these are all documents of the retriever, which needs at least one")
+        self.table = self.table.subset(np.delete(np.arange(len(self.table)), sorted(removed)))
         self.trie = Trie.from_codes(self.table.codes)
 
     def search(
@@ -146,7 +154,7 @@ class Retriever:
         allowed: Collection[str] | None = None,
         exact: bool = False,
     ) -> Hits:
-        """The k best documents for a query; see `search_many`."""
+        """Find the k best documents for a query; see `search_many`."""
         return self.search_many([query], k, beams, allowed, exact=exact)[0]
 
     def search_many(
@@ -159,13 +167,12 @@ class Retriever:
         show_progress: bool = False,
         exact: bool = False,
     ) -> list[Hits]:
-        """The k best documents for each query.
+        """Find the k best documents for each query. A score is the natural log-probability of a document's docid.
 
-        beams: docids followed at once; default k, at least 10. allowed: search among these doc_ids only (a tenant, a
-        range of dates), as if there were no others. exact: go on until the hits are provably the best of all documents
-        by the model's score, however long it takes; without it, each `Hits.exact` tells whether they are. Scores are
-        natural log-probabilities of docids. Raises GenirError for an empty query, an allowed document that does not
-        exist, or scores that are no numbers.
+        beams: beam size; by default k, at least 10. allowed: doc_ids to search among (a tenant, a range of dates), as
+        if there were no other documents. exact: continue until the hits are proven to be the model's best, however long
+        it takes; without it, `Hits.exact` says whether they are. batch_size: queries that are searched at once.
+        Raises GenirError for an empty query, an allowed document that does not exist, or NaN scores.
         """
         k, batch_size = (
             min(require_positive_int("k", k), len(self.table)),
@@ -173,70 +180,82 @@ class Retriever:
         )
         beams = max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(self.table))
         queries = require_texts(queries)
-        rows = None
+        doc_indices = None
         if allowed is not None:
-            rows = np.unique([self.table.doc_index(doc_id) for doc_id in require_list("allowed", allowed)]).astype(
-                np.int64
-            )
-        among = None if rows is None else self.trie.allow(rows).to(self.model.device)
+            found = [self.table.doc_index(doc_id) for doc_id in require_list("allowed", allowed)]
+            doc_indices = np.unique(found).astype(np.int64)
+        among = None if doc_indices is None else self.trie.restrict_to(doc_indices).to(self.model.device)
         starts = range(0, len(queries), batch_size)
-        hits: list[Hits] = []
+        results: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
             result = self._decode(batch, beams, k, among, exact)
-            for query, leaves, scores, proven in zip(batch, *(x.tolist() for x in result), strict=True):
-                hits.append(Hits(query, self._hits(leaves, scores, k, rows), proven))
-        return hits
+            for query, leaves, scores, is_exact, bound in zip(batch, *(x.tolist() for x in result), strict=True):
+                hits = self._hits(leaves, scores, k, doc_indices)
+                proven = len(hits) if is_exact else sum(hit.score > bound for hit in hits)
+                results.append(Hits(query, hits, is_exact, proven))
+        return results
 
     @torch.inference_mode()
     def _decode(self, queries: Sequence[str], beams: int, k: int, among: Allowed | None, exact: bool) -> BeamResult:
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
         training = self.model.t5.training
-        self.model.t5.train(False)  # a policy that is being trained is searched without dropout
+        self.model.t5.train(False)  # a policy is searched without dropout while it is trained
         try:
             encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-            return beam_search(self.model, self._trie_beside_the_model(), encoded, beams, k, among, exact, True)
+            return beam_search(self.model, self._device_trie(), encoded, beams, k, among, exact, count_documents=True)
         finally:
             self.model.t5.train(training)
 
-    def _trie_beside_the_model(self) -> Trie:
-        """The trie on the model's device; on a GPU a copy, made once."""
-        if self._copy is None or self._copy[0] is not self.trie or self._copy[1].codes.device != self.model.device:
-            self._copy = self.trie, self.trie.to(self.model.device)
-        return self._copy[1]
+    def _device_trie(self) -> Trie:
+        """The trie on the model's device; on a GPU it is copied once."""
+        cached = self._trie_on_device
+        if cached is None or cached[0] is not self.trie or cached[1].codes.device != self.model.device:
+            cached = self._trie_on_device = self.trie, self.trie.to(self.model.device)
+        return cached[1]
 
     def _hits(self, leaves: Sequence[int], scores: Sequence[float], k: int, allowed: Array | None) -> list[Hit]:
-        """Docids -> documents; those that share a docid stand in the collection's order."""
+        """The documents of docids as hits; those that share a docid stand in the collection's order."""
         found = [
-            (int(row), score)
+            (int(doc_index), score)
             for leaf, score in zip(leaves, scores, strict=True)
             if leaf >= 0
-            for row in self.trie.documents(leaf)
-            if allowed is None or row in allowed
+            for doc_index in self.trie.documents_of(leaf)
+            if allowed is None or doc_index in allowed
         ][:k]
         table = self.table
         return [
-            Hit(rank, table.doc_ids[row], score, table.docid_of(row), table.titles[row])
-            for rank, (row, score) in enumerate(found, 1)
+            Hit(rank, table.doc_ids[doc_index], score, table.docid_of(doc_index), table.titles[doc_index])
+            for rank, (doc_index, score) in enumerate(found, 1)
         ]
 
 
+def _read_settings(path: Path) -> tuple[int, SoftmaxOver, int]:
+    """base, softmax_over and max_tokens of a genir.json."""
+    with reading_own_file(path) as file:
+        settings = read_json(file)
+        if settings["format"] not in (1, FORMAT):
+            raise GenirError(f"{path}: has format {settings['format']}; this version reads formats 1 and {FORMAT}")
+        softmax_over: SoftmaxOver = settings["normalize" if settings["format"] == 1 else "softmax_over"]
+        return settings["base"], softmax_over, settings["max_tokens"]
+
+
 def require_replaceable(folder: str | Path) -> None:
-    """Raise unless a retriever may take this place: nothing is there, an empty folder, or another retriever."""
+    """Raise GenirError unless a retriever may be saved here: in no folder yet, an empty one, or over a retriever."""
     path = Path(folder)
     if path.exists() and not (path / "genir.json").is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise GenirError(f"{path}: holds something that is no retriever and would be lost; choose another folder")
+        raise GenirError(f"{path}: holds something that is not a retriever and would be lost; choose another folder")
 
 
-def retriever_folder(folder: str | Path) -> Path:
-    """The folder itself, the one of a run, or one of the hub by its name."""
+def find_retriever(folder: str | Path) -> Path:
+    """The folder itself, the retriever of a run folder, or a downloaded one of the hub. Raises GenirError if none."""
     path = Path(folder)
     if (path / "genir.json").is_file():
         return path
     if (path / "retriever" / "genir.json").is_file():
         return path / "retriever"
     if path.exists():
-        raise GenirError(f"{folder}: not a retriever (no genir.json there); a finished run has one in its retriever/")
+        raise GenirError(f"{folder}: not a retriever (it has no genir.json); a finished run has one in its retriever/")
     if str(folder).count("/") != 1 or path.is_absolute() or path.parent.is_dir() or path.parts[0] in ("..", "~"):
         raise GenirError(f"{folder}: no such folder")
     from huggingface_hub import snapshot_download
@@ -244,4 +263,4 @@ def retriever_folder(folder: str | Path) -> Path:
     try:
         return Path(snapshot_download(str(folder)))
     except Exception as error:  # the hub raises a dozen kinds
-        raise GenirError(f"{folder}: no such folder, and the hub gave none: {str(error).splitlines()[0]}") from None
+        raise GenirError(f"{folder}: no such folder, and not on the hub: {str(error).splitlines()[0]}") from None

@@ -1,7 +1,8 @@
-"""search: run files for the splits to be evaluated, or one's own questions."""
+"""search: write run files of the evaluation splits, or answer single queries."""
 
 import sys
 import time
+from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +13,19 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.evaluation.trec import rank_scores, write_run
+from genir.evaluation.trec import break_score_ties, write_run
 from genir.files import write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
+from genir.records import Query
 from genir.retriever import Retriever
 
 
 def main(config: Config) -> None:
     """Search the splits of search.splits with the retriever of every training stage.
 
-    Beside each run file stands which queries' hits are provably the model's best (STAGE.SPLIT.exact.json).
+    Writes RUN/runs/STAGE.SPLIT.trec and, beside it, STAGE.SPLIT.certified.json: for each query, how many of the first
+    hits are proven to be the model's best documents.
     """
     data = PreparedCollection(config.run_folder / "collection")
     for name in config.training_stages:
@@ -33,47 +36,54 @@ def main(config: Config) -> None:
     for name in config.training_stages:
         retriever = Retriever.from_pretrained(config.run_folder / name)
         for split in config.search.splits:
-            queries = data.queries(split)
-            started = time.perf_counter()
-            found = retriever.search_many(
-                [query.text for query in queries],
-                config.search.k,
-                config.search.beams,
-                batch_size=config.search.batch_size,
-                show_progress=True,
-                exact=config.search.exact,
-            )
-            each = (time.perf_counter() - started) / len(queries) * 1000
-            run = {
-                query.id: rank_scores([hit.doc_id for hit in hits], [hit.score for hit in hits])
-                for query, hits in zip(queries, found, strict=True)
-            }
-            proven = {query.id: hits.exact for query, hits in zip(queries, found, strict=True)}
-            write_run(run, config.run_folder / "runs" / f"{name}.{split}.trec", name)
-            write_json(config.run_folder / "runs" / f"{name}.{split}.exact.json", proven)
-            share = sum(proven.values()) / len(queries)
-            console.print(f"{name}, {split}: {len(queries):,} queries, {each:.1f} ms each, {share:.1%} certified exact")
+            search_split(config, retriever, data.queries(split), name, split)
+
+
+def search_split(config: Config, retriever: Retriever, queries: Sequence[Query], name: str, split: str) -> None:
+    """Search the queries of one split and write the run file and the certificates."""
+    settings, folder = config.search, config.run_folder / "runs"
+    started = time.perf_counter()
+    results = retriever.search_many(
+        [query.text for query in queries],
+        settings.k,
+        settings.beams,
+        batch_size=settings.batch_size,
+        show_progress=True,
+        exact=settings.exact,
+    )
+    milliseconds = (time.perf_counter() - started) / len(queries) * 1000
+    run, num_proven, certified = {}, {}, 0
+    for query, hits in zip(queries, results, strict=True):
+        run[query.id] = break_score_ties([hit.doc_id for hit in hits], [hit.score for hit in hits])
+        num_proven[query.id] = hits.num_proven
+        certified += hits.num_proven >= min(config.evaluate.cutoff, len(hits))
+    write_run(run, folder / f"{name}.{split}.trec", name)
+    write_json(folder / f"{name}.{split}.certified.json", num_proven)
+    console.print(
+        f"{name}, {split}: {len(queries):,} queries, {milliseconds:.1f} ms each; the top {config.evaluate.cutoff} of "
+        f"{certified / len(queries):.1%} are certified"
+    )
 
 
 def command(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
-    query: Annotated[str | None, typer.Option(metavar="TEXT", help="Search for this and print the hits.")] = None,
-    interactive: Annotated[bool, typer.Option("--interactive", help="Ask for queries until an empty line.")] = False,
-    k: Annotated[int, typer.Option(help="Hits to print.", min=1)] = 10,
+    query: Annotated[str | None, typer.Option(metavar="TEXT", help="Search this query and print the hits.")] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", help="Prompt for queries until an empty line.")] = False,
+    k: Annotated[int, typer.Option(help="Number of hits to print.", min=1)] = 10,
     exact: Annotated[
         bool,
         typer.Option(
             "--exact",
-            help="Go on until the hits are proven to be the model's best. Without --query and --interactive this is "
-            "search.exact=true, which the run keeps, like any setting, until search.exact=false is given.",
+            help="Continue until the hits are proven to be the best. Without --query and --interactive it means "
+            "search.exact=true, which the run keeps like any setting, until search.exact=false is given.",
         ),
     ] = False,
     force: ForceOption = False,
 ) -> None:
     """Search with a trained retriever.
 
-    Without options: search the splits of search.splits and write RUN/runs/STAGE.SPLIT.trec (TREC run files). With
+    Without options, search the splits of search.splits and write TREC run files, RUN/runs/STAGE.SPLIT.trec. With
     --query or --interactive, CONFIG may also be a run folder or a retriever folder, and the hits are printed.
     """
     if query is None and not interactive:
@@ -82,23 +92,23 @@ def command(
         return
     folder = Path(config)
     if folder.is_dir() and overrides:
-        raise GenirError(f"{overrides[0]}: a folder's retriever is searched as it is; see --k and --exact")
+        raise GenirError(f"{overrides[0]}: settings do not apply to the retriever of a folder; see --k and --exact")
     if not folder.is_dir():
         folder = load_config(config, overrides or []).run_folder / "retriever"
     retriever = Retriever.from_pretrained(folder)
     if query is not None:
         console.print(retriever.search(query, k, exact=exact), markup=False)
     if interactive:
-        ask(retriever, k, exact)
+        prompt_for_queries(retriever, k, exact)
 
 
-def ask(retriever: Retriever, k: int, exact: bool) -> None:
-    """Read queries from the terminal and print the hits, until an empty line or the end of input."""
-    if sys.stdin is None:  # closed by who started this
+def prompt_for_queries(retriever: Retriever, k: int, exact: bool) -> None:
+    """Read queries from the terminal and print their hits, until an empty line or the end of the input."""
+    if sys.stdin is None:  # closed by the parent process
         return
-    if isinstance(sys.stdin, TextIOWrapper):  # a line that is no UTF-8 is refused by the search, not by the reading
+    if isinstance(sys.stdin, TextIOWrapper):  # the search, not the reading, reports a line that is not UTF-8
         sys.stdin.reconfigure(errors="surrogateescape")
-    console.print(f"{len(retriever.table):,} documents; an empty line ends")
+    console.print(f"{len(retriever.table):,} documents; an empty line ends the session")
     while True:
         try:
             text = console.input("[bold]query>[/] ").strip()
@@ -117,7 +127,7 @@ def ask(retriever: Retriever, k: int, exact: bool) -> None:
 
 STAGE = Stage(
     "search",
-    settings=("search", "ddro", "irpo"),  # whose retrievers are searched
+    settings=("search", "ddro", "irpo"),  # ddro and irpo say which retrievers there are
     reads=("collection", *(f"{name}?" for name in TRAINING_STAGES)),
     writes=("runs",),
 )

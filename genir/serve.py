@@ -1,4 +1,4 @@
-"""serve: a retriever over HTTP."""
+"""serve: an HTTP service that searches with a trained retriever."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,10 @@ from genir.retriever import Retriever
 
 
 def create_app(retriever: Retriever) -> Any:
-    """A FastAPI application with GET /search?query=...&k=10 and GET /health; its pages /docs describe it."""
+    """A FastAPI application with GET /search?query=...&k=10 and GET /health, which it documents at GET /docs.
+
+    Parameters that are out of range, and queries that the retriever rejects, are answered with status 422.
+    """
     from fastapi import FastAPI, HTTPException, Query
 
     app = FastAPI(title="genir", description="Generative retrieval")
@@ -21,7 +24,10 @@ def create_app(retriever: Retriever) -> Any:
         k: Annotated[int, Query(ge=1, le=1000)] = 10,
         exact: bool = False,
     ) -> dict[str, Any]:
-        """The k best documents, and whether they are proven to be; exact: go on until they are."""
+        """The k best documents for the query, and whether they are proven to be the model's best (`exact`).
+
+        With exact=true, the search continues until they are proven, however long it takes.
+        """
         try:
             hits = retriever.search(query, k, exact=exact)
             return {"query": query, "exact": hits.exact, "hits": [hit._asdict() for hit in hits]}
@@ -30,22 +36,25 @@ def create_app(retriever: Retriever) -> Any:
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        """Whether it runs, and over how many documents."""
+        """Report that the service is running, and its number of documents."""
         return {"documents": len(retriever.table)}
 
     return app
 
 
 def command(
-    folder: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a retriever folder.")],
+    folder: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or a retriever folder.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
 ) -> None:
-    """Answer GET /search?query=...&k=10 with JSON."""
+    """Serve a trained retriever over HTTP; GET /search?query=...&k=10 answers with JSON.
+
+    GET /docs is an interactive documentation of the service, and GET /health reports that it is running.
+    """
     try:
         import uvicorn
     except ImportError:
-        raise GenirError("serving needs two more packages: pip install genir[serve]") from None
+        raise GenirError("serve needs fastapi and uvicorn; install them: pip install genir[serve]") from None
     uvicorn.run(create_app(Retriever.from_pretrained(folder)), host=host, port=port)
 
 

@@ -1,4 +1,4 @@
-"""The text tokenizer: a pretrained one by name or folder, or one trained on the corpus."""
+"""The text tokenizer: pretrained or trained on the corpus; and tokenising a batch of texts."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -11,12 +11,17 @@ from genir.config import Config
 from genir.errors import GenirError
 from genir.records import Document
 
+PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
+SPECIAL_TOKENS = [PAD, END, UNKNOWN]
+"""The special tokens of a trained tokenizer, whose ids are 0, 1 and 2 as in T5."""
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
-    """A unigram language model over pieces (as T5's own), lower-cased and without accents; each input ends with </s>.
 
-    Its pieces fall at stems and endings, so that words of one stem share one: BM25 over them finds more than over
-    byte-pair pieces or whole words. Pad is token 0, as in T5. A small corpus yields fewer pieces than `vocabulary`.
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
+    """Train a unigram tokenizer (the kind that T5 has) which lower-cases, strips accents, and ends inputs with </s>.
+
+    A unigram model splits words at stems and endings, so that words with the same stem share a token: BM25 over these
+    tokens finds more than over byte-pair tokens or whole words. The tokenizer has at most `vocab_size` tokens, and
+    fewer on a small corpus. The same texts always give the same tokenizer.
     """
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence(
@@ -24,33 +29,39 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace()])
     tokenizer.decoder = decoders.Metaspace()
-    special = ["<pad>", "</s>", "<unk>"]
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary,
-        special_tokens=special,
-        unk_token="<unk>",
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL_TOKENS,
+        unk_token=UNKNOWN,
         initial_alphabet=list("0123456789"),  # text docids are numbered
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    # The trainer sums in no fixed order, and gives signs that are in no other piece scores of its lowest one and up, in
-    # steps of 1e-4, in no order at all. Round that away and order the pieces: the same texts give the same tokenizer.
-    found = json.loads(tokenizer.to_str())["model"]["vocab"][len(special) :]
-    lowest = min(score for _, score in found)
-    above = lowest + 1e-4 * sum(len(piece) == 1 for piece, _ in found)
-    pieces = [(piece, round(lowest if len(piece) == 1 and score < above else score, 4)) for piece, score in found]
-    ordered = [(piece, 0.0) for piece in special] + sorted(pieces, key=lambda item: (-item[1], item[0]))
-    tokenizer.model = models.Unigram(ordered, unk_id=special.index("<unk>"))
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer.model = _make_deterministic(tokenizer)
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, 1)])
     make: Any = PreTrainedTokenizerFast  # untyped in transformers
     wrapped: PreTrainedTokenizerBase = make(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, model_max_length=512
     )
     return wrapped
 
 
+def _make_deterministic(tokenizer: Tokenizer) -> models.Unigram:
+    """The trained unigram model with rounded scores and sorted tokens, so that it is the same in every training.
+
+    The trainer sums in no fixed order. To characters that occur in no other token it gives scores from the lowest one
+    upwards, in steps of 1e-4 and in no fixed order; all of them get the lowest score here.
+    """
+    trained = json.loads(tokenizer.to_str())["model"]["vocab"][len(SPECIAL_TOKENS) :]
+    lowest = min(score for _, score in trained)
+    above = lowest + 1e-4 * sum(len(token) == 1 for token, _ in trained)
+    tokens = [(token, round(lowest if len(token) == 1 and score < above else score, 4)) for token, score in trained]
+    ordered = [(token, 0.0) for token in SPECIAL_TOKENS] + sorted(tokens, key=lambda item: (-item[1], item[0]))
+    return models.Unigram(ordered, unk_id=SPECIAL_TOKENS.index(UNKNOWN))
+
+
 def docid_tokenizer(config: Config, documents: Iterable[Document]) -> PreTrainedTokenizerBase:
-    """The tokenizer that text docids are written with: the model's, or a new one trained on the corpus."""
+    """The tokenizer that text docids are written with: the one of the model, or a new one trained on the documents."""
     name = config.model.tokenizer or config.model.pretrained
     if name is not None:
         return load_tokenizer(name)
@@ -58,17 +69,20 @@ def docid_tokenizer(config: Config, documents: Iterable[Document]) -> PreTrained
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """`AutoTokenizer.from_pretrained`, with a one-line error when the name leads nowhere."""
+    """Load a tokenizer by its Hugging Face name or folder. Raises GenirError when that fails."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # transformers and tokenizers raise a dozen kinds
-        what = str(error).splitlines()[0] if isinstance(error, (OSError, ValueError)) else repr(error)
-        raise GenirError(f"{name}: cannot be loaded as a tokenizer: {what}") from None
+    except Exception as error:  # transformers and tokenizers raise many unrelated types
+        reason = str(error).splitlines()[0] if isinstance(error, (OSError, ValueError)) else repr(error)
+        raise GenirError(f"{name}: cannot be loaded as a tokenizer: {reason}") from None
     return tokenizer
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> dict[str, Any]:
-    """input_ids and attention_mask [B, S] of texts, cut at `max_tokens`, padded on the right."""
+    """Token ids and attention mask of a batch of texts, truncated to `max_tokens` tokens and padded on the right.
+
+    Returns "input_ids" and "attention_mask", tensors [B, S].
+    """
     batch = tokenizer(
         list(texts), padding=True, truncation=True, max_length=max_tokens, padding_side="right", return_tensors="pt"
     )

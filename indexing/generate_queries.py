@@ -1,10 +1,9 @@
-"""queries: pseudo queries for every document, for the training mixes that name them."""
+"""queries: generate pseudo queries for every document, for the training mixes that use them."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,51 +14,54 @@ from genir.config import Config, load_config
 from genir.console import console, track
 from genir.errors import GenirError, error_at
 from genir.evaluation.trec import qrels
-from genir.files import atomic_file, atomic_folder, numbered_lines, read_json, write_json
+from genir.files import atomic_file, atomic_folder, numbered_lines, parse_json_line, read_json, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
-from genir.pseudo_queries.extractive import text_queries
+from genir.pseudo_queries.extractive import extract_all_queries
 from genir.records import Document
 
 if TYPE_CHECKING:
-    from genir.pseudo_queries.doc2query import QueryWriter
+    from genir.pseudo_queries.doc2query import QueryGenerator
 
-SHARD = 512  # documents that a model writes queries for before they are kept
-DEV_PAIRS = 500
+SHARD_SIZE = 512  # documents whose generated queries are saved together
+MAX_DEV_PAIRS = 500  # dev pairs used in fine-tuning
 DocumentQueries = Iterable[tuple[str, Iterable[str]]]
-"""(doc_id, queries of it, best first)"""
+"""(doc_id, queries of that document, best first)"""
 
 
 def main(config: Config) -> None:
-    """Write pseudo_queries/queries.jsonl, lines {"doc_id": ..., "text": ...} in the collection's order, and report.json
-    with the counts.
+    """Write pseudo_queries/queries.jsonl, lines {"doc_id": ..., "text": ...} in collection order, and report.json.
 
-    Empty queries, and those that say the same words again of the same document, are left out.
+    Empty queries, and queries that repeat another query of the same document, are omitted; report.json has the counts.
     """
     data = PreparedCollection(config.run_folder / "collection")
     settings = config.queries
+    work = config.run_folder / "checkpoints" / "queries"
     if settings.method == "extractive":
-        source: DocumentQueries = text_queries(data.documents, settings.max_words)
+        source: DocumentQueries = extract_all_queries(data.documents, settings.max_words)
     elif settings.is_file:
-        source = own_queries(Path(settings.method), data)
+        source = read_query_file(Path(settings.method), data)
     else:
-        source = written_queries(config, data)
+        source = generate_with_model(config, data)
     with atomic_folder(config.run_folder / "pseudo_queries") as folder:
         counts = write_queries(source, settings.per_document, len(data.documents), folder / "queries.jsonl")
         if not counts["kept"]:
-            raise GenirError(f"queries.method {settings.method}: no query was made of any document")
+            raise GenirError(f"queries.method {settings.method}: produced no query for any document")
         write_json(folder / "report.json", {"method": settings.method, "documents": len(data.documents)} | counts)
-    clear_work(config)
+    if work.exists():
+        from genir.training.checkpoints import delete_work_folder
+
+        delete_work_folder(work)
     parts = "; ".join(f"{name}: {number:,}" for name, number in counts.items())
     console.print(f"{settings.method}: pseudo queries of {len(data.documents):,} documents, {parts}")
 
 
-def write_queries(source: DocumentQueries, most: int, documents: int, path: Path) -> dict[str, int]:
-    """Write at most `most` queries a document; return what was kept and what was left out."""
+def write_queries(source: DocumentQueries, limit: int, documents: int, path: Path) -> dict[str, int]:
+    """Write at most `limit` queries per document to a JSONL file; return how many were kept and omitted."""
     counts = Counter[str]()
     with atomic_file(path) as handle:
         for doc_id, texts in track(source, "pseudo queries", documents):
-            queries = distinct(texts, most, counts)
+            queries = select_distinct(texts, limit, counts)
             counts["kept"] += len(queries)
             counts["documents without any"] += not queries
             for text in queries:
@@ -67,94 +69,99 @@ def write_queries(source: DocumentQueries, most: int, documents: int, path: Path
     return {name: counts[name] for name in ("kept", "empty", "repeated", "documents without any")}
 
 
-def distinct(texts: Iterable[str], most: int, left_out: Counter[str]) -> list[str]:
-    """The first `most` texts that say something, each once whatever its case and spaces; the others are counted."""
+def select_distinct(texts: Iterable[str], limit: int, omitted: Counter[str]) -> list[str]:
+    """Return the first `limit` texts that are not empty and differ in more than case and white space.
+
+    `omitted` counts the texts that are skipped, as "empty" (no letter or digit) and "repeated".
+    """
     kept: dict[str, str] = {}
     for text in texts:
         clean = " ".join(text.split())
         if not re.search(r"\w", clean):
-            left_out["empty"] += 1
+            omitted["empty"] += 1
         elif clean.casefold() in kept:
-            left_out["repeated"] += 1
+            omitted["repeated"] += 1
         else:
             kept[clean.casefold()] = clean
-            if len(kept) == most:
+            if len(kept) == limit:
                 break
     return list(kept.values())
 
 
-def own_queries(path: Path, data: PreparedCollection) -> DocumentQueries:
-    """Queries of a JSONL file with doc_id and text; a bad line or an unknown document raises GenirError."""
+def read_query_file(path: Path, data: PreparedCollection) -> DocumentQueries:
+    """Read queries from a JSONL file with doc_id and text.
+
+    Raises GenirError for a malformed line and for a document that is not in the collection.
+    """
     if not path.exists():
         raise GenirError(f"queries.method {path}: no such file")
     found: dict[str, list[str]] = {document.id: [] for document in data.documents}
     for line, text in numbered_lines(path):
+        entry = parse_json_line(text, path, line)
         try:
-            entry = json.loads(text)
             found[entry["doc_id"]].append(str(entry["text"]))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise error_at(path, line, f'needs {{"doc_id": a known document, "text": a query}}: {error!r}') from None
+        except (KeyError, TypeError) as error:
+            raise error_at(path, line, f'must be {{"doc_id": a known document, "text": a query}}: {error!r}') from None
     return found.items()
 
 
-def written_queries(config: Config, data: PreparedCollection) -> DocumentQueries:
-    """Queries that a seq2seq model writes, trained on the train queries first where queries.tune_steps says so."""
-    from genir.pseudo_queries.doc2query import QueryWriter, tune
-    from genir.training.checkpoints import work_folder
+def generate_with_model(config: Config, data: PreparedCollection) -> DocumentQueries:
+    """Generate queries with the seq2seq model queries.method, which is fine-tuned first if queries.tune_steps > 0."""
+    from genir.pseudo_queries.doc2query import QueryGenerator, fine_tune
+    from genir.training.checkpoints import prepare_work_folder
 
     settings = config.queries
-    work = work_folder(config, "queries", settings.model_dump(mode="json"), ("collection",))
+    work = prepare_work_folder(config, "queries", settings.model_dump(mode="json"), ("collection",))
     name = settings.method
     if settings.tune_steps:
         name = str(config.run_folder / "query_model")
         if not (work / "tuned").exists():
-            train, dev = pairs(data, "train"), pairs(data, "dev")[:DEV_PAIRS]
-            tune(settings, data.documents, train, dev, config.seed, Path(name), work / "tuning")
+            train, dev = relevant_pairs(data, "train"), relevant_pairs(data, "dev")[:MAX_DEV_PAIRS]
+            fine_tune(settings, data.documents, train, dev, config.seed, Path(name), work / "tuning")
             (work / "tuned").touch()
-    return in_shards(QueryWriter(name, settings), data.documents, config.seed, work / "shards")
+    return generate_shards(QueryGenerator(name, settings), data.documents, config.seed, work / "shards")
 
 
-def in_shards(
-    writer: QueryWriter, documents: Sequence[Document], seed: int, folder: Path
+def generate_shards(
+    generator: QueryGenerator, documents: Sequence[Document], seed: int, folder: Path
 ) -> Iterator[tuple[str, list[str]]]:
-    """Each batch's queries are a function of the seed and its place; shards that are there are only read."""
-    size = writer.settings.batch_size
-    for start in range(0, len(documents), SHARD):
-        path, part = folder / f"{start:010d}.json", documents[start : start + SHARD]
+    """Yield (doc_id, queries) for all documents, saving the queries of every SHARD_SIZE documents in `folder`.
+
+    Shards that exist already are read instead. The queries of a batch depend on nothing but the model, the seed and the
+    position of the batch, so that an interrupted run ends with the same queries.
+    """
+    size = generator.settings.batch_size
+    for start in range(0, len(documents), SHARD_SIZE):
+        path, part = folder / f"{start:010d}.json", documents[start : start + SHARD_SIZE]
         if not path.exists():
             batches = [(start + first, part[first : first + size]) for first in range(0, len(part), size)]
-            write_json(path, [texts for place, batch in batches for texts in writer.write(batch, f"{seed}/{place}")])
+            queries = [texts for first, batch in batches for texts in generator.generate(batch, f"{seed}/{first}")]
+            write_json(path, queries)
         yield from zip((document.id for document in part), read_json(path), strict=True)
 
 
-def clear_work(config: Config) -> None:
-    """Give up the shards and checkpoints of a model."""
-    work = config.run_folder / "checkpoints" / "queries"
-    if work.exists():
-        shutil.rmtree(work)
-        if not any(work.parent.iterdir()):
-            work.parent.rmdir()
-
-
-def pairs(data: PreparedCollection, split: str) -> list[tuple[str, int]]:
-    """(query, row of a relevant document) of each relevant judgment."""
-    rows = {document.id: row for row, document in enumerate(data.documents)}
+def relevant_pairs(data: PreparedCollection, split: str) -> list[tuple[str, int]]:
+    """Return (query, index of a relevant document) for each judgment of a split with a grade above 0."""
+    doc_indices = {document.id: index for index, document in enumerate(data.documents)}
     texts = {query.id: query.text for query in data.queries(split)}
     judged = qrels(data.judgments(split)).items()
-    return [(texts[query], rows[doc_id]) for query, grades in judged for doc_id, grade in grades.items() if grade > 0]
+    return [
+        (texts[query], doc_indices[doc_id]) for query, grades in judged for doc_id, grade in grades.items() if grade > 0
+    ]
 
 
 def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:
-    """Make pseudo queries for every document, where a training mix names pseudo_queries.
+    """Generate pseudo queries for every document, if a training mix contains pseudo_queries.
 
-    queries.method: text takes title, headings, sentences and keyphrases, without a model; a .jsonl file holds queries
-    of one's own; any other name is a Hugging Face seq2seq model that samples them, such as doc2query-T5. With
-    queries.tune_steps the model is trained on the train queries first, and left in RUN/query_model, which can be
-    queries.method of other runs. Written in shards: a killed run goes on after the last one.
+    queries.method extractive takes titles, headings, sentences and keyphrases from the documents, without a model. The
+    name of a .jsonl file reads the queries from that file. Any other name is a Hugging Face seq2seq model that samples
+    queries, such as doc2query-T5; with queries.tune_steps it is fine-tuned on the train queries first and saved to
+    RUN/query_model, which other runs can use as queries.method. Generated queries are saved in shards: an interrupted
+    run resumes after the last one.
     """
     settings = load_config(config, overrides or [])
     if not settings.uses_pseudo_queries:
-        console.print("[dim]queries: no training mix names pseudo_queries[/]")
+        console.print("[dim]queries: no training mix contains pseudo_queries[/]")
         return
     tuned = ("query_model",) if settings.queries.tune_steps else ()
     execute(STAGE._replace(writes=(*STAGE.writes, *tuned)), main, settings, force)

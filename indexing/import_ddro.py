@@ -1,4 +1,4 @@
-"""import-ddro: DDRO's published models and docid tables (arXiv 2504.05181) as a retriever folder."""
+"""import-ddro: convert a published DDRO model and its docids (arXiv 2504.05181) to a retriever folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from genir.config import TextConfig
 from genir.console import console
-from genir.docids.table import CodeLayout, DocidTable
-from genir.docids.text import padded
+from genir.docids.table import CodeLayout, Codes, DocidTable
+from genir.docids.text import pad_docids
 from genir.errors import GenirError, error_at
 from genir.files import numbered_lines
 from genir.model import DocidModel
@@ -20,46 +20,52 @@ from genir.retriever import Retriever, require_replaceable
 from genir.t5.loading import load_t5, untie
 from genir.tokenizer import load_tokenizer
 
-BASE = 32_128  # rows of T5's own vocabulary; code c of level m is token BASE + K * m + c
+BASE = 32_128
+"""Size of T5's own vocabulary; with K codes per level, code c of level m is the token BASE + K * m + c."""
 PAD, END = 0, 1
-QUERY_TOKENS = 64  # that DDRO's models read
+"""T5's padding and end-of-sequence tokens."""
+QUERY_TOKENS = 64
+"""Tokens of a query that DDRO's models read."""
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder or Hugging Face name, kiyam/ddro-...")],
-    docids: Annotated[Path, typer.Argument(metavar="DOCIDS", help="The text file of its docids.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The retriever folder to write.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder or Hugging Face name of the model, such as kiyam/ddro-...")
+    ],
+    docids: Annotated[Path, typer.Argument(metavar="DOCIDS", help="Text file with the docids of the model.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Retriever folder to write.")],
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where MODEL has no tokenizer: t5-base, or a folder.")
+        str | None, typer.Option(metavar="NAME", help="Tokenizer, if MODEL has none: t5-base, or a folder.")
     ] = None,
 ) -> None:
-    """Make a retriever folder of a model and a docid table that DDRO's authors published.
+    """Convert a model and docids that the authors of DDRO published to a retriever folder.
 
-    A line of DOCIDS is [doc_id], a tab, and the model's tokens joined by commas. Tokens from 32,128 on are codes (PQ:
-    24 of 256; each level has as many, the vocabulary says how many); others are text (TU: title and url), ended by
-    token 1. Padding is dropped. MS MARCO's lower-cased ids (d123) become its own (D123).
+    A line of DOCIDS is [doc_id], a tab, and the tokens of the docid, separated by commas. Tokens from 32,128 on are
+    codes (PQ: 24 levels of 256 codes); all levels have the same number of codes, which follows from the model's
+    vocabulary size. Smaller tokens are text (TU: title and url), ended by token 1. Padding is removed. The lower-case
+    ids of MS MARCO documents (d123) are converted to the original ones (D123).
 
     Scores are sums of log-probabilities over the whole vocabulary, as these models were trained, without a length
-    penalty. To measure the model, let OUT be RUN/sft of a config with the same collection, then run genir prepare,
-    baseline, search, evaluate, compare and report. No document can be added to tables of codes: their codebooks were
-    not published.
+    penalty. To evaluate the model, take a config with the same collection, write to the folder sft of its run folder,
+    then run genir prepare, baseline, search, evaluate, compare and report. No document can be added to a retriever with
+    code docids, because the codebooks were not published.
     """
     require_replaceable(out)
-    t5 = own_head(load_t5(model))
+    t5 = fix_head(load_t5(model))
     doc_ids, tokens = read_docids(docids)
     table = docid_table(docids, doc_ids, tokens, t5.config.vocab_size)
     layout = CodeLayout(0 if table.text else BASE, table.sizes, table.text)
     retriever = Retriever(DocidModel(t5, layout, "full"), load_tokenizer(tokenizer or model), table, QUERY_TOKENS)
     retriever.save_pretrained(out)
     kind = "text" if table.text else f"{len(table.sizes)} x {table.sizes[0]} codes"
-    console.print(f"{out}: {len(table):,} documents, {kind}, {table.unique_share:.1%} with a docid of their own")
+    console.print(f"{out}: {len(table):,} documents, {kind}, {table.unique_share:.1%} with a unique docid")
 
 
-def own_head(t5: Any) -> Any:
-    """The model with its head as transformers saves and reads it in every version: tied, or untied and unscaled.
+def fix_head(t5: Any) -> Any:
+    """Give a T5 a head that every version of transformers saves and loads the same: tied, or untied without scaling.
 
-    T5 divides the decoder's output by sqrt(d_model) where its config calls the head tied. DDRO's training code made a
-    head of its own under such a config; there the division becomes part of the head.
+    T5 divides the decoder's output by sqrt(d_model) when its config says that the head is tied to the embeddings.
+    DDRO's training code used a separate head with such a config; the division is then moved into the head's weights.
     """
     head = t5.lm_head.weight.detach()
     if t5.lm_head.weight is not t5.shared.weight:
@@ -69,63 +75,83 @@ def own_head(t5: Any) -> Any:
 
 
 def read_docids(path: Path) -> tuple[list[str], list[list[int]]]:
-    """doc_ids and the tokens of each, without padding and what stands after the end; a bad line raises GenirError."""
+    """Read doc_ids, and the tokens of each docid without padding and the end-of-sequence token.
+
+    Raises GenirError that names the line when it is malformed, has no docid, or repeats a doc_id.
+    """
     if not path.is_file():
-        raise GenirError(f"{path}: no such file; it is one of the docid files published with the models")
-    found: dict[str, list[int]] = {}
+        raise GenirError(f"{path}: no such file; give one of the docid files that were published with the models")
+    docids: dict[str, list[int]] = {}
     for line, text in numbered_lines(path):
-        name, _, docid = text.partition("\t")
+        name, _, numbers = text.partition("\t")
         try:
-            tokens = [token for token in map(int, docid.split(",")) if token != PAD]
+            tokens = [token for token in map(int, numbers.split(",")) if token != PAD]
         except ValueError:
-            raise error_at(path, line, f"{text[:40]!r} is not [doc_id], a tab, and tokens joined by commas") from None
+            message = f"{text[:40]!r} is not [doc_id], a tab, and tokens separated by commas"
+            raise error_at(path, line, message) from None
         doc_id = original_id(name)
         tokens = tokens[: tokens.index(END)] if END in tokens else tokens
-        if doc_id in found or not tokens or not doc_id:
-            raise error_at(
-                path, line, f"document {doc_id!r} " + ("is there twice" if doc_id in found else "has no docid")
-            )
-        found[doc_id] = tokens
-    if not found:
-        raise GenirError(f"{path}: no docids in it")
-    return list(found), list(found.values())
+        if not doc_id:
+            raise error_at(path, line, "the doc_id is empty")
+        if not tokens:
+            raise error_at(path, line, f"document {doc_id!r} has no docid")
+        if doc_id in docids:
+            raise error_at(path, line, f"document {doc_id!r} occurs twice; remove one of the lines")
+        docids[doc_id] = tokens
+    if not docids:
+        raise GenirError(f"{path}: the file has no docids")
+    return list(docids), list(docids.values())
 
 
 def original_id(name: str) -> str:
-    """[d123] -> D123, as MS MARCO spells its ids; [45] -> 45."""
-    bare = name.strip().removeprefix("[").removesuffix("]")
-    return bare.upper() if bare[:1] == "d" and bare[1:].isdigit() else bare
+    """A doc_id as its collection writes it: [d123] -> D123, an MS MARCO document; [45] -> 45."""
+    doc_id = name.strip().removeprefix("[").removesuffix("]")
+    return doc_id.upper() if doc_id[:1] == "d" and doc_id[1:].isdigit() else doc_id
 
 
-def docid_table(path: Path, doc_ids: Sequence[str], tokens: Sequence[Sequence[int]], vocabulary: int) -> DocidTable:
-    """The table of codes, or of text; a docid that does not fit the others or the model raises GenirError."""
+def docid_table(path: Path, doc_ids: Sequence[str], tokens: Sequence[Sequence[int]], vocab_size: int) -> DocidTable:
+    """The table of code docids, or of text docids, for a model of `vocab_size` tokens.
+
+    Raises GenirError that names the line when a docid does not match the model or the docids before it.
+    """
     text = tokens[0][0] < BASE
     for line, docid in enumerate(tokens, 1):
-        if max(docid) >= vocabulary:
+        if max(docid) >= vocab_size:
             raise error_at(
-                path, line, f"token {max(docid)}, but the model has {vocabulary}: they do not belong together"
+                path, line, f"token {max(docid)}, but the model has {vocab_size} tokens; give the docids of this model"
             )
         if any((token < BASE) != text for token in docid):
-            raise error_at(path, line, f"mixes codes (tokens from {BASE} on) and text with what stands before")
+            raise error_at(
+                path, line, f"mixes codes (tokens from {BASE} on) with text tokens, or is of another kind than line 1"
+            )
     titles = [""] * len(doc_ids)
     if text:
-        codes = padded([[*docid, END] for docid in tokens])
+        codes = pad_docids([[*docid, END] for docid in tokens])
         settings = {"docids": TextConfig(source="title_url", collisions="share").model_dump()}
-        return DocidTable(doc_ids, titles, codes, (vocabulary,) * codes.shape[1], settings, text=True)
+        return DocidTable.from_codes(
+            Codes(codes, (vocab_size,) * codes.shape[1]), doc_ids=doc_ids, titles=titles, settings=settings, text=True
+        )
     levels = len(tokens[0])
-    size = (vocabulary - BASE) // levels
-    return DocidTable(doc_ids, titles, level_codes(path, tokens, levels, size), (size,) * levels)
+    size = (vocab_size - BASE) // levels
+    return DocidTable.from_codes(
+        Codes(level_codes(path, tokens, levels, size), (size,) * levels), doc_ids=doc_ids, titles=titles
+    )
 
 
 def level_codes(path: Path, tokens: Sequence[Sequence[int]], levels: int, size: int) -> NDArray[np.int32]:
-    """Tokens -> codes [N, levels], each below `size`; one out of its level raises GenirError."""
+    """Convert tokens to codes [N, levels] from 0 to `size` - 1.
+
+    Raises GenirError that names the line when a docid has another number of codes, or a code of another level.
+    """
     for line, docid in enumerate(tokens, 1):
         if len(docid) != levels:
-            raise error_at(path, line, f"{len(docid)} codes, but the docids before have {levels}")
+            raise error_at(path, line, f"{len(docid)} codes, but the docids before it have {levels}")
     codes = np.asarray(tokens, np.int32) - BASE - size * np.arange(levels, dtype=np.int32)
     wrong = np.flatnonzero(((codes < 0) | (codes >= size)).any(1))
     if len(wrong):
-        raise error_at(path, int(wrong[0]) + 1, f"a code lies outside its level, of {levels} with {size} codes each")
+        raise error_at(
+            path, int(wrong[0]) + 1, f"a code is outside its level; there are {levels} levels of {size} codes"
+        )
     return codes
 
 

@@ -12,7 +12,7 @@ import torch
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import load_config
-from genir.docids.table import DocidTable
+from genir.docids.table import Codes, DocidTable
 from genir.model import DocidModel
 from genir.retriever import Retriever
 from genir.tokenizer import train_tokenizer
@@ -47,7 +47,8 @@ def make_retriever(make_model, tokenizer) -> Callable[..., Retriever]:
     def make(codes: np.ndarray, sizes: tuple[int, ...], **kwargs) -> Retriever:
         model = make_model(sizes, base=len(tokenizer), **kwargs)
         names = [f"d{i}" for i in range(len(codes))]
-        table = DocidTable(names, [f"Title {i}" for i in range(len(codes))], codes.astype(np.int32), sizes)
+        titles = [f"Title {i}" for i in range(len(codes))]
+        table = DocidTable.from_codes(Codes(codes.astype(np.int32), sizes), doc_ids=names, titles=titles)
         return Retriever(model, tokenizer, table)
 
     return make
@@ -60,11 +61,16 @@ def beir(tmp_path) -> Path:
 
 @pytest.fixture
 def prepare(tmp_path) -> Callable[..., PreparedCollection]:
-    """The prepare stage on FOLDER/raw, as a sample of a build."""
+    """Run the prepare stage for a published collection on a sample of its raw files, by default those in tmp_path/raw.
 
-    def run(build: str, *overrides: str, path: Path = tmp_path / "raw", expect: bool = False) -> PreparedCollection:
+    expect: whether the published counts are required.
+    """
+
+    def run(
+        name: str, *overrides: str, path: Path | str = tmp_path / "raw", expect: bool = False
+    ) -> PreparedCollection:
         (tmp_path / "c.yaml").write_text(
-            f"collection: {{path: '{path}', published: {build}, dev_fraction: 0.4, expect_counts: {expect}}}\n"
+            f"collection: {{path: '{path}', published: {name}, dev_fraction: 0.4, expect_counts: {expect}}}\n"
             f"runs_dir: {tmp_path / 'runs'}\n"
         )
         config = load_config(tmp_path / "c.yaml", overrides)

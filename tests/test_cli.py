@@ -1,4 +1,4 @@
-"""The command line as a user types it, in processes of its own."""
+"""The command line as a user types it, each command in a separate process."""
 
 import json
 import os
@@ -11,13 +11,13 @@ import sys
 import pytest
 
 from genir import cli
-from genir.cli import EXTRAS, STAGES
+from genir.cli import OTHERS, STAGES
 from tests.helpers.beir import small_beir
 
 SMALL = [
     "docids={builder: rq, levels: 2, codebook_size: 4}",
     "embed.dimension=6",
-    "model.vocabulary=400",
+    "model.vocab_size=400",
     "sft.batch_size=16",
     "sft.eval_steps=20",
     "threads=1",
@@ -50,6 +50,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
     text = genir("--help", cwd=tmp_path, check=0).stdout
     stages = [
         "run",
+        "status",
         "prepare",
         "embed",
         "docids",
@@ -62,15 +63,16 @@ def test_help_lists_every_stage_in_order(tmp_path):
         "compare",
         "plot",
         "report",
-        "import-ddro",
-        "serve",
         "certify",
+        "serve",
+        "import-ddro",
     ]
     assert re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M) == stages
     assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
 
 
-@pytest.mark.parametrize("name", ["run", *STAGES, *EXTRAS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["run", "status", *STAGES, *OTHERS])
 def test_every_command_has_its_own_help(tmp_path, name):
     text = genir(name, "--help", cwd=tmp_path, check=0).stdout
     assert f"genir {name}" in text
@@ -78,7 +80,7 @@ def test_every_command_has_its_own_help(tmp_path, name):
     assert len(text.splitlines()) > 12
 
 
-def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
+def test_a_run_writes_everything_and_says_how_to_continue(finished):
     folder, done = finished
     run = folder / "runs" / "small"
     names = {path.name for path in run.iterdir()}
@@ -90,8 +92,8 @@ def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
     measures = json.loads((run / "evaluation" / "measures.json").read_text())["test"]
     assert measures.keys() == {"bm25", "sft"}
     assert measures["bm25"]["RR@10"]["all"]["mean"] > 0.9
-    proven = json.loads((run / "runs" / "sft.test.exact.json").read_text())
-    assert proven == {f"q{i}-test": True for i in range(12)}  # 12 beams for 12 documents
+    proven = json.loads((run / "runs" / "sft.test.certified.json").read_text())
+    assert proven == {f"q{i}-test": 10 for i in range(12)}  # 12 beams for 12 documents, of which 10 are hits
     assert json.loads((run / "evaluation" / "certificates.json").read_text()) == {"test": {"sft": 1.0}}
     records = json.loads((run / "stage.json").read_text())
     stages = "prepare embed docids baseline negatives sft retriever search evaluate compare plot report"
@@ -99,7 +101,7 @@ def test_a_run_leaves_everything_and_says_how_to_go_on(finished):
     assert all(record["peak_memory_mb"] > 1 for record in records.values())
 
 
-def test_a_second_run_does_nothing_again(finished):
+def test_a_second_run_skips_every_stage(finished):
     folder, _ = finished
     again = genir("run", "small.yaml", *SMALL, cwd=folder, check=0).stdout
     assert again.count("up to date") == 12
@@ -107,7 +109,18 @@ def test_a_second_run_does_nothing_again(finished):
     assert "up to date" in elsewhere
 
 
-def test_a_run_file_of_one_s_own_is_measured_too(finished):
+def test_status_lists_the_stages_with_reasons(finished):
+    folder, _ = finished
+    text = genir("status", "runs/small", cwd=folder, check=0).stdout
+    assert text.count("up to date") == 12
+    assert "no training mix contains pseudo_queries" in text
+    text = genir("status", "runs/small", "sft.batch_size=17", "ddro={}", cwd=folder, check=0).stdout
+    assert re.search(r"│ sft +│ stale +│ setting sft\.batch_size changed from 16 to 17", text)
+    assert re.search(r"│ ddro +│ not run", text)
+    assert "no such run folder" in genir("status", "small.yaml", "name=never", cwd=folder, check=1).stderr
+
+
+def test_a_run_file_of_the_user_is_measured_too(finished):
     folder, _ = finished
     copy = shutil.copytree(folder / "runs" / "small", folder / "copy")
     shutil.copy(copy / "runs" / "sft.test.trec", copy / "runs" / "own.test.trec")
@@ -115,7 +128,7 @@ def test_a_run_file_of_one_s_own_is_measured_too(finished):
     assert re.findall(r"^│ (\w+) ", text, re.M)[:3] == ["bm25", "sft", "own"]
 
 
-def test_search_answers_from_the_run_folder_and_interactively(finished):
+def test_search_answers_single_and_interactive_queries(finished):
     folder, _ = finished
     one = genir("search", "runs/small", "--query", "owls hunt mice keyword0", "--k", 2, cwd=folder, check=0).stdout
     assert "2 hits" in one
@@ -124,7 +137,7 @@ def test_search_answers_from_the_run_folder_and_interactively(finished):
     assert "'[/b]': 10 hits" in many
 
 
-def test_an_interactive_line_that_is_no_text_is_refused_and_the_next_one_answered(finished, monkeypatch):
+def test_an_interactive_line_that_is_not_utf_8_is_refused_and_the_next_one_answered(finished, monkeypatch):
     folder, _ = finished
     monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in any locale but C
     ask = ["search", "runs/small", "--interactive"]
@@ -135,7 +148,7 @@ def test_an_interactive_line_that_is_no_text_is_refused_and_the_next_one_answere
     assert closed.stderr == ""
 
 
-def test_a_stage_that_was_not_trained_yet_is_named_by_search(finished):
+def test_search_names_a_stage_that_has_not_been_trained(finished):
     folder, _ = finished
     copy = shutil.copytree(folder / "runs" / "small", folder / "untrained")
     done = genir("search", copy, "irpo={}", cwd=folder, check=1)
@@ -148,7 +161,7 @@ def test_an_exact_search_says_so(finished):
     assert "2 hits, exact" in text
 
 
-def test_certify_tells_what_beam_widths_lose(finished):
+def test_certify_measures_what_each_beam_size_loses(finished):
     folder, _ = finished
     genir(
         "certify",
@@ -176,13 +189,13 @@ def test_runs_of_two_folders_can_be_compared(finished):
     folder, _ = finished
     genir("run", "small.yaml", *SMALL, "name=other", "seed=2", "--until", "evaluate", cwd=folder, check=0)
     done = genir("compare", "runs/small", "--other", "runs/other", cwd=folder, check=0)
-    rows = json.loads((folder / "runs" / "small" / "comparison_with" / "comparison.json").read_text())
+    rows = json.loads((folder / "runs" / "small" / "comparison_between_runs" / "comparison.json").read_text())
     assert {row["a"] for row in rows} | {row["b"] for row in rows} == {
         "small/bm25", "small/sft", "other/sft"
     }  # fmt: skip
     assert "other/sft" in done.stdout
     genir("compare", "runs/small", "--other", "runs/other", "--over-seeds", cwd=folder, check=0)
-    seeds = json.loads((folder / "runs" / "small" / "comparison_with" / "seeds.json").read_text())
+    seeds = json.loads((folder / "runs" / "small" / "comparison_between_runs" / "seeds.json").read_text())
     for row in seeds:
         each = [
             json.loads((folder / "runs" / name / "evaluation" / "measures.json").read_text())
@@ -193,10 +206,10 @@ def test_runs_of_two_folders_can_be_compared(finished):
         assert row["mean"] == pytest.approx(sum(each) / 2)
     assert {row["run"] for row in seeds} == {"bm25", "sft"}
     done = genir("compare", "runs/small", "--over-seeds", cwd=folder, check=1)
-    assert "each after --with" in done.stderr
+    assert "each after --other" in done.stderr
 
 
-def test_a_killed_training_goes_on_from_its_checkpoint(finished):
+def test_a_killed_training_continues_from_its_checkpoint(finished):
     folder, _ = finished
     long = [*SMALL, "name=killed", "sft.phases.0.steps=100000", "sft.patience=1000"]
     genir("run", "small.yaml", *SMALL, "name=killed", "--until", "docids", cwd=folder, check=0)
@@ -229,21 +242,24 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished):
         (["run", "nowhere.yaml"], "nowhere.yaml: no such config file or run folder"),
         (["run", "small.yaml", "sft.bach_size=3"], "unknown key sft.bach_size; did you mean batch_size?"),
         (["run", "small.yaml", "evaluate.measures=[RRR@10]", "sft.metric=RRR@10"], "'RRR@10' is no measure"),
-        (["run", "small.yaml", "--until", "lunch"], "no stage 'lunch'"),
+        (["run", "small.yaml", "--until", "lunch"], "unknown stage 'lunch'"),
         (["run", "small.yaml", "collection.path=nowhere"], "collection.path nowhere: no such folder"),
-        (["run", "small.yaml", "ddro={teacher: no.jsonl}"], "ddro.teacher no.jsonl: no such file from "),
-        (["run", "small.yaml", "embed.method=no.npy"], "embed.method no.npy: no such file from "),
+        (["run", "small.yaml", "ddro={teacher: no.jsonl}"], "ddro.teacher no.jsonl: no such file (working directory "),
+        (["run", "small.yaml", "embed.method=no.npy"], "embed.method no.npy: no such file (working directory "),
         (
             ["run", "small.yaml", "sft.phases.0.mix={pseudo_queries: 1}", "queries.method=no.jsonl.gz"],
-            "no such file from",
+            "no such file (working directory",
         ),
         (["train", "small.yaml", "name=fresh"], "missing; run the stages before this one first"),
         (["search", ".", "--query", "x"], "not a retriever"),
-        (["search", ".", "search.kk=3", "--query", "x"], "search.kk=3: a folder's retriever is searched as it is"),
+        (
+            ["search", ".", "search.kk=3", "--query", "x"],
+            "search.kk=3: settings do not apply to the retriever of a folder",
+        ),
         (["serve", "./nowhere"], "no such folder"),
     ],
 )
-def test_a_mistake_is_one_line_without_a_traceback(finished, arguments, words):
+def test_a_mistake_is_a_one_line_error_without_a_traceback(finished, arguments, words):
     folder, _ = finished
     done = genir(*arguments, cwd=folder, check=1)
     assert words in done.stderr
@@ -251,15 +267,15 @@ def test_a_mistake_is_one_line_without_a_traceback(finished, arguments, words):
     assert done.stderr.startswith("error: ")
 
 
-def test_files_of_stages_that_are_not_run_may_still_be_to_come(finished):
+def test_files_of_stages_that_do_not_run_may_be_missing(finished):
     folder, _ = finished
     done = genir("run", "small.yaml", "name=vectors", "embed.method=no.npy", "--until", "prepare", cwd=folder, check=0)
     assert (folder / "runs" / "vectors" / "collection").exists(), done.stderr
 
 
-def test_an_interrupt_while_a_program_is_imported_ends_quietly(tmp_path, monkeypatch, capfd):
+def test_an_interrupt_during_the_import_of_a_program_prints_nothing(tmp_path, monkeypatch, capfd):
     (tmp_path / "slow.py").write_text("raise KeyboardInterrupt")
-    monkeypatch.setitem(cli.TABLE, "prepare", cli.Program(str(tmp_path / "slow.py"), ""))
+    monkeypatch.setitem(cli.PROGRAMS, "prepare", cli.Program(str(tmp_path / "slow.py"), ""))
     monkeypatch.setattr(sys, "argv", ["genir", "prepare", "small.yaml"])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -267,7 +283,7 @@ def test_an_interrupt_while_a_program_is_imported_ends_quietly(tmp_path, monkeyp
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_program_is_the_same_by_path_and_by_module(finished, root):
+def test_a_program_runs_by_its_path_and_as_a_module(finished, root):
     folder, _ = finished
     for call in ([str(root / "indexing" / "build_docids.py")], ["-m", "indexing.build_docids"]):
         done = subprocess.run(
@@ -277,7 +293,7 @@ def test_a_program_is_the_same_by_path_and_by_module(finished, root):
         assert "docids: up to date" in done.stdout, done.stderr
 
 
-def test_output_that_cannot_be_written_is_one_line(finished):
+def test_output_to_a_full_device_is_a_one_line_error(finished):
     folder, _ = finished
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -285,5 +301,5 @@ def test_output_that_cannot_be_written_is_one_line(finished):
             cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert done.returncode == 1
-    assert "no space left where the output goes" in done.stderr
+    assert "no space left on the device that the output goes to" in done.stderr
     assert "Traceback" not in done.stderr

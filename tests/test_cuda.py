@@ -17,13 +17,13 @@ DEVICES = ("cpu", "cuda")
 
 
 def on(device, model, dtype=torch.float32):
-    return DocidModel(model.t5.to(device, dtype), model.layout, model.normalize)
+    return DocidModel(model.t5.to(device, dtype), model.layout, model.softmax_over)
 
 
 def search(model, trie, ids, mask, *arguments, allowed=None, **kwargs):
     device = model.device
     encoded = model.encode(ids.to(device), mask.to(device))
-    part = None if allowed is None else trie.allow(allowed).to(device)
+    part = None if allowed is None else trie.restrict_to(allowed).to(device)
     found = beam_search(model, trie.to(device), encoded, *arguments, allowed=part, **kwargs)
     return [x.cpu() for x in found]
 
@@ -72,8 +72,8 @@ def test_bf16_finds_the_best_of_the_scores_that_it_gives(make_model):
     with torch.no_grad():
         exact = wide.sequence_logps(wide.encode(ids, mask), trie.codes.long().expand(6, -1, -1))
     torch.testing.assert_close(scores, exact.gather(1, leaves), atol=0.3, rtol=0)
-    best = exact.topk(10, dim=1).values
-    assert ((exact.gather(1, leaves) - best).abs() < 0.3).all()
+    topk_mask = exact.topk(10, dim=1).values
+    assert ((exact.gather(1, leaves) - topk_mask).abs() < 0.3).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

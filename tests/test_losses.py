@@ -1,4 +1,4 @@
-"""Each loss against its formula in plain math, and the properties that hold for the family."""
+"""Each loss against its formula written out in plain math, and properties that hold for all losses."""
 
 import math
 
@@ -8,22 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genir.losses import (
-    DIVERGENCES,
     LOSSES,
     CandidateBatch,
     ches,
     ddro,
-    f_dpo,
-    floor,
+    dpop_penalty,
     ideal_discount,
     irpo,
     irpo_weights,
-    ld_sums,
     lipo,
+    preferred_pairs,
     ranks,
     s_dpo,
     sft,
-    tdpo2,
     weighted_softmax,
 )
 
@@ -33,7 +30,7 @@ NUMBERS = st.floats(-30, 0, width=32)
 
 @st.composite
 def lists(draw, least=2, most=6, graded=True):
-    """One query's candidates, at least one relevant, as (policy, reference, grades)."""
+    """Generate one query's candidates as (policy, reference, grades); at least one of them is relevant."""
     count = draw(st.integers(least, most))
     policy, reference = (draw(st.lists(NUMBERS, min_size=count, max_size=count)) for _ in range(2))
     grades = draw(st.lists(st.integers(0, 3 if graded else 1), min_size=count, max_size=count))
@@ -47,11 +44,8 @@ def candidates(policy, reference, grades, mask=None):
     return CandidateBatch(*rows, torch.tensor([mask]))
 
 
-def sigmoid(x):
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
-
-
 def nll_sigmoid(x):
+    """-log sigmoid(x), without overflow."""
     return math.log1p(math.exp(-x)) if x > -30 else -x
 
 
@@ -60,7 +54,7 @@ def deltas(policy, reference):
 
 
 @given(lists())
-def test_ddro_is_the_mean_pairwise_loss(values):
+def test_ddro_is_the_mean_loss_over_pairs_of_different_grades(values):
     policy, reference, grades = values
     d = deltas(policy, reference)
     pairs = [(i, j) for i in range(len(d)) for j in range(len(d)) if grades[i] > grades[j]]
@@ -69,7 +63,7 @@ def test_ddro_is_the_mean_pairwise_loss(values):
 
 
 @given(st.lists(NUMBERS, min_size=4, max_size=4))
-def test_with_two_candidates_the_family_is_dpo(x):
+def test_with_two_candidates_ddro_s_dpo_and_irpo_equal_dpo(x):
     c = candidates(x[:2], x[2:], [1, 0])
     wanted = nll_sigmoid(BETA * ((x[0] - x[2]) - (x[1] - x[3])))
     for loss in (ddro, s_dpo, irpo):
@@ -77,8 +71,8 @@ def test_with_two_candidates_the_family_is_dpo(x):
 
 
 @given(lists())
-def test_irpo_is_the_discounted_gain_weighted_log_softmax(values):
-    """As the paper writes it: z_i = -log sum_{j != i} exp(beta delta_j - beta delta_i), loss -w_i log sigmoid z_i."""
+def test_irpo_equals_the_formula_of_the_paper(values):
+    """z_i = -log sum_{j != i} exp(beta delta_j - beta delta_i), loss = -sum_i w_i log sigmoid z_i."""
     policy, reference, grades = values
     d = deltas(policy, reference)
     order = sorted(range(len(d)), key=lambda i: -grades[i])
@@ -99,7 +93,7 @@ def test_irpo_is_the_discounted_gain_weighted_log_softmax(values):
 
 
 @given(lists(), st.booleans(), st.booleans(), st.booleans())
-def test_irpo_s_choices_are_those_of_its_formula(values, self_term, mean_rest, normalize):
+def test_the_options_of_irpo_change_its_formula_as_documented(values, self_term, average_others, normalize):
     """z_i = -log of the sum or mean over j, with or without i itself, of exp(beta delta_j - beta delta_i)."""
     d = deltas(*values[:2])
     weights = irpo_weights(candidates(*values), normalize=normalize)[0].tolist()
@@ -108,31 +102,31 @@ def test_irpo_s_choices_are_those_of_its_formula(values, self_term, mean_rest, n
     for i, weight in enumerate(weights):
         rest = [BETA * (d[j] - d[i]) for j in range(len(d)) if self_term or j != i]
         top = max(rest)
-        total = top + math.log(sum(math.exp(x - top) for x in rest) / (len(rest) if mean_rest else 1))
+        total = top + math.log(sum(math.exp(x - top) for x in rest) / (len(rest) if average_others else 1))
         wanted += weight * nll_sigmoid(-total)
-    got = irpo(candidates(*values), BETA, None, self_term, mean_rest, normalize)
+    got = irpo(candidates(*values), BETA, None, self_term, average_others, normalize)
     assert got.item() == pytest.approx(wanted, rel=1e-3, abs=1e-4)
 
 
-def test_the_self_term_puts_a_floor_under_irpo():
+def test_the_self_term_keeps_irpo_above_log_two():
     c = candidates([100.0, 0.0], [0.0, 0.0], [1, 0])
     assert irpo(c, BETA, self_term=True).item() == pytest.approx(math.log(2), abs=1e-5)
     assert irpo(c, BETA).item() == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("choices", [{}, {"self_term": True}, {"mean_rest": True}])
-def test_every_form_of_irpo_leaves_out_padding_and_bears_lists_of_one(choices):
+@pytest.mark.parametrize("options", [{}, {"self_term": True}, {"average_others": True}])
+def test_all_variants_of_irpo_ignore_padding_and_accept_lists_of_one_candidate(options):
     c = candidates([-1.0, -2.0, -9.0], [-2.0, -1.0, -1.0], [1, 0, 3], [True, True, False])
     short = candidates([-1.0, -2.0], [-2.0, -1.0], [1, 0])
-    torch.testing.assert_close(irpo(c, BETA, **choices), irpo(short, BETA, **choices))
+    torch.testing.assert_close(irpo(c, BETA, **options), irpo(short, BETA, **options))
     policy = torch.tensor([[-1.0, -9.0]], requires_grad=True)
-    value = irpo(candidates([0.0, 0], [-2.0, -1], [1, 0], [True, False])._replace(policy=policy), BETA, **choices)
+    value = irpo(candidates([0.0, 0], [-2.0, -1], [1, 0], [True, False])._replace(policy=policy), BETA, **options)
     value.sum().backward()
     assert torch.isfinite(policy.grad).all()
 
 
 @given(lists(graded=False))
-def test_one_positive_makes_irpo_s_dpo(values):
+def test_with_one_positive_irpo_equals_s_dpo(values):
     policy, reference, grades = values
     grades = [int(i == grades.index(1)) for i in range(len(grades))]
     c = candidates(policy, reference, grades)
@@ -140,7 +134,7 @@ def test_one_positive_makes_irpo_s_dpo(values):
 
 
 @given(lists())
-def test_lipo_weighs_pairs_by_what_a_swap_would_cost(values):
+def test_lipo_weights_each_pair_by_the_dcg_that_a_swap_would_cost(values):
     grades = values[2]
     s = candidates(*values).delta[0].mul(BETA).tolist()
     place = {i: rank for rank, i in enumerate(sorted(range(len(s)), key=lambda i: -s[i]), 1)}
@@ -155,10 +149,10 @@ def test_lipo_weighs_pairs_by_what_a_swap_would_cost(values):
 
 
 @given(lists(), st.randoms(use_true_random=False))
-def test_the_order_of_candidates_does_not_matter(values, random):
+def test_the_losses_do_not_depend_on_the_order_of_candidates(values, random):
     order = list(range(len(values[0])))
     random.shuffle(order)
-    for name in ("ddro", "s_dpo", "irpo", "adpo", "sft"):  # lipo breaks ties of its ranks by order
+    for name in ("ddro", "s_dpo", "irpo", "adpo", "sft"):  # lipo breaks ties between ranks by order
         shuffled = candidates(*([x[i] for i in order] for x in values))
         torch.testing.assert_close(
             LOSSES[name](candidates(*values), BETA), LOSSES[name](shuffled, BETA), rtol=1e-4, atol=1e-5
@@ -166,7 +160,7 @@ def test_the_order_of_candidates_does_not_matter(values, random):
 
 
 @given(lists(), st.integers(1, 3))
-def test_padding_contributes_nothing_and_gets_no_gradient(values, count):
+def test_padding_does_not_change_a_loss_and_gets_no_gradient(values, count):
     policy, reference = ([*x, *[-1e4] * count] for x in values[:2])
     mask = [True] * len(values[0]) + [False] * count
     padded = candidates(policy, reference, [*values[2], *[3] * count], mask)
@@ -180,7 +174,7 @@ def test_padding_contributes_nothing_and_gets_no_gradient(values, count):
 
 
 @given(lists())
-def test_gradients_of_the_kernel_are_those_of_the_formula(values):
+def test_the_gradient_of_weighted_softmax_equals_its_formula(values):
     """beta * (p_i * sum(w) - w_i)."""
     c = candidates(*values)
     weights = irpo_weights(c)
@@ -190,7 +184,7 @@ def test_gradients_of_the_kernel_are_those_of_the_formula(values):
     torch.testing.assert_close(policy.grad, BETA * (p * weights.sum() - weights), rtol=1e-4, atol=1e-6)
 
 
-def test_at_the_optimum_the_softmax_is_the_share_of_the_weights():
+def test_the_gradient_vanishes_where_the_softmax_equals_the_normalised_weights():
     c = candidates([0.0, 0, 0, 0], [0.0, 0, 0, 0], [3, 1, 1, 0])
     weights = irpo_weights(c)[:, :3]
     delta = (weights.log() / BETA).requires_grad_()
@@ -200,7 +194,7 @@ def test_at_the_optimum_the_softmax_is_the_share_of_the_weights():
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("beta", [1e-8, 1.0, 100.0])
-def test_extreme_betas_and_log_probs_stay_finite(name, beta):
+def test_losses_and_gradients_stay_finite_at_extreme_betas_and_log_probs(name, beta):
     c = candidates([-1e4, -1.0, -2000.0], [-1.0, -1e4, -3.0], [1, 0, 0])
     policy = c.policy.clone().requires_grad_()
     value = LOSSES[name](c._replace(policy=policy), beta)
@@ -209,13 +203,13 @@ def test_extreme_betas_and_log_probs_stay_finite(name, beta):
     assert torch.isfinite(policy.grad).all()
 
 
-def test_a_query_without_a_relevant_document_costs_nothing():
+def test_the_loss_of_a_query_without_a_relevant_document_is_zero():
     c = candidates([-1.0, -2.0], [-2.0, -1.0], [0, 0])
     for name in ("ddro", "s_dpo", "irpo", "lipo", "sft"):
         assert LOSSES[name](c, BETA).item() == 0
 
 
-def test_positions_of_another_ranking_discount_the_gains():
+def test_irpo_discounts_gains_by_given_positions():
     c = candidates([-3.0, -1.0, -2.0], [0.0, 0.0, 0.0], [2, 1, 0])
     place = ranks(c.policy)
     assert place.tolist() == [[3, 1, 2]]
@@ -225,53 +219,21 @@ def test_positions_of_another_ranking_discount_the_gains():
 
 
 @given(lists())
-def test_sft_and_floor_are_their_formulas(values):
+def test_sft_and_the_dpop_penalty_equal_their_formulas(values):
     policy, reference, grades = values
     gains = [2**g - 1 for g in grades]
     wanted = -sum(g * p for g, p in zip(gains, policy, strict=True)) / sum(gains)
     assert sft(candidates(*values), BETA).item() == pytest.approx(wanted, rel=1e-4, abs=1e-5)
-    falls = [max(0, r - p) for p, r, g in zip(policy, reference, grades, strict=True) if g > 0]
-    assert floor(candidates(*values)).item() == pytest.approx(sum(falls) / len(falls), rel=1e-4, abs=1e-4)
+    drops = [max(0, r - p) for p, r, g in zip(policy, reference, grades, strict=True) if g > 0]
+    assert dpop_penalty(candidates(*values)).item() == pytest.approx(sum(drops) / len(drops), rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
-def test_divergences_are_functions_of_the_ratio(name):
-    r, a = [0.3, 2.5], 0.5
-    of_ratio = {
-        "reverse_kl": math.log,
-        "forward_kl": lambda x: -1 / x,
-        "jensen_shannon": lambda x: math.log(2 * x / (1 + x)),
-        "alpha_half": lambda x: (1 - x**-a) / a,
-    }[name]
-    c = candidates([math.log(x) for x in r], [0.0, 0.0], [1, 0])
-    wanted = -math.log(sigmoid(BETA * (of_ratio(r[0]) - of_ratio(r[1]))))
-    assert f_dpo(c, BETA, name).item() == pytest.approx(wanted, rel=1e-4)
+def test_preferred_pairs_have_different_grades_and_no_padding():
+    c = candidates([0.0] * 4, [0.0] * 4, [0, 2, 1, 3], [True, True, True, False])
+    assert preferred_pairs(c)[0].nonzero().tolist() == [[1, 0], [1, 2], [2, 0]]
 
 
-def test_reverse_kl_is_ddro_itself():
-    c = candidates([-1.0, -2.0, -0.5], [-2.0, -1.0, -0.7], [1, 0, 0])
-    torch.testing.assert_close(f_dpo(c, BETA, "reverse_kl"), ddro(c, BETA))
-
-
-def test_ld_dpo_lets_codes_beyond_the_shortest_candidate_count_less():
-    logps = torch.tensor([[[-1.0, -2.0, -3.0], [-4.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
-    lengths = torch.tensor([[3, 1, 0]])
-    assert ld_sums(logps, lengths, 0.5)[0].tolist() == [-1 - 0.5 * 5, -4, 0]
-    assert ld_sums(logps, lengths, 1.0)[0].tolist() == [-6, -4, 0]
-
-
-def test_tdpo2_subtracts_the_excess_divergence_of_the_negative():
-    c = candidates([-1.0, -2.0], [-1.5, -1.0], [1, 0])
-    kl = torch.tensor([[0.3, 0.9]], requires_grad=True)
-    wanted = -math.log(sigmoid(BETA * (0.5 + 1.0) - 0.7 * (0.9 - 0.3)))
-    value = tdpo2(c, BETA, kl, 0.7)
-    assert value.item() == pytest.approx(wanted, rel=1e-5)
-    value.sum().backward()
-    assert kl.grad[0, 0] == 0  # the positive's divergence is not trained
-    assert kl.grad[0, 1] > 0
-
-
-def test_ches_is_highest_for_docids_that_look_alike():
+def test_ches_is_highest_for_docids_with_similar_states():
     positive, other = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, -1.0]])
     assert ches(positive, other).item() == -5
     assert ches(positive, positive).item() == 0

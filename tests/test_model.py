@@ -26,30 +26,30 @@ def all_codes():
 
 
 @pytest.mark.parametrize("v10", [True, False])
-@pytest.mark.parametrize("normalize", ["level", "full"])
-def test_logps_equal_hugging_face_s_logits_normalised_token_by_token(make_model, v10, normalize):
-    model = make_model(SIZES, normalize, v10)
+@pytest.mark.parametrize("softmax_over", ["level", "full"])
+def test_logps_equal_hugging_face_s_logits_normalised_token_by_token(make_model, v10, softmax_over):
+    model = make_model(SIZES, softmax_over, v10)
     ids, mask = inputs()
     codes = torch.tensor([[[0, 1, 2], [3, 2, 4]], [[1, 0, 0], [1, 0, 1]], [[2, 2, 2], [0, 0, 0]]])
     with torch.no_grad():
         got = model.sequence_logps(model.encode(ids, mask), codes)
         for b in range(3):
             for n in range(2):
-                labels = model.tokens(codes[b, n])[None]
+                labels = model.codes_to_tokens(codes[b, n])[None]
                 logits = model.t5(input_ids=ids[b : b + 1], attention_mask=mask[b : b + 1], labels=labels).logits[0]
                 total = 0.0
                 for level, token in enumerate(labels[0].tolist()):
                     start = model.layout.base + model.layout.offsets[level]
-                    among = range(start, start + SIZES[level]) if normalize == "level" else range(logits.shape[1])
+                    among = range(start, start + SIZES[level]) if softmax_over == "level" else range(logits.shape[1])
                     total += logits[level, token].item() - math.log(
                         sum(math.exp(logits[level, other].item()) for other in among)
                     )
                 assert got[b, n].item() == pytest.approx(total, abs=1e-5)
 
 
-@pytest.mark.parametrize("normalize", ["level", "full"])
-def test_lists_run_in_chunks_have_the_same_log_probs_and_gradients(make_model, normalize):
-    model = make_model(SIZES, normalize)
+@pytest.mark.parametrize("softmax_over", ["level", "full"])
+def test_lists_run_in_chunks_have_the_same_log_probs_and_gradients(make_model, softmax_over):
+    model = make_model(SIZES, softmax_over)
     ids, mask = inputs()
     codes = all_codes()[torch.randperm(60, generator=torch.Generator().manual_seed(0))[:21]].view(3, 7, 3)
     weight = torch.randn(3, 7, generator=torch.Generator().manual_seed(1))
@@ -64,10 +64,10 @@ def test_lists_run_in_chunks_have_the_same_log_probs_and_gradients(make_model, n
         torch.testing.assert_close(gradients, found[0][1])
 
 
-@pytest.mark.parametrize("normalize", ["level", "full"])
-def test_docids_of_one_code_share_one_decoder_input(make_model, normalize):
+@pytest.mark.parametrize("softmax_over", ["level", "full"])
+def test_docids_of_one_code_share_one_decoder_input(make_model, softmax_over):
     """Scored together, as here, or each alone."""
-    model = make_model((9,), normalize)
+    model = make_model((9,), softmax_over)
     ids, mask = inputs()
     codes = torch.arange(9).view(1, 9, 1).expand(3, -1, -1)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The bundled collection keeps what data/README.md promises of it."""
+"""The bundled collection has the properties that data/README.md states."""
 
 import re
 from collections import Counter
@@ -13,11 +13,11 @@ def data(root):
     return open_collection(root / "data" / "quickstart")
 
 
-def words(text):
+def split_words(text):
     return re.findall(r"[a-z0-9]+", text.lower())
 
 
-def test_documents(data):
+def test_documents_are_short_and_each_subject_has_ten(data):
     documents = list(data.documents())
     assert len(documents) >= 240
     subjects = Counter(document.url.split("/")[1] for document in documents)
@@ -29,7 +29,7 @@ def test_documents(data):
         assert re.fullmatch(r"/[a-z0-9-]+/[a-z0-9-]+", document.url)
 
 
-def test_questions_and_judgments(data):
+def test_each_question_has_exactly_one_answer_and_its_other_judgments_are_on_the_same_subject(data):
     texts = {query.id: query.text for query in data.queries()}
     documents = {document.id: document for document in data.documents()}
     assert len(set(texts.values())) == len(texts)
@@ -48,13 +48,13 @@ def test_questions_and_judgments(data):
     assert min(answers.values()) >= 6
 
 
-def test_questions_do_not_copy_the_text(data):
-    documents = {document.id: words(document.body) for document in data.documents()}
-    texts = {query.id: words(query.text) for query in data.queries()}
+def test_no_question_has_five_consecutive_words_of_its_document(data):
+    documents = {document.id: split_words(document.body) for document in data.documents()}
+    texts = {query.id: split_words(query.text) for query in data.queries()}
     for split in ("train", "dev", "test"):
         for _, judgment in data.judgments(split):
             if judgment.grade == 2:
                 text = " ".join(documents[judgment.doc_id])
                 question = texts[judgment.query_id]
-                runs = [" ".join(question[i : i + 5]) for i in range(len(question) - 4)]
-                assert not any(f" {run} " in f" {text} " for run in runs), judgment
+                sequences = [" ".join(question[i : i + 5]) for i in range(len(question) - 4)]
+                assert not any(f" {sequence} " in f" {text} " for sequence in sequences), judgment

@@ -111,7 +111,7 @@ def growing(make_model, tokenizer):
     config = RQConfig(levels=2, codebook_size=4)
     _, built = build_docids(Source(documents[:30], vectors[:30]), config, 0)
     names = [document.id for document in documents[:30]]
-    table = DocidTable(names, names, *built[:2], {"docids": config.model_dump()}, built.codebooks)
+    table = DocidTable.from_codes(built, doc_ids=names, titles=names, settings={"docids": config.model_dump()})
     return Retriever(make_model(built.sizes, base=len(tokenizer)), tokenizer, table), documents, vectors
 
 
@@ -146,7 +146,7 @@ def test_the_command_changes_a_run_s_retriever_alone_in_its_folder(tmp_path, gro
     np.save(tmp_path / "new.npy", vectors[30:])
     changed = {"add": tmp_path / "new.jsonl", "vectors": tmp_path / "new.npy", "remove": tmp_path / "old.txt"}
     folder = str(tmp_path / "run")
-    with folder_lock(tmp_path / "run"), pytest.raises(GenirError, match="run: another process is at work"):
+    with folder_lock(tmp_path / "run"), pytest.raises(GenirError, match="run: another process is using"):
         build_docids_stage.command(folder, **changed)
     assert Retriever.from_pretrained(folder).table.doc_ids == retriever.table.doc_ids
     build_docids_stage.command(folder, **changed)
@@ -184,7 +184,9 @@ def test_a_text_docid_may_be_longer_than_all_before(tmp_path, make_model, tokeni
     config = TextConfig(source="title")
     _, built = build_docids(Source(documents, np.zeros((4, 0), np.float32), tokenizer), config, 0)
     names = [document.id for document in documents]
-    table = DocidTable(names, names, *built[:2], {"docids": config.model_dump()}, text=True)
+    table = DocidTable.from_codes(
+        built, doc_ids=names, titles=names, settings={"docids": config.model_dump()}, text=True
+    )
     t5 = make_model((9,), base=len(tokenizer)).t5
     layout = CodeLayout(0, built.sizes, True)
     retriever = Retriever(DocidModel(t5, layout, None), tokenizer, table)
@@ -207,7 +209,7 @@ def test_a_text_docid_may_be_longer_than_all_before(tmp_path, make_model, tokeni
 def test_wrong_numbers_are_refused(retriever, name, value):
     if (name, value) == ("beams", None):
         return  # the default
-    with pytest.raises(GenirError, match=f"{name} must be a whole number, at least 1, not {value!r}"):
+    with pytest.raises(GenirError, match=f"{name} must be an integer of at least 1, got {value!r}"):
         retriever.search_many(["owls"], **{name: value})
 
 
@@ -220,10 +222,10 @@ def test_numbers_beyond_all_documents_ask_for_all(retriever):
     ("queries", "words"),
     [
         (["owls", " \n"], "query 1 is empty"),
-        (["owls", 7], "query 1 must be a text, not 7"),
+        (["owls", 7], "query 1 must be a string, got 7"),
         (["caf\udce9"], "query 0 is not valid UTF-8"),
-        ("owls", "queries must be several, such as a list, not 'owls'"),
-        (None, "queries must be several"),
+        ("owls", "queries must be a list of strings, got 'owls'"),
+        (None, "queries must be a list of strings"),
     ],
 )
 def test_a_wrong_query_is_named(retriever, queries, words):
@@ -235,7 +237,7 @@ def test_anything_iterable_is_several(retriever):
     wanted = retriever.search_many(["owls", "tea"], allowed=["d1", "d3"])
     assert retriever.search_many((q for q in ("owls", "tea")), allowed={"d1": 0, "d3": 0}.keys()) == wanted
     for call in (lambda: retriever.search("owls", allowed="d1"), lambda: retriever.remove("d1")):
-        with pytest.raises(GenirError, match="must be several, such as a list, not 'd1'"):
+        with pytest.raises(GenirError, match="must be a list of strings, got 'd1'"):
             call()
 
 

@@ -4,7 +4,7 @@ from fastapi.testclient import TestClient
 from genir.serve import create_app
 
 
-def test_http_answers_what_search_answers(make_retriever):
+def test_http_answers_are_those_of_the_retriever(make_retriever):
     retriever = make_retriever(np.array([[0, 1], [2, 0], [1, 1]]), (3, 2))
     client = TestClient(create_app(retriever))
     answer = client.get("/search", params={"query": "owls hunt", "k": 2})

@@ -1,38 +1,71 @@
 from pathlib import Path
 
+import pytest
 from transformers import AutoTokenizer
 
 from genir.collection.prepared import DocumentFile
-from genir.tokenizer import train_tokenizer
+from genir.config import load_config
+from genir.errors import GenirError
+from genir.tokenizer import docid_tokenizer, load_tokenizer, tokenize, train_tokenizer
 
 QUICKSTART = Path(__file__).parent.parent / "data" / "quickstart" / "corpus.jsonl"
 
 
 def test_the_same_texts_give_the_same_tokenizer():
     texts = [document.body for document in DocumentFile(QUICKSTART)][:80]
-    rare = [chr(0x4E00 + number) for number in range(40)]  # signs that no piece holds are numbered by the trainer
-    texts += [f"{text} {sign}" for text, sign in zip(texts, rare, strict=False)]
+    rare = [
+        chr(0x4E00 + number) for number in range(40)
+    ]  # characters in no other token, which the trainer orders at random
+    texts += [f"{text} {character}" for text, character in zip(texts, rare, strict=False)]
     first, *others = (train_tokenizer(texts, 500).backend_tokenizer.to_str() for _ in range(6))
     assert all(other == first for other in others)
-    assert all(sign in first for sign in rare)
+    assert all(character in first for character in rare)
 
 
-def test_case_and_accents_do_not_matter_and_inputs_end_with_eos(tokenizer):
+def test_case_and_accents_are_ignored_and_inputs_end_with_the_end_of_sequence_token(tokenizer):
     assert tokenizer("Öwls HUNT")["input_ids"] == tokenizer("owls hunt")["input_ids"]
     assert tokenizer("owls")["input_ids"][-1] == tokenizer.eos_token_id == 1
     assert tokenizer("")["input_ids"] == [1]
     assert tokenizer.pad_token_id == 0
 
 
-def test_words_of_the_corpus_come_back_and_unknown_signs_do_not_break(tokenizer):
+def test_words_of_the_corpus_are_decoded_and_unknown_characters_are_encoded(tokenizer):
     assert tokenizer.decode(tokenizer("glaciers carve valleys", add_special_tokens=False)["input_ids"]) == (
         "glaciers carve valleys"
     )
     assert tokenizer.unk_token_id in tokenizer("日本")["input_ids"]
 
 
-def test_a_saved_tokenizer_is_a_plain_hugging_face_one(tokenizer, tmp_path):
+def test_a_saved_tokenizer_can_be_loaded_with_hugging_face(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     for text in ("owls hunt mice", "", "tea, ICE & 日本"):
         assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
+
+
+def test_text_docids_use_the_tokenizer_of_the_model_or_one_trained_on_the_documents(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    (tmp_path / "c.yaml").write_text("collection: {path: none}\nmodel: {vocab_size: 400}\n")
+    documents = DocumentFile(QUICKSTART)[:50]
+    trained = docid_tokenizer(load_config(tmp_path / "c.yaml"), documents)
+    assert 300 < len(trained) <= 400
+    given = docid_tokenizer(load_config(tmp_path / "c.yaml", [f"model.tokenizer={tmp_path / 'tokenizer'}"]), documents)
+    assert given.get_vocab() == tokenizer.get_vocab()
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_a_one_line_error(tmp_path):
+    with pytest.raises(GenirError, match="none: cannot be loaded as a tokenizer") as error:
+        load_tokenizer(str(tmp_path / "none"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_batch_of_texts_is_truncated_and_padded_on_the_right(tokenizer):
+    tokenizer.padding_side = "left"  # as some pretrained tokenizers have it
+    try:
+        batch = tokenize(tokenizer, ["owls hunt mice tea", ""], 3)
+    finally:
+        tokenizer.padding_side = "right"
+    assert batch["input_ids"].shape == (2, 3)
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["input_ids"][0].tolist() == [*tokenizer("owls hunt mice tea")["input_ids"][:2], tokenizer.eos_token_id]
+    assert batch["input_ids"][1].tolist() == [tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.pad_token_id]

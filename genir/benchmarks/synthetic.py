@@ -1,4 +1,7 @@
-"""A made-up collection with codes for docids, and T5s for it, random and trained: what decoding is measured on."""
+"""A synthetic collection of docids and queries, and T5 models for it: the data of the decoding benchmarks.
+
+Shapes: N docids, L levels (`LEVELS` unless stated otherwise), B queries, S source tokens.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,42 +17,54 @@ from genir.docids.table import CodeLayout
 from genir.model import DocidModel
 from genir.t5.loading import load_t5, silence_transformers, untie
 
-SHAPES: dict[str, dict[str, Any]] = {  # of the published t5-small and t5-base, and the one that is trained here
+SHAPES: dict[str, dict[str, Any]] = {
     "small": {"d_model": 512, "num_heads": 8, "d_ff": 2048, "num_layers": 6},
     "base": {"d_model": 768, "num_heads": 12, "d_ff": 3072, "num_layers": 12},
     "trained": {"d_model": 256, "num_heads": 4, "d_ff": 1024, "num_layers": 1},
 }
-TEXT_TOKENS, CODES, LEVELS, WORDS = 32_128, 256, 24, 16
-FREE = 3
-"""Codes that the query tells; each code after them follows from the one before, but for a share of NOISE."""
+"""The shapes of the published t5-small and t5-base, and that of the model which `trained_t5` trains."""
+TEXT_TOKENS = 32_128
+"""Text tokens in the vocabulary of a model, as in the published T5 models."""
+CODEBOOK_SIZE, LEVELS = 256, 24
+RANDOM_LEVELS = 3
+"""The first levels of a docid, whose codes are random and which the query tells."""
 NOISE = 0.05
-LAST_NORM = "decoder.final_layer_norm.weight"
+"""Fraction of the codes after the random levels that do not follow from the code before them."""
+QUERY_TOKENS, QUERY_NOISE = 16, 0.33
+"""Tokens of a query, and the fraction of them that say nothing about the docid."""
+_FINAL_NORM = "decoder.final_layer_norm.weight"
 
 
-def collection(docids: int) -> NDArray[np.int64]:
-    """Codes [N, LEVELS]: the first FREE at random, the others mostly a permutation of the one before."""
+def make_docids(count: int) -> NDArray[np.int64]:
+    """Codes [N, L]: the first levels at random, each other code mostly a permutation of the one before it."""
     rng = np.random.default_rng(0)
-    codes = rng.integers(0, CODES, (docids, LEVELS))
-    for level in range(FREE, LEVELS):
-        follows = rng.random(docids) >= NOISE
-        codes[follows, level] = rng.permutation(CODES)[codes[follows, level - 1]]
+    codes = rng.integers(0, CODEBOOK_SIZE, (count, LEVELS))
+    for level in range(RANDOM_LEVELS, LEVELS):
+        follows = rng.random(count) >= NOISE
+        codes[follows, level] = rng.permutation(CODEBOOK_SIZE)[codes[follows, level - 1]]
     return codes
 
 
-def queries(codes: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-    """Token ids [B, WORDS]: words for each of the first FREE codes of a docid, a third of them replaced by others."""
-    level = rng.integers(0, FREE, (len(codes), WORDS))
-    words = level * CODES + np.take_along_axis(codes, level, 1)
-    other = rng.integers(0, FREE * CODES, words.shape)
-    return torch.from_numpy(np.where(rng.random(words.shape) < 0.33, other, words))
+def make_queries(codes: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+    """Token ids [B, S] of one query for each of the docids [B, L].
+
+    Each token stands for a code of one of the docid's random levels, but some are replaced by tokens of other codes.
+    """
+    level = rng.integers(0, RANDOM_LEVELS, (len(codes), QUERY_TOKENS))
+    tokens = level * CODEBOOK_SIZE + np.take_along_axis(codes, level, 1)
+    others = rng.integers(0, RANDOM_LEVELS * CODEBOOK_SIZE, tokens.shape)
+    return torch.from_numpy(np.where(rng.random(tokens.shape) < QUERY_NOISE, others, tokens))
 
 
-def new_t5(shape: str, text_tokens: int = TEXT_TOKENS) -> T5ForConditionalGeneration:
-    """Random weights: T5 v1.0's blocks, with a head of its own for 24 codebooks of 256 codes."""
+def random_t5(shape: str, text_tokens: int = TEXT_TOKENS) -> T5ForConditionalGeneration:
+    """A T5 with random weights: the blocks of T5 v1.0, and a separate head for text tokens and the codes of L levels.
+
+    shape: a key of `SHAPES`.
+    """
     torch.manual_seed(0)
     settings: dict[str, Any] = SHAPES[shape] | {
         "d_kv": 64,
-        "vocab_size": text_tokens + LEVELS * CODES,
+        "vocab_size": text_tokens + LEVELS * CODEBOOK_SIZE,
         "dropout_rate": 0.0,
         "eos_token_id": None,
         "decoder_start_token_id": 0,
@@ -62,43 +77,56 @@ def new_t5(shape: str, text_tokens: int = TEXT_TOKENS) -> T5ForConditionalGenera
     return t5
 
 
-def docid_model(t5: T5ForConditionalGeneration, levels: int) -> DocidModel:
-    """The model for docids of the first `levels` codes."""
-    return DocidModel(t5, CodeLayout(t5.config.vocab_size - LEVELS * CODES, (CODES,) * levels), "level")
+def make_docid_model(t5: T5ForConditionalGeneration, levels: int) -> DocidModel:
+    """A T5 of this module as the model of docids that consist of the first `levels` codes."""
+    layout = CodeLayout(t5.config.vocab_size - LEVELS * CODEBOOK_SIZE, (CODEBOOK_SIZE,) * levels)
+    return DocidModel(t5, layout, "level")
 
 
 def trained_t5(shape: str, codes: NDArray[np.int64], steps: int, folder: Path) -> T5ForConditionalGeneration:
-    """A small T5 trained on queries for all docids, set into a larger shape among zeros and under blocks that add
-    nothing: the distribution is that of the small one, the work that of the whole shape. folder: keeps the small one.
+    """A T5 of the given shape that ranks docids [N, L] as a small T5 does, which is trained on queries for them.
+
+    folder: where the small model is kept; it is trained only if the folder does not exist.
     """
     if not folder.exists():
-        made = train(docid_model(new_t5("trained", FREE * CODES), LEVELS), codes, steps)
+        trained = train(make_docid_model(random_t5("trained", RANDOM_LEVELS * CODEBOOK_SIZE), LEVELS), codes, steps)
         with silence_transformers():
-            made.t5.save_pretrained(folder)
-    small, large = load_t5(str(folder), "cpu").state_dict(), new_t5(shape)
-    rows = torch.cat([torch.arange(FREE * CODES), torch.arange(TEXT_TOKENS, TEXT_TOKENS + LEVELS * CODES)])
+            trained.t5.save_pretrained(folder)
+    return _embed_in_shape(load_t5(str(folder), "cpu"), shape)
+
+
+def _embed_in_shape(small_t5: T5ForConditionalGeneration, shape: str) -> T5ForConditionalGeneration:
+    """A T5 of a larger shape with the outputs of a small one: it takes the time of the larger shape.
+
+    The weights of the small model are placed among zeros; the layers that it does not have add nothing.
+    """
+    small, large = small_t5.state_dict(), random_t5(shape)
+    vocab_size = TEXT_TOKENS + LEVELS * CODEBOOK_SIZE
+    tokens = torch.cat([torch.arange(RANDOM_LEVELS * CODEBOOK_SIZE), torch.arange(TEXT_TOKENS, vocab_size)])
     for name, weight in large.state_dict().items():
         if name not in small and name.endswith((".o.weight", ".wo.weight")):
             weight.zero_()
-        elif name in small and len(weight) == TEXT_TOKENS + LEVELS * CODES:
-            weight.zero_()[rows, : small[name].shape[1]] = small[name]
+        elif name in small and len(weight) == vocab_size:
+            weight.zero_()[tokens, : small[name].shape[1]] = small[name]
         elif name in small:
-            # Of a norm, whose mean square is over more places now; but the last is followed by a factor for the width.
-            scale = (len(small[name]) / len(weight)) ** 0.5 if "norm" in name and name != LAST_NORM else 1
+            # A norm divides by the mean square, which zeros make smaller. The final norm needs no correction, since
+            # the head's scale d_model**-0.5 changes by the same factor.
+            scale = (len(small[name]) / len(weight)) ** 0.5 if "norm" in name and name != _FINAL_NORM else 1
             weight.zero_()[tuple(slice(0, size) for size in small[name].shape)] = small[name] * scale
     return large
 
 
 def train(model: DocidModel, codes: NDArray[np.int64], steps: int) -> DocidModel:
-    """Maximum likelihood with AdamW, 128 examples a step; the rate falls to nothing. Three steps of four are on the
-    free codes alone, which take longest to learn.
+    """Train a model in place on queries for docids [N, L]: maximum likelihood, AdamW, 128 examples per step.
+
+    Three of four steps train on the random levels alone, which take longest to learn. The learning rate falls to zero.
     """
     rng = np.random.default_rng(1)
     optimizer = torch.optim.AdamW(model.t5.parameters(), weight_decay=0)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
     for step in track(range(steps), "training"):
         chosen = codes[rng.integers(0, len(codes), 128)]
-        ids, part = queries(chosen, rng), chosen if step % 4 == 0 else chosen[:, :FREE]
+        ids, part = make_queries(chosen, rng), chosen if step % 4 == 0 else chosen[:, :RANDOM_LEVELS]
         logps = model.code_logps(model.encode(ids, torch.ones_like(ids)), torch.from_numpy(part).unsqueeze(1))[:, 0]
         optimizer.zero_grad()
         torch.autograd.backward(-logps.sum(-1).mean())
@@ -106,6 +134,6 @@ def train(model: DocidModel, codes: NDArray[np.int64], steps: int) -> DocidModel
         optimizer.step()
         scheduler.step()
         if step % 100 == 0:
-            free, others = -logps[:, :FREE].mean(), -logps[:, FREE:].mean()
-            console.print(f"step {step}: {free:.3f} nats a free code, {others:.3f} a code after them")
+            random, others = -logps[:, :RANDOM_LEVELS].mean(), -logps[:, RANDOM_LEVELS:].mean()
+            console.print(f"step {step}: {random:.3f} nats per random code, {others:.3f} per code after them")
     return model

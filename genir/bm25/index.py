@@ -1,15 +1,16 @@
-"""BM25 by the name of its back end."""
+"""The BM25 index that the section `baseline` of a config asks for."""
 
 from collections.abc import Iterable
 
-from genir.bm25.bm25s_index import BM25
-from genir.bm25.lucene_index import Lucene
+from genir.bm25.bm25s_index import BM25sIndex
+from genir.bm25.lucene_index import LuceneIndex
 from genir.config import BaselineConfig
 from genir.records import Document
 
-BACKENDS: dict[str, type[BM25] | type[Lucene]] = {"bm25s": BM25, "pyserini": Lucene}
+BM25Index = BM25sIndex | LuceneIndex
+BACKENDS: dict[str, type[BM25sIndex] | type[LuceneIndex]] = {"bm25s": BM25sIndex, "pyserini": LuceneIndex}
 
 
-def open_index(documents: Iterable[Document], settings: BaselineConfig) -> BM25 | Lucene:
-    """An index of the documents with the section's back end."""
+def open_index(documents: Iterable[Document], settings: BaselineConfig) -> BM25Index:
+    """Index the documents with the back end `settings.backend`; raises GenirError if it is not installed."""
     return BACKENDS[settings.backend](documents, settings)

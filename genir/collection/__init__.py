@@ -1,4 +1,4 @@
-"""Collections of documents, queries and judgments: BEIR folders, ir_datasets ids, and published collections."""
+"""Collections of documents, queries and judgments: BEIR folders, ir_datasets datasets, and published collections."""
 
 from genir.collection.base import Collection
 from genir.collection.beir import QRELS_HEADER, BeirCollection, read_documents
@@ -6,10 +6,10 @@ from genir.collection.irds import IrDatasetsCollection
 from genir.collection.opening import open_collection
 
 __all__ = [
+    "QRELS_HEADER",
     "BeirCollection",
     "Collection",
     "IrDatasetsCollection",
-    "QRELS_HEADER",
     "open_collection",
     "read_documents",
 ]

@@ -1,9 +1,8 @@
-"""The interface of a collection: documents, queries, and judgments by split."""
+"""The interface that every collection implements: documents, queries, and judgments by split."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from genir.checks import is_valid_id
 from genir.errors import GenirError, error_at
@@ -11,9 +10,13 @@ from genir.records import Document, Judgment, Query
 
 
 class Collection(ABC):
-    """Documents, queries and, for each split, judgments."""
+    """A collection of documents and queries, and for each split the judgments between them.
+
+    All three are streamed: each call reads the source from its beginning.
+    """
 
     name: str
+    """Where the collection is read from, for error messages."""
 
     @property
     @abstractmethod
@@ -22,27 +25,31 @@ class Collection(ABC):
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
-        """All documents, in the collection's order; a duplicate or empty id raises GenirError."""
+        """Yield all documents in the order of the source. Raises GenirError for a duplicate or invalid id."""
 
     @abstractmethod
     def queries(self) -> Iterator[Query]:
-        """The queries of all splits; a duplicate or empty id raises GenirError."""
+        """Yield the queries of all splits. Raises GenirError for a duplicate or invalid id."""
 
     @abstractmethod
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
-        """Judgments of one split, each with the place where it was read (file and line) for error messages."""
+        """Yield the judgments of a split, each after its location (file and line), which error messages name."""
 
     def require_split(self, split: str) -> None:
-        """Raise unless `split` has judgments."""
+        """Raise GenirError if the split `split` has no judgments."""
         if split not in self.splits:
             raise GenirError(f"{self.name}: no split {split!r}; there are: {', '.join(self.splits) or 'none'}")
 
 
-def checked_id(row: Mapping[str, Any], seen: set[str], path: Path, line: int) -> str:
-    value = row.get("_id")
+def require_new_id(value: object, seen: set[str], key: str, path: Path, line: int) -> str:
+    """Return `value` as an id and add it to `seen`.
+
+    key: what the file calls the id. Raises GenirError, with the file and line, if the value is not a valid id or is
+    in `seen` already.
+    """
     if not is_valid_id(value):
-        raise error_at(path, line, f"_id must be a string without white space, not {value!r}")
+        raise error_at(path, line, f"{key} must be a non-empty string without white space, got {value!r}")
     if value in seen:
-        raise error_at(path, line, f"duplicate _id {value!r}")
+        raise error_at(path, line, f"duplicate {key} {value!r}")
     seen.add(value)
     return value

@@ -1,11 +1,11 @@
-"""BEIR folders as collections; what is wrong in a file is one line that names the file and the line."""
+"""BEIR folders as collections. An error in a file is reported in one line that names the file and the line number."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from genir.checks import is_encodable
-from genir.collection.base import Collection, checked_id
+from genir.collection.base import Collection, require_new_id
 from genir.errors import GenirError, error_at
 from genir.files import numbered_lines, parse_json_line
 from genir.records import Document, Judgment, Query
@@ -14,28 +14,37 @@ QRELS_HEADER = ("query-id", "corpus-id", "score")
 
 
 def read_documents(path: Path) -> Iterator[Document]:
-    """The documents of a `corpus.jsonl[.gz]`; what is malformed, twice there or missing raises GenirError."""
+    """Yield the documents of a `corpus.jsonl[.gz]`.
+
+    Raises GenirError for a malformed line, a duplicate id, and a file without documents.
+    """
     seen: set[str] = set()
-    for line, row in _json_rows(path):
-        doc_id = checked_id(row, seen, path, line)
-        title, text, url = (_text(row, key, path, line) for key in ("title", "text", "url"))
+    for line, record in _json_objects(path):
+        doc_id = require_new_id(record.get("_id"), seen, "_id", path, line)
+        title, text, url = (_string(record, key, path, line) for key in ("title", "text", "url"))
         yield Document(doc_id, title, text, url)
     if not seen:
-        raise GenirError(f"{path}: there is no document in this file")
+        raise GenirError(f"{path}: this file contains no documents")
 
 
 class BeirCollection(Collection):
-    """A folder with `corpus.jsonl[.gz]`, `queries.jsonl[.gz]` and `qrels/SPLIT.tsv[.gz]`."""
+    """A folder with `corpus.jsonl[.gz]`, `queries.jsonl[.gz]` and `qrels/SPLIT.tsv[.gz]`.
+
+    splits: our name of a split -> the name of its file in qrels/, for splits that get another name. The other files
+    keep their names.
+    """
 
     def __init__(self, folder: Path, splits: Mapping[str, str]) -> None:
         if not folder.is_dir():
-            raise GenirError(f"{folder}: no such folder; a BEIR folder or irds:ID is needed (ids: ir-datasets.com)")
+            raise GenirError(
+                f"{folder}: no such folder; give a BEIR folder or irds:ID (the ids are at ir-datasets.com)"
+            )
         self.name = str(folder)
-        self.corpus = _one_of(folder, "corpus.jsonl")
-        self._queries = _one_of(folder, "queries.jsonl")
-        tables = folder / "qrels"
-        names = {file.name.removesuffix(".gz") for kind in ("*.tsv", "*.tsv.gz") for file in tables.glob(kind)}
-        files = {name.removesuffix(".tsv"): _one_of(tables, name) for name in sorted(names)}
+        self.corpus = _plain_or_gzip(folder, "corpus.jsonl")
+        self._queries = _plain_or_gzip(folder, "queries.jsonl")
+        qrels = folder / "qrels"
+        names = {file.name.removesuffix(".gz") for pattern in ("*.tsv", "*.tsv.gz") for file in qrels.glob(pattern)}
+        files = {name.removesuffix(".tsv"): _plain_or_gzip(qrels, name) for name in sorted(names)}
         renamed = set(splits.values())
         self._qrels = {name: file for name, file in files.items() if name not in renamed}
         for ours, theirs in splits.items():
@@ -51,11 +60,14 @@ class BeirCollection(Collection):
         return read_documents(self.corpus)
 
     def queries(self) -> Iterator[Query]:
+        path = self._queries
         seen: set[str] = set()
-        for line, row in _json_rows(self._queries):
-            query = Query(checked_id(row, seen, self._queries, line), _text(row, "text", self._queries, line))
+        for line, record in _json_objects(path):
+            query = Query(
+                require_new_id(record.get("_id"), seen, "_id", path, line), _string(record, "text", path, line)
+            )
             if not query.text.strip():
-                raise error_at(self._queries, line, "the query is empty")
+                raise error_at(path, line, "the query is empty")
             yield query
 
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
@@ -70,39 +82,44 @@ class BeirCollection(Collection):
             if not text.strip():
                 continue
             if len(columns) != 3:
-                raise error_at(path, line, f"{len(columns)} columns; query-id, corpus-id and score are needed, by tabs")
+                raise error_at(
+                    path, line, f"{len(columns)} columns; there must be query-id, corpus-id, score, separated by tabs"
+                )
             try:
                 yield f"{path}:{line}", Judgment(columns[0], columns[1], int(columns[2]))
             except ValueError:
                 raise error_at(path, line, f"the score {columns[2]!r} is not a whole number") from None
 
 
-def _one_of(folder: Path, name: str) -> Path:
+def _plain_or_gzip(folder: Path, name: str) -> Path:
+    """Return FOLDER/NAME or FOLDER/NAME.gz; raises GenirError unless exactly one of them exists."""
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if len(found) != 1:
-        what = "both are there; keep one" if found else "neither is there; see data/README.md for the format"
-        raise GenirError(f"{folder}: needs {name} or {name}.gz: {what}")
+        problem = "both exist; keep one" if found else "neither exists; data/README.md describes the format"
+        raise GenirError(f"{folder}: needs {name} or {name}.gz: {problem}")
     return found[0]
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the JSON objects of a JSONL file with their line numbers; blank lines are skipped."""
     for line, text in numbered_lines(path):
         if not text.strip():
             continue
-        row = parse_json_line(text, path, line)
-        if not isinstance(row, dict):
-            raise error_at(path, line, "a JSON object is needed on each line")
-        yield line, row
+        record = parse_json_line(text, path, line)
+        if not isinstance(record, dict):
+            raise error_at(path, line, "each line must be a JSON object")
+        yield line, record
 
 
-def _text(row: Mapping[str, Any], key: str, path: Path, line: int) -> str:
-    value = row.get(key)
+def _string(record: Mapping[str, Any], key: str, path: Path, line: int) -> str:
+    """Return the string under `key`; a key other than "text" may be missing or null, and is then empty."""
+    value = record.get(key)
     if value is None and key != "text":
         return ""
-    if key not in row:
+    if key not in record:
         raise error_at(path, line, f"{key} is missing")
     if not isinstance(value, str):
-        raise error_at(path, line, f"{key} must be a string, not {value!r}")
+        raise error_at(path, line, f"{key} must be a string, got {value!r}")
     if not is_encodable(value):
-        raise error_at(path, line, f"{key} holds half of a surrogate pair, which is no character")
+        raise error_at(path, line, f"{key} contains half of a surrogate pair, which is not a character")
     return value

@@ -1,15 +1,15 @@
-"""BEIR's sets: the published zip of a set, read as it is, or what it unpacks to."""
+"""Data sets of BEIR, read from the published zip file of a set or from the folder that it unpacks to."""
 
 import zipfile
 from pathlib import Path, PurePosixPath
 
 from genir.collection.beir import BeirCollection
-from genir.collection.sources import load_sources, require
+from genir.collection.sources import load_sources, require_raw_files
 from genir.errors import GenirError
 
 
 class BeirZip(BeirCollection):
-    """The folder `inner` of a zip."""
+    """The BEIR folder `inner` inside a zip file, read without unpacking it."""
 
     def __init__(self, archive: Path, inner: str) -> None:
         self.name = f"{archive}/{inner}"
@@ -17,32 +17,35 @@ class BeirZip(BeirCollection):
             with zipfile.ZipFile(archive) as contents:
                 names = contents.namelist()
         except zipfile.BadZipFile as error:
-            raise GenirError(f"{archive}: damaged or cut short ({error}); fetch it again") from None
+            raise GenirError(f"{archive}: damaged or incomplete ({error}); download it again") from None
         for needed in ("corpus.jsonl", "queries.jsonl"):
             if f"{inner}/{needed}" not in names:
-                raise GenirError(f"{archive}: there is no {inner}/{needed} in this zip; is it BEIR's?")
+                raise GenirError(
+                    f"{archive}: this zip file has no {inner}/{needed}; is it the one that BEIR publishes?"
+                )
         self.corpus, self._queries = archive / inner / "corpus.jsonl", archive / inner / "queries.jsonl"
-        tables = [name for name in sorted(names) if name.startswith(f"{inner}/qrels/") and name.endswith(".tsv")]
-        self._qrels = {PurePosixPath(name).stem: archive / name for name in tables}
+        qrels = [name for name in sorted(names) if name.startswith(f"{inner}/qrels/") and name.endswith(".tsv")]
+        self._qrels = {PurePosixPath(name).stem: archive / name for name in qrels}
 
 
-def open_beir(folder: Path, name: str) -> BeirCollection:
-    """The set `name` (nfcorpus, cqadupstack/android) of a folder that holds its zip, or the zip's folder.
+def open_beir_set(folder: Path, name: str) -> BeirCollection:
+    """Open the BEIR set `name` (nfcorpus, cqadupstack/android) from a folder that holds its zip file, or the folder
+    that the zip file unpacks to.
 
-    webis-touche2020/v2 is what the zip webis-touche2020 holds.
+    webis-touche2020/v2 is the version that the zip file webis-touche2020 contains.
     """
-    zipped = zip_name(name)
+    archive = zip_name(name)
     inner = name.removesuffix("/v2")
     if (folder / inner).is_dir():
         return BeirCollection(folder / inner, {})
-    return BeirZip(require(folder, [zipped], "beir")[0], inner)
+    return BeirZip(require_raw_files(folder, [archive], "beir")[0], inner)
 
 
 def zip_name(name: str) -> str:
-    """The zip that holds a set; a name that BEIR does not have raises GenirError."""
-    zipped = f"{name.split('/')[0]}.zip"
+    """Return the name of the zip file that contains a set; raises GenirError for a set that BEIR does not have."""
+    archive = f"{name.split('/')[0]}.zip"
     known = load_sources()["beir"].files
-    if zipped not in known:
+    if archive not in known:
         sets = ", ".join(file.removesuffix(".zip") for file in known)
         raise GenirError(f"collection.published beir/{name}: BEIR has no such set; there are: {sets}")
-    return zipped
+    return archive

@@ -1,6 +1,7 @@
-"""Download a file: resumed where it was cut, verified, and in its place only when it is whole.
+"""Download raw files: an interrupted download is resumed, and a file gets its name once it is complete and verified.
 
-What has arrived is kept as .NAME.part beside the place, so the same command goes on from there, even after a kill.
+The bytes received so far are kept in `.NAME.part` beside the final file, so that running the same command again resumes
+the download, even after the process was killed.
 """
 
 import hashlib
@@ -12,114 +13,128 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from genir.collection.sources import Source, SourceGroup, file_of, find
+from genir.collection.sources import Source, SourceGroup, download_name, find_raw_file
 from genir.console import console, progress
 from genir.errors import GenirError
 from genir.files import clear_os_errors, require_space
 
-BLOCK = 1 << 20
-TIMEOUT = 60.0  # seconds without a byte
-TRIES = 5  # in a row that bring nothing new
-PAUSE = 3.0  # seconds before the second of them; doubled with each
-CUT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
+BLOCK_SIZE = 1 << 20  # bytes
+TIMEOUT = 60.0  # seconds without receiving a byte
+MAX_ATTEMPTS = 5  # in a row that receive nothing new
+PAUSE = 3.0  # seconds before the second of these attempts; it doubles with each further one
+CONNECTION_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 
 def fetch_all(group: SourceGroup, names: Sequence[str], folder: Path) -> None:
-    """Download what is missing of the raw files `names`, and verify the rest."""
+    """Download those of the raw files `names` that are missing in `folder`, and verify the others."""
     console.print(f"{group.name}: {group.terms}")
-    for file in dict.fromkeys(file_of(name) for name in names):
-        unpacked = all(find(folder, name) for name in names if file_of(name) == file)
+    for file in dict.fromkeys(download_name(name) for name in names):
+        unpacked = all(find_raw_file(folder, name) for name in names if download_name(name) == file)
         if unpacked and not (folder / file).exists():
-            console.print(f"{folder}: {file} is there already, unpacked")
+            console.print(f"{folder}: the contents of {file} are already there, unpacked")
         else:
             fetch(group.files[file], folder)
 
 
 def fetch(source: Source, folder: Path) -> Path:
-    """FOLDER/NAME, downloaded unless it is there already; either way its hash is checked where one is known.
+    """Return FOLDER/NAME, after downloading it if it does not exist. Either way its hash is checked where one is known.
 
-    A cut connection is taken up again (HTTP Range), and given up after `TRIES` attempts that bring nothing. A wrong
-    hash deletes what was downloaded, never what was there before.
+    A broken connection is resumed by HTTP Range requests. Raises GenirError after `MAX_ATTEMPTS` attempts in a row that
+    receive nothing new, and for a wrong hash. A wrong hash deletes a file that was just downloaded, never one that
+    existed before.
     """
     path, part = folder / source.name, folder / f".{source.name}.part"
     if path.exists():
-        verify(path, source, "move it away to download it anew, or leave out --download to use it as it is")
-        console.print(f"{path}: there already")
+        verify(path, source, "move it away to download it again, or leave out --download to use it as it is")
+        console.print(f"{path}: exists already")
         return path
     with clear_os_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
-        have = part.stat().st_size if part.exists() else 0
+        received = _size(part)
         if source.size:
-            require_space(folder, max(0, source.size - have))
-        _fill(source, part)
+            require_space(folder, max(0, source.size - received))
+        _complete(source, part)
         try:
-            verify(part, source, "it was deleted; run the same command again, or tell us that the publisher changed it")
+            verify(
+                part,
+                source,
+                "it was deleted; run the same command again, and if this repeats, report that the publisher has "
+                "changed the file",
+            )
         except GenirError:
             part.unlink()
             raise
         os.replace(part, path)
-    console.print(
-        f"{path}: {path.stat().st_size / 1e6:,.1f} MB{'' if source.hash else ', not verified (no known hash)'}"
-    )
+    not_verified = "" if source.hash else ", not verified (no known hash)"
+    console.print(f"{path}: {path.stat().st_size / 1e6:,.1f} MB{not_verified}")
     return path
 
 
 def verify(path: Path, source: Source, remedy: str) -> None:
-    """Raise GenirError when a file's hash is not the known one."""
+    """Raise GenirError if the hash of a file differs from the known one; `remedy` ends the message."""
     if source.hash is None:
         return
-    kind, wanted = source.hash
+    algorithm, expected = source.hash
     with open(path, "rb") as handle:
-        got = hashlib.file_digest(handle, kind).hexdigest()
-    if got != wanted:
-        raise GenirError(f"{path}: not the published {source.name} ({kind} {got}, not {wanted}); {remedy}")
+        actual = hashlib.file_digest(handle, algorithm).hexdigest()
+    if actual != expected:
+        raise GenirError(
+            f"{path}: not the published {source.name} ({algorithm} is {actual}, expected {expected}); {remedy}"
+        )
 
 
-def _fill(source: Source, part: Path) -> None:
-    """Bring `part` to the length that the server states; it is flushed to disk."""
-    tries = TRIES
-    while tries:
-        before = part.stat().st_size if part.exists() else 0
+def _complete(source: Source, part: Path) -> None:
+    """Download into `part` until it has the length that the server states, and flush it to disk."""
+    attempts = MAX_ATTEMPTS
+    while attempts:
+        before = _size(part)
         try:
-            if _append(source, part):
+            if _request_rest(source, part):
                 return
-            reason = "the connection was cut"
+            reason = "the connection was interrupted"
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code != 429:  # 429: too many requests at once
                 raise GenirError(f"{source.url}: the server answers {error.code} {error.reason}") from None
             reason = f"the server answers {error.code} {error.reason}"
-        except CUT as error:
+        except CONNECTION_ERRORS as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
-        after = part.stat().st_size if part.exists() else 0
-        tries = TRIES if after > before else tries - 1
-        if 0 < tries < TRIES:
-            time.sleep(PAUSE * 2 ** (TRIES - 1 - tries))
-    raise GenirError(f"{source.url}: {reason} after {after:,} bytes; the same command goes on from there")
+        after = _size(part)
+        attempts = MAX_ATTEMPTS if after > before else attempts - 1
+        if 0 < attempts < MAX_ATTEMPTS:
+            time.sleep(PAUSE * 2 ** (MAX_ATTEMPTS - 1 - attempts))
+    raise GenirError(f"{source.url}: {reason} after {after:,} bytes; run the same command again to resume")
 
 
-def _append(source: Source, part: Path) -> bool:
-    """One request for what is missing; whether the file is whole now. A server that sends all starts the file anew."""
-    have = part.stat().st_size if part.exists() else 0
-    wanted = {"User-Agent": "genir", **source.headers, **({"Range": f"bytes={have}-"} if have else {})}
+def _request_rest(source: Source, part: Path) -> bool:
+    """Request the bytes that `part` lacks and append them; return whether the file is complete now.
+
+    If the server ignores the range and sends the whole file, `part` is overwritten from its start.
+    """
+    received = _size(part)
+    headers = {"User-Agent": "genir", **source.headers, **({"Range": f"bytes={received}-"} if received else {})}
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(source.url, headers=wanted), timeout=TIMEOUT)
+        response = urllib.request.urlopen(urllib.request.Request(source.url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if have and error.code == 416:  # nothing is left to send, or the file is another one now
-            if error.headers.get("Content-Range", "").endswith(f"/{have}"):
+        if received and error.code == 416:  # range not satisfiable: the file is complete, or the server's has changed
+            if error.headers.get("Content-Range", "").endswith(f"/{received}"):
                 return True
             part.unlink()
             return False
         raise
-    with answer:
-        have = have if answer.status == 206 else 0
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        with open(part, "r+b" if have else "wb") as handle, progress() as bar:
-            handle.seek(have)
-            task = bar.add_task(source.name, total=total, completed=have, note="")
-            while block := answer.read(BLOCK):
+    with response:
+        start = received if response.status == 206 else 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        with open(part, "r+b" if start else "wb") as handle, progress() as bar:
+            handle.seek(start)
+            task = bar.add_task(source.name, total=total, completed=start, note="")
+            while block := response.read(BLOCK_SIZE):
                 handle.write(block)
                 bar.advance(task, len(block))
             handle.flush()
             os.fsync(handle.fileno())
             return total is None or handle.tell() == total
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

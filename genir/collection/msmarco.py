@@ -5,66 +5,95 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from genir.collection.base import Collection
-from genir.collection.sources import require
+from genir.collection.base import Collection, require_new_id
+from genir.collection.sources import require_raw_files
 from genir.errors import error_at
 from genir.files import numbered_lines
 from genir.records import Document, Judgment, Query
 
 
-class Part(NamedTuple):
-    """The raw files of one split."""
+class SplitFiles(NamedTuple):
+    """Names of the raw files of one split."""
 
     queries: str
     qrels: str
 
 
+DOCUMENT_SPLITS = {
+    "train": SplitFiles("msmarco-doctrain-queries.tsv.gz", "msmarco-doctrain-qrels.tsv.gz"),
+    "test": SplitFiles("msmarco-docdev-queries.tsv.gz", "msmarco-docdev-qrels.tsv.gz"),
+}
+DOCUMENT_TREC_SPLITS = {
+    "dl19": SplitFiles("msmarco-test2019-queries.tsv.gz", "2019qrels-docs.txt"),
+    "dl20": SplitFiles("msmarco-test2020-queries.tsv.gz", "2020qrels-docs.txt"),
+}
+PASSAGE_SPLITS = {
+    "train": SplitFiles("queries.tar.gz/queries.train.tsv", "qrels.train.tsv"),
+    "test": SplitFiles(
+        "collectionandqueries.tar.gz/queries.dev.small.tsv", "collectionandqueries.tar.gz/qrels.dev.small.tsv"
+    ),
+    "dl19": SplitFiles("msmarco-test2019-queries.tsv.gz", "2019qrels-pass.txt"),
+    "dl20": SplitFiles("msmarco-test2020-queries.tsv.gz", "2020qrels-pass.txt"),
+}
+"""The official dev set (dev small) is `test`, since nothing is chosen on it; prepare carves a dev split from train."""
+
+
 class MsMarco(Collection):
-    """What both collections share: queries `qid TAB text`, judgments `qid 0 docid grade` split by white space."""
+    """The common part of both collections.
 
-    group: ClassVar[str]  # in data/sources.yaml
+    Queries are lines `qid TAB text`, and judgments are lines `qid 0 docid grade`, separated by white space.
+    """
+
+    group: ClassVar[str]
+    """The group of the files in data/sources.yaml."""
     corpus: ClassVar[str]
-    columns: ClassVar[int]  # of the corpus; a tab in the last one belongs to the text
+    columns: ClassVar[int]
+    """Number of columns of the corpus; a tab in the last column belongs to the text."""
 
-    def __init__(self, folder: Path, parts: Mapping[str, Part]) -> None:
+    def __init__(self, folder: Path, splits: Mapping[str, SplitFiles]) -> None:
         self.name = str(folder)
-        names = [self.corpus, *(name for part in parts.values() for name in part)]
-        paths = dict(zip(names, require(folder, names, self.group), strict=True))
+        names = self.raw_files(splits)
+        paths = dict(zip(names, require_raw_files(folder, names, self.group), strict=True))
         self._corpus = paths[self.corpus]
-        self._parts = {split: (paths[part.queries], paths[part.qrels]) for split, part in parts.items()}
+        self._splits = {split: (paths[files.queries], paths[files.qrels]) for split, files in splits.items()}
+
+    @classmethod
+    def raw_files(cls, splits: Mapping[str, SplitFiles]) -> list[str]:
+        """Names of the raw files that hold the corpus and `splits`."""
+        return [cls.corpus, *(name for files in splits.values() for name in files)]
 
     @staticmethod
     @abstractmethod
-    def document(columns: list[str]) -> Document:
-        """A document from its columns."""
+    def parse_document(columns: list[str]) -> Document:
+        """Make a document from the columns of its line."""
 
     @property
     def splits(self) -> list[str]:
-        return list(self._parts)
+        return list(self._splits)
 
     def documents(self) -> Iterator[Document]:
         seen: set[str] = set()
-        for line, columns in _rows(self._corpus, self.columns):
-            _check_new(columns[0], seen, self._corpus, line)
-            yield self.document(columns)
+        for line, columns in _read_columns(self._corpus, self.columns):
+            require_new_id(columns[0], seen, "id", self._corpus, line)
+            yield self.parse_document(columns)
         if not seen:
-            raise error_at(self._corpus, 1, "there is no document in this file")
+            raise error_at(self._corpus, 1, "this file contains no documents")
 
     def queries(self) -> Iterator[Query]:
-        given: set[str] = set()
-        for path in dict.fromkeys(queries for queries, _ in self._parts.values()):
+        yielded: set[str] = set()
+        for path in dict.fromkeys(queries for queries, _ in self._splits.values()):
             seen: set[str] = set()
-            for line, (query_id, text) in _rows(path, 2):
-                _check_new(query_id, seen, path, line)
+            for line, (query_id, text) in _read_columns(path, 2):
+                require_new_id(query_id, seen, "id", path, line)
                 if not text.strip():
                     raise error_at(path, line, "the query is empty")
-                if query_id not in given:
+                if query_id not in yielded:
                     yield Query(query_id, " ".join(text.split()))
-            given |= seen
+            yielded |= seen
 
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
         self.require_split(split)
-        path = self._parts[split][1]
+        path = self._splits[split][1]
         for line, text in numbered_lines(path):
             columns = text.split()
             if not columns:
@@ -77,32 +106,32 @@ class MsMarco(Collection):
 
 
 class MsMarcoDocuments(MsMarco):
-    """msmarco-docs.tsv: docid, url, title, body; title and body may be empty."""
+    """The document collection, msmarco-docs.tsv: docid, url, title, body. The title and the body may be empty."""
 
     group = "msmarco-doc"
     corpus = "msmarco-docs.tsv.gz"
     columns = 4
 
     @staticmethod
-    def document(columns: list[str]) -> Document:
+    def parse_document(columns: list[str]) -> Document:
         doc_id, url, title, body = columns
         return Document(doc_id, title.strip(), body.strip(), url.strip())
 
 
 class MsMarcoPassages(MsMarco):
-    """collection.tsv: pid, passage."""
+    """The passage collection, collection.tsv: pid, passage."""
 
     group = "msmarco-passage"
     corpus = "collectionandqueries.tar.gz/collection.tsv"
     columns = 2
 
     @staticmethod
-    def document(columns: list[str]) -> Document:
+    def parse_document(columns: list[str]) -> Document:
         return Document(columns[0], "", columns[1].strip())
 
 
-def _rows(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
-    """Lines split at the first tabs into `count` columns; one with fewer raises GenirError."""
+def _read_columns(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield each line's number and its `count` columns, split at the first tabs; fewer columns raise GenirError."""
     for line, text in numbered_lines(path):
         columns = text.split("\t", count - 1)
         if len(columns) < count:
@@ -112,30 +141,3 @@ def _rows(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
                 path, line, f"{len(columns)} columns where {count} are needed, separated by tabs: {text[:80]!r}"
             )
         yield line, columns
-
-
-def _check_new(name: str, seen: set[str], path: Path, line: int) -> None:
-    if not name or any(c.isspace() for c in name):
-        raise error_at(path, line, f"an id must be a string without white space, not {name!r}")
-    if name in seen:
-        raise error_at(path, line, f"duplicate id {name!r}")
-    seen.add(name)
-
-
-DOC = {
-    "train": Part("msmarco-doctrain-queries.tsv.gz", "msmarco-doctrain-qrels.tsv.gz"),
-    "test": Part("msmarco-docdev-queries.tsv.gz", "msmarco-docdev-qrels.tsv.gz"),
-}
-DOC_TREC = {
-    "dl19": Part("msmarco-test2019-queries.tsv.gz", "2019qrels-docs.txt"),
-    "dl20": Part("msmarco-test2020-queries.tsv.gz", "2020qrels-docs.txt"),
-}
-PASSAGE = {
-    "train": Part("queries.tar.gz/queries.train.tsv", "qrels.train.tsv"),
-    "test": Part(
-        "collectionandqueries.tar.gz/queries.dev.small.tsv", "collectionandqueries.tar.gz/qrels.dev.small.tsv"
-    ),
-    "dl19": Part("msmarco-test2019-queries.tsv.gz", "2019qrels-pass.txt"),
-    "dl20": Part("msmarco-test2020-queries.tsv.gz", "2020qrels-pass.txt"),
-}
-"""The official dev set (dev small) is `test`: nothing is chosen on it; prepare carves a dev split from train."""

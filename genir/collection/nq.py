@@ -1,87 +1,100 @@
-"""Natural Questions as one page a title (NQ320K): the builds of NCI and of DDRO."""
+"""Natural Questions with one document per page title (NQ320K), in the versions of NCI and of DDRO."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from genir.collection.base import Collection
-from genir.collection.nq_pages import TitleKey, page
-from genir.collection.sources import require
+from genir.collection.nq_pages import TitleKey, parse_page
+from genir.collection.sources import require_raw_files
 from genir.errors import error_at
 from genir.files import numbered_lines, parse_json_line
 from genir.records import Document, Judgment, Query
 
 TRAIN, TEST, VOCABULARY = "simplified-nq-train.jsonl.gz", "nq-dev-all.jsonl.gz", "vocab.txt"
+RAW_FILES = [TRAIN, TEST, VOCABULARY]
+
+
+class Question(NamedTuple):
+    """A question, the line of its example, and the document that answers it."""
+
+    line: int
+    query: Query
+    doc_id: str
 
 
 class NaturalQuestions(Collection):
-    """The pages of all examples, train before test (the official dev set), each title once: the first one stays, and
-    every question points to the page of its title (NCI, arXiv 2206.02743). A document's id is its example's.
+    """The pages of all examples, those of train before those of test (the official dev set).
 
-    With `kept_only` a question counts only when its own example is the one that stayed (DDRO, arXiv 2504.05181), so
-    that no test page has a train question.
+    Of several pages with the same title the first one is kept, and every question is judged to be answered by the page
+    of its title (NCI, arXiv 2206.02743). The id of a document is the id of its example.
 
-    The files are read once, by `documents`; questions and judgments are known after that (about 60 MB for all).
+    one_question_per_page: keep a question only if the page of its own example was kept (DDRO, arXiv 2504.05181), so
+    that no page of a test question has a train question.
+
+    The files are read once, by `documents`, which remembers the questions and judgments (about 60 MB in total).
     """
 
-    def __init__(self, folder: Path, kept_only: bool = False) -> None:
+    def __init__(self, folder: Path, one_question_per_page: bool = False) -> None:
         self.name = str(folder)
-        self.kept_only = kept_only
-        train, test, vocabulary = require(folder, [TRAIN, TEST, VOCABULARY], "nq")
+        self.one_question_per_page = one_question_per_page
+        train, test, vocabulary = require_raw_files(folder, RAW_FILES, "nq")
         self._files = {"train": train, "test": test}
-        self._key = TitleKey(vocabulary)
-        self._questions: dict[str, list[tuple[int, Query, str]]] = {}  # split -> line, question, document
+        self._title_key = TitleKey(vocabulary)
+        self._questions: dict[str, list[Question]] = {}  # split -> its questions
 
     @property
     def splits(self) -> list[str]:
         return list(self._files)
 
     def documents(self) -> Iterator[Document]:
-        pages: dict[str, str] = {}  # title key -> doc_id
-        asked: set[str] = set()
+        doc_ids: dict[str, str] = {}  # title key -> id of the document that is kept
+        query_ids: set[str] = set()
         self._questions = {split: [] for split in self._files}
         for split, path in self._files.items():
             for line, text in numbered_lines(path):
                 if not text.strip():
                     continue
-                query, document = self._example(text, path, line)
-                if query.id in asked:
+                query, document = self._parse_example(text, path, line)
+                if query.id in query_ids:
                     raise error_at(path, line, f"duplicate example_id {query.id}")
-                asked.add(query.id)
-                doc_id = pages.setdefault(document.title, document.id)
+                query_ids.add(query.id)
+                doc_id = doc_ids.setdefault(document.title, document.id)
                 if doc_id == document.id:
                     yield document
-                if doc_id == document.id or not self.kept_only:
-                    self._questions[split].append((line, query, doc_id))
-        if not pages:
-            raise error_at(self._files["train"], 1, "there is no example in this file")
+                if doc_id == document.id or not self.one_question_per_page:
+                    self._questions[split].append(Question(line, query, doc_id))
+        if not doc_ids:
+            raise error_at(self._files["train"], 1, "this file contains no examples")
 
-    def _example(self, text: str, path: Path, line: int) -> tuple[Query, Document]:
-        """An example's question and page; the page's id is the example's, its title is the one pages are told by."""
+    def _parse_example(self, text: str, path: Path, line: int) -> tuple[Query, Document]:
+        """Return the question and the page of an example; the title of the page is its normalised title."""
         try:
-            row = parse_json_line(text, path, line)
-            query = Query(str(row["example_id"]), " ".join(str(row["question_text"]).split()))
-            found = page(row)
+            example = parse_json_line(text, path, line)
+            query = Query(str(example["example_id"]), " ".join(str(example["question_text"]).split()))
+            page = parse_page(example)
         except (KeyError, TypeError) as error:
             raise error_at(
                 path, line, f"not an example of Natural Questions ({error!r}); is the file the official one?"
             ) from None
-        title = self._key(found.title)
+        title = self._title_key(page.title)
         if not title:
-            raise error_at(path, line, f"example {query.id} has no title, no heading and no url to tell its page by")
+            raise error_at(path, line, f"example {query.id} has no title, heading or url that identifies its page")
         if not query.text:
             raise error_at(path, line, f"the question of example {query.id} is empty")
-        return query, Document(query.id, title, found.text, found.url)
+        return query, Document(query.id, title, page.text, page.url)
 
-    def _read(self) -> dict[str, list[tuple[int, Query, str]]]:
+    def _read_questions(self) -> dict[str, list[Question]]:
         if not self._questions:
             for _ in self.documents():
                 pass
         return self._questions
 
     def queries(self) -> Iterator[Query]:
-        return (query for questions in self._read().values() for _, query, _ in questions)
+        return (question.query for questions in self._read_questions().values() for question in questions)
 
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
         self.require_split(split)
         path = self._files[split]
-        return ((f"{path}:{line}", Judgment(query.id, doc_id, 1)) for line, query, doc_id in self._read()[split])
+        for question in self._read_questions()[split]:
+            yield f"{path}:{question.line}", Judgment(question.query.id, question.doc_id, 1)

@@ -1,5 +1,6 @@
-"""Natural Questions' pages as NCI reads them (arXiv 2206.02743, appendix and published notebook): title, abstract,
-content, and the normalised title by which pages are told apart.
+"""The pages of Natural Questions, parsed as NCI parses them (arXiv 2206.02743, appendix and published notebook).
+
+A page has a title, a text (abstract and content) and a url. Pages are identified by their normalised title.
 """
 
 import re
@@ -12,42 +13,43 @@ from urllib.parse import parse_qs, urlsplit
 from tokenizers import BertWordPieceTokenizer
 
 TAG = re.compile(r"<[^<]+?>")
-CLOSED_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
-"""What decoding BERT's tokens closes up, in this order."""
+SPACED_TOKENS = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+"""What BERT's tokenizer strips of its spaces when it decodes, in this order."""
 
 
 class Page(NamedTuple):
-    """A page of one example."""
+    """The page of one example."""
 
     title: str
     text: str
     url: str
 
 
-def page(row: Mapping[str, Any]) -> Page:
-    """The page of an example, in the simplified format (document_text) or the original one (document_tokens).
+def parse_page(example: Mapping[str, Any]) -> Page:
+    """Return the page of an example in the simplified format (document_text) or the original one (document_tokens).
 
-    Abstract: the first paragraph; a page without one has none, and its content is all that follows the heading (NCI's
-    notebook then cuts at the place of the row before). Content: what follows, up to the last list but one, since the
-    last lists of a Wikipedia page are its links. Tags are dropped. Raises KeyError or TypeError for another format.
+    The text is the abstract and the content, without tags. The abstract is the first paragraph. The content is what
+    follows it, up to the end of the last list but one, since the last lists of a Wikipedia page are its links. A page
+    without a paragraph has no abstract, and its content is all that follows the heading; NCI's notebook cuts such a
+    page at the position found in the previous row. Raises KeyError or TypeError for any other format.
     """
-    if "document_text" in row:
-        text = str(row["document_text"])
+    if "document_text" in example:
+        text = str(example["document_text"])
     else:
-        text = " ".join(token["token"] for token in row["document_tokens"])
-    url = str(row.get("document_url") or "")
-    title = str(row.get("document_title") or _heading(text) or _name_in(url))
+        text = " ".join(token["token"] for token in example["document_tokens"])
+    url = str(example.get("document_url") or "")
+    title = str(example.get("document_title") or _heading(text) or _title_in_url(url))
     first, start = text.find("<P>"), text.find("</P>")
     abstract = text[first:start] if 0 <= first < start else ""
     if not abstract:
         start = max(0, text.find("</H1>"))
-    ends = [found.start() for found in re.finditer("</Ul>", text)]
-    content = text[start : (ends[-2:] or [len(text)])[0]]
-    return Page(plain(title), plain(f"{abstract} {content}"), url)
+    list_ends = [match.start() for match in re.finditer("</Ul>", text)]
+    content = text[start : (list_ends[-2:] or [len(text)])[0]]
+    return Page(strip_tags(title), strip_tags(f"{abstract} {content}"), url)
 
 
-def plain(text: str) -> str:
-    """Text without tags, its words parted by one space."""
+def strip_tags(text: str) -> str:
+    """Return a text without tags and with single spaces between words."""
     return " ".join(TAG.sub(" ", text).split())
 
 
@@ -56,17 +58,18 @@ def _heading(text: str) -> str:
     return after.partition("</H1>")[0] if found else ""
 
 
-def _name_in(url: str) -> str:
-    """The page's name in a url of Wikipedia's, such as ...index.php?title=Name_of_page&amp;oldid=1."""
+def _title_in_url(url: str) -> str:
+    """Return the page's title from a url of Wikipedia, such as ...index.php?title=Name_of_page&amp;oldid=1."""
     query = parse_qs(urlsplit(unescape(url)).query)
     return query.get("title", [""])[0].replace("_", " ")
 
 
 class TitleKey:
-    """A title as BERT's tokenizer gives it back: lower case, without accents, unknown words as [UNK].
+    """Normalises a title by encoding and decoding it with BERT's tokenizer.
 
-    The training pages carry tokenised titles ("Do n't Look Back") and the others plain ones ("Don't Look Back"); NCI
-    joins pages whose titles come back the same, which gives its 109,739 documents.
+    The result is in lower case, without accents, and has [UNK] for unknown words. The train pages have tokenised titles
+    ("Do n't Look Back") and the others plain ones ("Don't Look Back"). NCI joins the pages whose normalised titles are
+    equal, which gives its 109,739 documents.
     """
 
     def __init__(self, vocabulary: Path) -> None:
@@ -75,6 +78,6 @@ class TitleKey:
     def __call__(self, title: str) -> str:
         tokens = self._tokenizer.encode(title, add_special_tokens=False).tokens
         text = " ".join(tokens).replace(" ##", "").strip()
-        for closed in CLOSED_UP:
-            text = text.replace(closed, closed.strip())
+        for spaced in SPACED_TOKENS:
+            text = text.replace(spaced, spaced.strip())
         return text

@@ -1,7 +1,4 @@
-"""Collections in: BEIR folders (gz or not) and ir_datasets ids behind one `open_collection`.
-
-Documents, queries and judgments are streamed; what is wrong in a file is one line that names the file and the line.
-"""
+"""One function that opens a collection of either kind: a BEIR folder or an ir_datasets id."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +9,10 @@ from genir.collection.irds import IrDatasetsCollection
 
 
 def open_collection(path: str | Path, splits: Mapping[str, str] | None = None) -> Collection:
-    """Open a BEIR folder, or an ir_datasets id written `irds:beir/nfcorpus`.
+    """Open a BEIR folder, or a dataset of ir_datasets whose id is written `irds:beir/nfcorpus`.
 
-    `splits` maps our names (train, dev, test) to the source's, where they differ.
+    splits: our name of a split (train, dev, test) -> the name in the source, where they differ.
+    Raises GenirError if there is no such folder, dataset or split. An error in a file is raised when it is read.
     """
     if str(path).startswith("irds:"):
         return IrDatasetsCollection(str(path).removeprefix("irds:"), splits or {})

@@ -1,4 +1,4 @@
-"""The collection of a run: checked once by the prepare stage, then read at random without holding its text."""
+"""The collection of a run: checked once by the prepare stage, then accessed by document number without being loaded."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,13 @@ from genir.collection.beir import BeirCollection
 from genir.errors import GenirError
 from genir.records import Document, Judgment, Query
 
+_LINE_FEED = 10
+
 
 class DocumentFile(Sequence[Document]):
-    """An uncompressed `corpus.jsonl` as a sequence: document i is read from the file when asked for.
+    """An uncompressed `corpus.jsonl` as a sequence: document i is read from the file when it is accessed.
 
-    Memory: 8 bytes a document. Iterating reads the file once from start to end.
+    It takes 8 bytes of memory per document. Iterating reads the file once from start to end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,9 +26,9 @@ class DocumentFile(Sequence[Document]):
             raise GenirError(f"{path}: no such file; run the prepare stage first")
         self.path = path
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
-        block = 1 << 26  # positions of line ends, 64 MB at a time, so that the file need not fit in memory
+        block = 1 << 26  # find the line ends of 64 MB at a time, since the file may be larger than the memory
         ends = [
-            np.flatnonzero(self._bytes[start : start + block] == 10) + start + 1
+            np.flatnonzero(self._bytes[start : start + block] == _LINE_FEED) + start + 1
             for start in range(0, len(self._bytes), block)
         ]
         self._offsets = np.concatenate([np.zeros(1, np.int64), *ends]).astype(np.int64)
@@ -42,18 +44,21 @@ class DocumentFile(Sequence[Document]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        row = json.loads(self._bytes[self._offsets[index] : self._offsets[index + 1]].tobytes())
-        return Document(row["_id"], row["title"], row["text"], row["url"])
+        return _parse_document(self._bytes[self._offsets[index] : self._offsets[index + 1]].tobytes())
 
     def __iter__(self) -> Iterator[Document]:
         with open(self.path, encoding="utf-8") as handle:
             for line in handle:
-                row = json.loads(line)
-                yield Document(row["_id"], row["title"], row["text"], row["url"])
+                yield _parse_document(line)
+
+
+def _parse_document(line: str | bytes) -> Document:
+    record = json.loads(line)
+    return Document(record["_id"], record["title"], record["text"], record["url"])
 
 
 class PreparedCollection:
-    """What the prepare stage wrote: documents, queries and judgments known to fit each other."""
+    """The collection folder that the prepare stage wrote; its judgments name only documents and queries that exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +67,7 @@ class PreparedCollection:
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits."""
+        """Names of the splits that have judgments."""
         return self._beir.splits
 
     @cached_property
@@ -70,10 +75,10 @@ class PreparedCollection:
         return {query.id: query.text for query in self._beir.queries()}
 
     def judgments(self, split: str) -> list[Judgment]:
-        """All judgments of a split."""
+        """Return all judgments of a split; raises GenirError for an unknown split."""
         return [judgment for _, judgment in self._beir.judgments(split)]
 
     def queries(self, split: str) -> list[Query]:
-        """The judged queries of a split, each once, in the order of the judgments."""
-        wanted = dict.fromkeys(judgment.query_id for judgment in self.judgments(split))
-        return [Query(query_id, self._texts[query_id]) for query_id in wanted]
+        """Return the judged queries of a split, each once, in the order of the judgments."""
+        query_ids = dict.fromkeys(judgment.query_id for judgment in self.judgments(split))
+        return [Query(query_id, self._texts[query_id]) for query_id in query_ids]

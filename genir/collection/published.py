@@ -1,5 +1,7 @@
-"""Named builds of the published collections: which raw files, made into documents and splits how, and what must come
-out. "NQ320K" and "MS300K" each name several builds; their numbers are never compared with each other.
+"""The published collections by name: their raw files, how their documents and splits are selected, and their counts.
+
+The names "NQ320K" and "MS300K" each stand for several collections in the literature, whose results must never be
+compared with each other. Each of them has its own name here.
 """
 
 import contextlib
@@ -7,99 +9,108 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genir.collection import open_collection
 from genir.collection.base import Collection
-from genir.collection.beir_zip import open_beir, zip_name
+from genir.collection.beir_zip import open_beir_set, zip_name
 from genir.collection.irds import IrDatasetsCollection
-from genir.collection.msmarco import DOC, DOC_TREC, PASSAGE, MsMarcoDocuments, MsMarcoPassages
-from genir.collection.nq import TEST, TRAIN, VOCABULARY, NaturalQuestions
+from genir.collection.msmarco import (
+    DOCUMENT_SPLITS,
+    DOCUMENT_TREC_SPLITS,
+    PASSAGE_SPLITS,
+    MsMarcoDocuments,
+    MsMarcoPassages,
+)
+from genir.collection.nq import RAW_FILES as NQ_RAW_FILES
+from genir.collection.nq import NaturalQuestions
 from genir.collection.subsets import ClickedSubset, JudgedSubset
-from genir.config import CollectionConfig
 from genir.errors import GenirError
 
 
 class Counts(NamedTuple):
-    """What a build must hold: documents, and for each split judged queries and judgments."""
+    """The size of a published collection: its documents, and for each split (judged queries, judgments)."""
 
     documents: int
     splits: Mapping[str, tuple[int, int]]
 
 
-class PublishedCollection(NamedTuple):
-    """A named build. `irds`: the ir_datasets id that holds the same, and its names of our splits."""
+class IrDatasetsId(NamedTuple):
+    """The ir_datasets id that holds the same data, and for our names of splits their ids below it."""
 
-    group: str  # in data/sources.yaml
+    dataset_id: str
+    splits: Mapping[str, str]
+
+
+class PublishedCollection(NamedTuple):
+    """A named collection that is made from raw files: `select(open(folder of the raw files), scratch folder)`."""
+
+    group: str
+    """The group of its raw files in data/sources.yaml."""
     files: Sequence[str]
     open: Callable[[Path], Collection]
-    finish: Callable[[Collection, Path], Collection]
+    select: Callable[[Collection, Path], Collection]
     counts: Counts
-    bm25_r1: float | None = None  # published R@1 of BM25 in per cent, the build's fingerprint
-    irds: tuple[str, Mapping[str, str]] | None = None
+    bm25_r1: float | None = None
+    """The published R@1 of BM25 on test in per cent, by which the collection can be recognised."""
+    irds: IrDatasetsId | None = None
 
 
-def _msmarco_files(corpus: str, *parts: Mapping[str, Sequence[str]]) -> list[str]:
-    return [corpus, *(name for part in parts for names in part.values() for name in names)]
-
-
-def _as_it_is(source: Collection, scratch: Path) -> Collection:
+def _select_all(source: Collection, scratch: Path) -> Collection:
     return source
 
 
-_DOC_COUNTS = {"train": (367_013, 367_013), "test": (5_193, 5_193)}
+def _select_judged(source: Collection, scratch: Path) -> Collection:
+    return JudgedSubset(source)
+
+
+_DOCUMENT_COUNTS = {"train": (367_013, 367_013), "test": (5_193, 5_193)}
+_TREC_IDS = {"dl19": "trec-dl-2019/judged", "dl20": "trec-dl-2020/judged"}
 
 PUBLISHED = {
-    # Every document of msmarco-docs with a click. The test queries: the published figures are multiples of 1/808.
+    # All clicked documents of msmarco-docs. 808 test queries, since the published figures are multiples of 1/808.
     "msmarco-doc-top300k": PublishedCollection(
         "msmarco-doc",
-        _msmarco_files(MsMarcoDocuments.corpus, DOC),
-        lambda folder: MsMarcoDocuments(folder, DOC),
+        MsMarcoDocuments.raw_files(DOCUMENT_SPLITS),
+        lambda folder: MsMarcoDocuments(folder, DOCUMENT_SPLITS),
         ClickedSubset,
         Counts(319_927, {"train": (367_013, 367_013), "test": (808, 808)}),
         18.94,
-        ("msmarco-document", {"train": "train", "test": "dev"}),
+        IrDatasetsId("msmarco-document", {"train": "train", "test": "dev"}),
     ),
     "msmarco-doc": PublishedCollection(
         "msmarco-doc",
-        _msmarco_files(MsMarcoDocuments.corpus, DOC, DOC_TREC),
-        lambda folder: MsMarcoDocuments(folder, DOC | DOC_TREC),
-        lambda source, scratch: JudgedSubset(source),
-        Counts(3_213_835, _DOC_COUNTS | {"dl19": (43, 16_258), "dl20": (45, 9_098)}),
+        MsMarcoDocuments.raw_files(DOCUMENT_SPLITS | DOCUMENT_TREC_SPLITS),
+        lambda folder: MsMarcoDocuments(folder, DOCUMENT_SPLITS | DOCUMENT_TREC_SPLITS),
+        _select_judged,
+        Counts(3_213_835, _DOCUMENT_COUNTS | {"dl19": (43, 16_258), "dl20": (45, 9_098)}),
         None,
-        (
-            "msmarco-document",
-            {"train": "train", "test": "dev", "dl19": "trec-dl-2019/judged", "dl20": "trec-dl-2020/judged"},
-        ),
+        IrDatasetsId("msmarco-document", {"train": "train", "test": "dev"} | _TREC_IDS),
     ),
-    # The file of train judgments has 532,761 lines, 10 of them twice.
+    # The file of train judgments has 532,761 lines, 10 of which are repeated.
     "msmarco-passage": PublishedCollection(
         "msmarco-passage",
-        _msmarco_files(MsMarcoPassages.corpus, PASSAGE),
-        lambda folder: MsMarcoPassages(folder, PASSAGE),
-        lambda source, scratch: JudgedSubset(source),
+        MsMarcoPassages.raw_files(PASSAGE_SPLITS),
+        lambda folder: MsMarcoPassages(folder, PASSAGE_SPLITS),
+        _select_judged,
         Counts(
             8_841_823,
             {"train": (502_939, 532_751), "test": (6_980, 7_437), "dl19": (43, 9_260), "dl20": (54, 11_386)},
         ),
         None,
-        (
-            "msmarco-passage",
-            {"train": "train", "test": "dev/small", "dl19": "trec-dl-2019/judged", "dl20": "trec-dl-2020/judged"},
-        ),
+        IrDatasetsId("msmarco-passage", {"train": "train", "test": "dev/small"} | _TREC_IDS),
     ),
     "nq320k": PublishedCollection(
         "nq",
-        [TRAIN, TEST, VOCABULARY],
+        NQ_RAW_FILES,
         NaturalQuestions,
-        _as_it_is,
+        _select_all,
         Counts(109_739, {"train": (307_373, 307_373), "test": (7_830, 7_830)}),
         29.7,
     ),
-    # One question for each page: 1,713 pages are there for a test question, and the rest for a train question.
+    # One question per page: 1,713 of the pages belong to a test question and the others to a train question.
     "nq320k-ddro": PublishedCollection(
         "nq",
-        [TRAIN, TEST, VOCABULARY],
-        lambda folder: NaturalQuestions(folder, kept_only=True),
-        _as_it_is,
+        NQ_RAW_FILES,
+        lambda folder: NaturalQuestions(folder, one_question_per_page=True),
+        _select_all,
         Counts(109_739, {"train": (108_026, 108_026), "test": (1_713, 1_713)}),
         14.06,
     ),
@@ -107,78 +118,72 @@ PUBLISHED = {
 
 
 def find_published(name: str) -> PublishedCollection:
-    """The build of a name: one of `BUILDS`, or beir/SET; GenirError for an unknown one."""
+    """Return the published collection `name`, one of `PUBLISHED` or beir/SET; raises GenirError for an unknown name."""
     if name.startswith("beir/"):
-        return _beir(name.removeprefix("beir/"))
+        return _find_beir_set(name.removeprefix("beir/"))
     if name not in PUBLISHED:
-        raise GenirError(f"collection.published: no build {name!r}; there are: {', '.join(PUBLISHED)}, and beir/SET")
+        raise GenirError(
+            f"collection.published: no published collection {name!r}; there are: {', '.join(PUBLISHED)}, and beir/SET"
+        )
     return PUBLISHED[name]
 
 
-def _beir(name: str) -> PublishedCollection:
-    """A BEIR set; ir_datasets' catalogue says what it must hold."""
+def _find_beir_set(name: str) -> PublishedCollection:
+    """Return a BEIR set, with the counts that the catalogue of ir_datasets states."""
     import ir_datasets
 
     files = [zip_name(name)]
-    held: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for part in ("", "/train", "/dev", "/test"):
         with contextlib.suppress(KeyError):
-            held[part] = ir_datasets.load(f"beir/{name}{part}").metadata()
-    if not held:
+            metadata[part] = ir_datasets.load(f"beir/{name}{part}").metadata()
+    if not metadata:
         raise GenirError(f"collection.published beir/{name}: no such set; see ir-datasets.com/beir")
     splits = {
-        part.removeprefix("/") or "test": (x["queries"]["count"], x["qrels"]["count"])
-        for part, x in held.items()
-        if "qrels" in x
+        part.removeprefix("/") or "test": (counts["queries"]["count"], counts["qrels"]["count"])
+        for part, counts in metadata.items()
+        if "qrels" in counts
     }
-    counts = Counts(held[""]["docs"]["count"], splits)
     return PublishedCollection(
-        "beir", files, lambda folder: open_beir(folder, name), _as_it_is, counts, None, (f"beir/{name}", {})
+        "beir",
+        files,
+        lambda folder: open_beir_set(folder, name),
+        _select_all,
+        Counts(metadata[""]["docs"]["count"], splits),
+        None,
+        IrDatasetsId(f"beir/{name}", {}),
     )
 
 
-def open_source(settings: CollectionConfig, scratch: Path) -> Collection:
-    """What section `collection` names: a build made from raw files or an ir_datasets id, or a collection as it is.
+def open_published(name: str, path: str, scratch: Path) -> Collection:
+    """Open the published collection `name` from the folder of its raw files, or from its ir_datasets id (irds:ID).
 
-    `scratch`: a folder on a disk with room for the texts of a build that is sorted.
+    scratch: a folder, on a disk with space for the texts of the collection, for a temporary file.
+    Raises GenirError for an unknown name, for missing raw files and for another ir_datasets id.
     """
-    if settings.published is None:
-        if not settings.path.startswith("irds:") and not Path(settings.path).is_dir():
-            raise GenirError(
-                f"collection.path {settings.path}: no such folder from {Path.cwd()}; name a BEIR folder, or an id as "
-                "irds:ID (ids: ir-datasets.com)"
-            )
-        return open_collection(settings.path, settings.splits)
-    build = find_published(settings.published)
-    if settings.splits:
-        raise GenirError(
-            f"collection.splits: the build {settings.published} has its own: {', '.join(build.counts.splits)}"
-        )
-    if not settings.path.startswith("irds:"):
-        return build.finish(build.open(Path(settings.path)), scratch)
-    wanted = build.irds and f"irds:{build.irds[0]}"
-    if settings.path != wanted:
-        other = f", or {wanted}" if wanted else ""
-        raise GenirError(
-            f"collection.path {settings.path}: {settings.published} is made from a folder of raw files{other}"
-        )
-    assert build.irds is not None
-    return build.finish(IrDatasetsCollection(*build.irds), scratch)
+    published = find_published(name)
+    if not path.startswith("irds:"):
+        return published.select(published.open(Path(path)), scratch)
+    if published.irds is None or path != f"irds:{published.irds.dataset_id}":
+        alternative = f" or from irds:{published.irds.dataset_id}" if published.irds else ""
+        raise GenirError(f"collection.path {path}: {name} is made from a folder of raw files{alternative}")
+    return published.select(IrDatasetsCollection(*published.irds), scratch)
 
 
 def check_counts(name: str, documents: int, splits: Mapping[str, Mapping[str, int]]) -> None:
-    """Raise GenirError, with every difference, when what was read is not what the build must hold.
+    """Raise GenirError that lists every difference if a collection has not the published counts.
 
-    splits: name -> {"queries": judged queries, "judgments": judgments}.
+    splits: name -> {"queries": number of judged queries, "judgments": number of judgments}.
     """
-    counts = find_published(name).counts
-    pairs = [("documents", documents, counts.documents)]
-    for split, expected in counts.splits.items():
-        got = splits.get(split, {"queries": 0, "judgments": 0})
-        pairs += [(f"{split} {what}", got[what], n) for what, n in zip(("queries", "judgments"), expected, strict=True)]
-    wrong = [f"{got:,} {what} instead of {n:,}" for what, got, n in pairs if got != n]
+    published = find_published(name).counts
+    compared = [("documents", documents, published.documents)]
+    for split, (queries, judgments) in published.splits.items():
+        actual = splits.get(split, {"queries": 0, "judgments": 0})
+        compared.append((f"{split} queries", actual["queries"], queries))
+        compared.append((f"{split} judgments", actual["judgments"], judgments))
+    wrong = [f"{actual:,} {what} instead of {expected:,}" for what, actual, expected in compared if actual != expected]
     if wrong:
         raise GenirError(
-            f"{name}: {', '.join(wrong)}; the raw files are not the published ones, or not whole. For a sample of "
-            "them: collection.expect_counts=false"
+            f"{name}: {', '.join(wrong)}; the raw files are incomplete or not the published ones. To use a sample of "
+            "them, set collection.expect_counts=false"
         )

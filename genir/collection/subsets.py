@@ -1,4 +1,4 @@
-"""Collections made from another: only judged queries, and only the documents that training queries point to."""
+"""Subsets of a collection: only the judged queries, and only the documents that train judgments name."""
 
 import json
 import tempfile
@@ -17,9 +17,9 @@ from genir.records import Document, Judgment, Query
 
 
 class JudgedSubset(Collection):
-    """`source` with only the queries that have a judgment; a judgment that is given twice, word for word, counts once.
+    """`source` with only the queries that have a judgment. A judgment that is repeated exactly is kept once.
 
-    MS MARCO's files list 808,731 train queries of which 502,939 are judged, and 10 judgments twice.
+    MS MARCO's passage files list 808,731 train queries, of which 502,939 are judged, and 10 judgments twice.
     """
 
     def __init__(self, source: Collection) -> None:
@@ -39,44 +39,53 @@ class JudgedSubset(Collection):
 
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
         seen: set[Judgment] = set()
-        for place, judgment in self.source.judgments(split):
+        for location, judgment in self.source.judgments(split):
             if judgment not in seen:
                 seen.add(judgment)
-                yield place, judgment
+                yield location, judgment
 
 
 class ClickedSubset(JudgedSubset):
-    """The documents of `source` that a train judgment names, those with most of them first, equal ones in their order
-    (Ultron, arXiv 2208.09257, and DDRO, arXiv 2504.05181: "top 300k", though there is no cap at 300,000).
+    """The documents of `source` that a train judgment names, in descending order of the number of these judgments.
 
-    Judgments of other documents are left out, and with them the queries that have no judgment then.
+    Documents with equal numbers keep their order. Judgments of other documents are left out, and so are the queries
+    that then have no judgment. This is the collection of Ultron (arXiv 2208.09257) and DDRO (arXiv 2504.05181), who
+    call it "top 300k", although it is not limited to 300,000 documents.
+
+    scratch: a folder for a temporary file with the texts of the subset.
     """
 
     def __init__(self, source: Collection, scratch: Path) -> None:
         super().__init__(source)
-        self.scratch = scratch  # a folder for what is not kept
+        self.scratch = scratch
 
     @cached_property
     def clicks(self) -> Counter[str]:
-        """doc_id -> number of train judgments that name it."""
+        """doc_id -> number of train judgments with a grade above 0 that name it. Raises GenirError if there is none."""
         counts = Counter(judgment.doc_id for _, judgment in super().judgments("train") if judgment.grade > 0)
         if not counts:
-            raise GenirError(f"{self.name}: no train judgment names a document")
+            raise GenirError(f"{self.name}: no train judgment names a relevant document")
         return counts
 
     def documents(self) -> Iterator[Document]:
-        """Read once from start to end: the texts go to a temporary file, and come back in the order of their clicks."""
-        clicks, starts = array("q"), array("q")
+        """Yield the documents in order of their clicks.
+
+        The source is read once from start to end. The texts go to a temporary file and are read back in the order of
+        the clicks, so that they need not fit in memory.
+        """
+        clicks, offsets = array("q"), array("q")
         self.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.scratch) as texts:
             for document in track(self.source.documents(), "reading all documents"):
                 if document.id in self.clicks:
                     clicks.append(self.clicks[document.id])
-                    starts.append(texts.tell())
+                    offsets.append(texts.tell())
                     texts.write(json.dumps(document).encode() + b"\n")
-            for row in np.argsort(-np.asarray(clicks, np.int64), kind="stable").tolist():
-                texts.seek(starts[row])
+            for position in np.argsort(-np.asarray(clicks, np.int64), kind="stable").tolist():
+                texts.seek(offsets[position])
                 yield Document(*json.loads(texts.readline()))
 
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
-        return ((place, row) for place, row in super().judgments(split) if row.doc_id in self.clicks)
+        return (
+            (location, judgment) for location, judgment in super().judgments(split) if judgment.doc_id in self.clicks
+        )

@@ -1,4 +1,4 @@
-"""The config of an experiment: its sections, reading and checking it, and what `--help` says about its settings."""
+"""The config of an experiment: its sections, loading and checking it, and the descriptions of settings for --help."""
 
 from genir.config.base import Loss, Mix, MixWeights, Section, SoftmaxOver
 from genir.config.docids import (
@@ -36,6 +36,7 @@ from genir.config.training import (
 )
 
 __all__ = [
+    "TRAINING_STAGES",
     "AtomicConfig",
     "Band",
     "BaselineConfig",
@@ -65,7 +66,6 @@ __all__ = [
     "SettingGroup",
     "SoftmaxOver",
     "SpanConfig",
-    "TRAINING_STAGES",
     "TextConfig",
     "TrainingPhase",
     "load_config",

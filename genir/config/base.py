@@ -15,7 +15,7 @@ Loss = Literal["ddro", "s_dpo", "irpo", "adpo", "lipo", "sft"]
 class Section(BaseModel):
     """Base class of every section: unknown keys are errors, and values cannot be changed once they are read.
 
-    rare: names of settings that `--help` leaves out and `--help-all` shows.
+    rare: the names of the settings that `--help` leaves out and only `--help-all` shows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

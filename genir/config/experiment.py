@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,17 +21,21 @@ from genir.config.sections import (
 from genir.config.training import DDROConfig, IRPOConfig, SFTConfig
 
 TRAINING_STAGES = ("sft", "ddro", "irpo")
-"""The training stages in their order; each writes a retriever into the folder of its name."""
+"""All training stages in their order; each writes a retriever into the folder of its name."""
 
 
 class Config(Section):
     """All settings of one experiment."""
 
-    name: str = Field(description="Name of the run folder; by default that of the config file.")
-    runs_dir: str = Field("runs", description="Folder in which the run folder is created.")
-    seed: int = Field(1, ge=0, le=2_000_000_000, description="Seed of everything that is drawn at random.")
+    rare: ClassVar[frozenset[str]] = frozenset({"threads"})
+    name: str = Field(description="Name of the run folder; by default the name of the config file.")
+    runs_dir: str = Field("runs", description="Folder that contains the run folder.")
+    seed: int = Field(1, ge=0, le=2_000_000_000, description="Seed of all random number generators.")
     threads: int | None = Field(
-        None, ge=1, description="CPU threads; null: OMP_NUM_THREADS, else the cores that this process may use."
+        None,
+        ge=1,
+        description="Number of CPU threads. Null means the environment variable OMP_NUM_THREADS, or without it the "
+        "cores that the process may use.",
     )
     collection: CollectionConfig
     embed: EmbedConfig = EmbedConfig()
@@ -38,8 +43,8 @@ class Config(Section):
     queries: QueriesConfig = QueriesConfig()
     model: ModelConfig = ModelConfig()
     sft: SFTConfig = SFTConfig()
-    ddro: DDROConfig | None = Field(None, description="Pairwise refinement; null: no such stage.")
-    irpo: IRPOConfig | None = Field(None, description="Listwise refinement; null: no such stage.")
+    ddro: DDROConfig | None = Field(None, description="Pairwise refinement. Null means that the stage is left out.")
+    irpo: IRPOConfig | None = Field(None, description="Listwise refinement. Null means that the stage is left out.")
     baseline: BaselineConfig = BaselineConfig()
     negatives: NegativesConfig = NegativesConfig()
     search: SearchConfig = SearchConfig()
@@ -48,14 +53,18 @@ class Config(Section):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # ".." would be the parent folder
-            raise ValueError(f"{name!r} cannot name a run folder (letters, digits, _ - .); give one with name=NAME")
+        if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # "..": the parent folder
+            raise ValueError(
+                f"{name!r} cannot be the name of a run folder; set one of letters, digits, _ - . with name=NAME"
+            )
         return name
 
     @model_validator(mode="after")
     def _check_sections_fit_together(self) -> "Config":
         if self.evaluate.cutoff > self.search.k:
-            raise ValueError(f"evaluate.measures need {self.evaluate.cutoff} hits, but search.k is {self.search.k}")
+            raise ValueError(
+                f"evaluate.measures need {self.evaluate.cutoff} hits per query; raise search.k ({self.search.k})"
+            )
         for number, band in enumerate(self.negatives.bands):
             if band.last < band.first:
                 raise ValueError(f"negatives.bands.{number}: last ({band.last}) is below first ({band.first})")
@@ -65,12 +74,14 @@ class Config(Section):
                 raise ValueError(f"{name}.metric {metric} is not among evaluate.measures; add it there")
         for name in stages[1:]:
             if (start := self.start_of(name)) not in stages[: stages.index(name)]:
-                raise ValueError(f"{name}.start: {start} is not a stage before it; the stages are {', '.join(stages)}")
+                raise ValueError(
+                    f"{name}.start: {start} is not an earlier training stage; the stages are {', '.join(stages)}"
+                )
         return self
 
     @property
     def training_stages(self) -> tuple[str, ...]:
-        """The training stages of this experiment, in their order."""
+        """The training stages of this experiment, in their order; sft is always the first."""
         return tuple(name for name in TRAINING_STAGES if getattr(self, name) is not None)
 
     @property
@@ -86,5 +97,5 @@ class Config(Section):
 
     @property
     def run_folder(self) -> Path:
-        """The folder of this run."""
+        """The folder of this run: runs_dir/name."""
         return Path(self.runs_dir) / self.name

@@ -1,17 +1,18 @@
-"""Names, defaults and descriptions of settings, for --help."""
+"""The names, defaults and descriptions of settings, as --help shows them."""
 
 import inspect
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 import yaml
+from pydantic_core import PydanticUndefined
 
 from genir.config.base import Section
-from genir.config.schema import BUILDER_SECTIONS, find_section
+from genir.config.schema import BUILDER_SECTIONS, find_section, inner_section
 
 
 class Setting(NamedTuple):
-    """One setting as --help shows it; a rare one is shown by --help-all only."""
+    """One setting: its dotted key, its default as YAML, its description, and whether only --help-all shows it."""
 
     key: str
     default: str
@@ -20,7 +21,7 @@ class Setting(NamedTuple):
 
 
 class SettingGroup(NamedTuple):
-    """The settings of one section, with keys relative to it."""
+    """Settings that are shown under one title; if they form a section, their keys are relative to it."""
 
     title: str
     description: str
@@ -28,10 +29,11 @@ class SettingGroup(NamedTuple):
 
 
 def setting_groups(names: Sequence[str]) -> list[SettingGroup]:
-    """The settings of some sections and single settings, given by their dotted names, in groups.
+    """The settings named by `names`, such as ("docids", "model.tokenizer"): sections, and single settings.
 
-    The docids section has one group for each builder. Sections with the same keys, such as ddro and irpo, share one
-    group, which shows both defaults where they differ. Single settings come last.
+    Each section is a group, and the docids section is one group for each builder. Successive sections with the same
+    keys, such as ddro and irpo, are one group, which shows both defaults where they differ. All single settings are in
+    the last group.
     """
     groups: list[SettingGroup] = []
     single: list[Setting] = []
@@ -42,42 +44,52 @@ def setting_groups(names: Sequence[str]) -> list[SettingGroup]:
             for builder, builder_section in BUILDER_SECTIONS.items():
                 groups.append(_section_group(f"docids, with builder={builder}", builder_section))
         elif section is parent:
-            single.append(_describe(parent, key)._replace(key=name))
+            single.append(_describe(parent, key, parent.model_fields[key].default)._replace(key=name))
         else:
             groups.append(_section_group(name, section))
     if single:
-        groups.append(SettingGroup("other settings", "", single))
+        groups.append(SettingGroup("other sections", "", single))
     return _merge_equal(groups)
 
 
 def _section_group(title: str, section: type[Section]) -> SettingGroup:
+    """The group of a whole section, described by the first paragraph of its docstring."""
     summary = (inspect.getdoc(section) or "").split("\n\n")[0]
     return SettingGroup(title, " ".join(summary.split()), list(_settings(section)))
 
 
-def _settings(section: type[Section]) -> Iterator[Setting]:
-    """All settings of a section and of the sections inside it; lists of sections are shown by their first entry."""
+def _settings(section: type[Section], values: Section | None = None) -> Iterator[Setting]:
+    """The settings of a section and of the sections inside it; `values` holds the defaults, if not the section's own.
+
+    A list of sections is shown by its length and by the settings of its first entry.
+    """
     for name, field in section.model_fields.items():
-        members = [field.annotation, *get_args(field.annotation)]
-        inner = next((x for x in members if isinstance(x, type) and issubclass(x, Section)), None)
-        if inner is None:
-            yield _describe(section, name)
-            continue
-        prefix = f"{name}.0" if get_origin(field.annotation) is list else name
-        for setting in _settings(inner):
-            yield setting._replace(key=f"{prefix}.{setting.key}", rare=setting.rare or name in section.rare)
+        default = field.default if values is None else getattr(values, name)
+        inner = inner_section(field.annotation)
+        prefix = name
+        if inner is None or isinstance(default, list):
+            yield _describe(section, name, default)
+        if isinstance(default, list):
+            prefix, default = f"{name}.0", default[0]
+        if inner is not None:
+            for setting in _settings(inner, default):
+                yield setting._replace(key=f"{prefix}.{setting.key}", rare=setting.rare or name in section.rare)
 
 
-def _describe(section: type[Section], name: str) -> Setting:
+def _describe(section: type[Section], name: str, default: Any) -> Setting:
+    """The setting `name` of a section, with its default in YAML, or the word "required"."""
     field = section.model_fields[name]
-    if field.is_required():
-        default = "required"
+    if inner_section(field.annotation) is not None:
+        shown = f"{len(default)} entries" if len(default) > 1 else "1 entry"
+    elif default is PydanticUndefined:
+        shown = "required"
     else:
-        default = yaml.safe_dump(field.default, default_flow_style=True, width=1000).split("\n")[0]
-    return Setting(name, default, field.description or "", name in section.rare)
+        shown = yaml.safe_dump(default, default_flow_style=True, width=1000).split("\n")[0]
+    return Setting(name, shown, field.description or "", name in section.rare)
 
 
 def _merge_equal(groups: Sequence[SettingGroup]) -> list[SettingGroup]:
+    """The groups, with successive ones that have the same keys merged into one."""
     merged: list[SettingGroup] = []
     for group in groups:
         last = merged[-1] if merged else None
@@ -88,6 +100,5 @@ def _merge_equal(groups: Sequence[SettingGroup]) -> list[SettingGroup]:
             a._replace(default=a.default if a.default == b.default else f"{a.default} | {b.default}")
             for a, b in zip(last.settings, group.settings, strict=True)
         ]
-        title = f"{last.title} | {group.title}"
-        merged[-1] = SettingGroup(title, f"{last.description} | {group.description}", both)
+        merged[-1] = SettingGroup(f"{last.title} and {group.title}", f"{last.description} {group.description}", both)
     return merged

@@ -1,7 +1,7 @@
-"""Reading and writing configs: one YAML file is one experiment, and an unknown key is an error.
+"""Loading and saving configs: one YAML file is one experiment.
 
-`load_config(path, ["sft.batch_size=64"])` returns a checked, frozen `Config`. A setting has the same name in YAML, on
-the command line and in Python.
+`load_config(path, ["sft.batch_size=64"])` returns a checked, immutable `Config`. A setting has the same name in YAML,
+on the command line and in Python, and an unknown name is an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,12 @@ from genir.files import atomic_file
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, or the config of a run folder, and apply `key.sub=value` overrides.
+    """Load a YAML file, or the config of a run folder, and apply overrides of the form `section.key=value`.
 
-    Raises GenirError that names the wrong key and the nearest known one.
+    A run folder may have been moved or renamed since its config was saved: name and runs_dir are taken from its path.
+
+    Raises GenirError for a file that is missing or not valid YAML, for unknown keys (with the most similar known key)
+    and for invalid values; the message names the file and every wrong key.
     """
     path = Path(path)
     run_folder = path if path.is_dir() else None
@@ -32,7 +35,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     values = _read_yaml(path)
     if not isinstance(values, dict):
         raise GenirError(f"{path}: a config must be a mapping of sections; see configs/quickstart.yaml")
-    if run_folder is not None:  # it may have been moved since, or be reached from another working directory
+    if run_folder is not None:
         values |= {"name": run_folder.resolve().name, "runs_dir": str(run_folder.resolve().parent)}
     for override in overrides:
         _apply_override(values, override)
@@ -45,13 +48,16 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_docids(values: Mapping[str, Any]) -> DocidsConfig:
-    """The docids section that a stored docid table was built with; tables of earlier versions are read too."""
+    """The docids section that a docid table was built with, from the settings stored with the table.
+
+    Tables that were stored by earlier versions, under the old names of settings, are read too.
+    """
     adapter: TypeAdapter[DocidsConfig] = TypeAdapter(DocidsConfig)
     return adapter.validate_python(update_docid_settings(values))
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Write the whole config, defaults included."""
+    """Write all settings of a config to a YAML file, defaults included."""
     with atomic_file(path) as handle:
         yaml.safe_dump(config.model_dump(), handle, sort_keys=False, allow_unicode=True)
 
@@ -69,17 +75,17 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
-    """Set one `key.sub=value` in nested `values`; numbers in the key index lists."""
+    """Set the value that an override `section.key=value` gives in nested `values`; integers in the key index lists."""
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise GenirError(f"{override!r}: an override has the form key=value, for example sft.batch_size=64")
+        raise GenirError(f"{override!r}: an override must have the form key=value, for example sft.batch_size=64")
     *parents, last = key.split(".")
-    place: Any = values
+    container: Any = values
     try:
         for name in parents:
-            place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
-        place[int(last) if isinstance(place, list) else last] = parse_yaml(text)
+            container = container[int(name)] if isinstance(container, list) else container.setdefault(name, {})
+        container[int(last) if isinstance(container, list) else last] = parse_yaml(text)
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise GenirError(f"{override!r}: there is no setting {key}") from None
+        raise GenirError(f"{override!r}: there is no setting {key}; `genir STAGE --help-all` lists them") from None
     except yaml.YAMLError as error:
         raise GenirError(f"{override!r}: not valid YAML: {getattr(error, 'problem', error)}") from None

@@ -1,4 +1,4 @@
-"""Settings that had other names in earlier versions: their new names, for error messages and for stored docid tables."""
+"""Settings that had other names in earlier versions: their new names, for error messages and stored docid tables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,16 +26,27 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "ddro": _REFINEMENT,
     "irpo": _REFINEMENT,
 }
-"""Section -> old key -> new key."""
+"""Section -> old key -> new key, both relative to the section; the section of top-level keys is the empty string."""
+RENAMED_VALUES: Mapping[str, Mapping[str | bool, str]] = {
+    "init": {True: "bm25", False: "random"},
+    "irpo_options.discount_by": {"model": "policy"},
+}
+"""New key, relative to its section -> old value -> new value; other values have not changed."""
 
 
-def renamed_key(section: str, key: str) -> str | None:
-    """The new name of an old key of a section, as a dotted key; None where the key was never one."""
-    new = RENAMED.get(section, {}).get(key)
-    return None if new is None else f"{section}.{new}".lstrip(".")
+def explain_renamed(key: str, value: Any) -> str | None:
+    """How to write the setting `key=value` of an earlier version now; None if no setting was ever called `key`."""
+    section, _, name = key.rpartition(".")
+    new = RENAMED.get(section, {}).get(name)
+    if new is None:
+        return None
+    values = RENAMED_VALUES.get(new, {})
+    new_value = values.get(value) if isinstance(value, str | bool) else None
+    new_key = f"{section}.{new}".lstrip(".")
+    return f"{key} is called {new_key} now" + (f"; write {new_key}={new_value}" if new_value else "")
 
 
 def update_docid_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The docids section that a docid table was stored with, in the names of this version."""
+    """The docids section that a docid table was stored with, under the names of this version."""
     names = RENAMED["docids"]
     return {names.get(key, key): value for key, value in settings.items()}

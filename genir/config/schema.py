@@ -7,17 +7,27 @@ from genir.config.base import Section
 from genir.config.docids import DocidsConfig
 from genir.config.experiment import Config
 
-BUILDER_SECTIONS = {member.model_fields["builder"].default: member for member in get_args(get_args(DocidsConfig)[0])}
+BUILDER_SECTIONS: dict[str, type[Section]] = {
+    member.model_fields["builder"].default: member for member in get_args(get_args(DocidsConfig)[0])
+}
+"""Name of a docid builder -> the class of its docids section."""
 
 
-def find_section(place: Sequence[Any]) -> Any:
-    """The section at `place`, such as ("sft", "phases", 0), or the last one on the way to a plain setting."""
-    section: Any = Config
+def find_section(place: Sequence[str | int]) -> type[Section]:
+    """The class of the section at `place`, or of the last section on the way if `place` leads to a setting.
+
+    Indices of lists are skipped. The name of a docid builder leads to its section, as in ("docids", "pq", "levels").
+    """
+    section: type[Section] = Config
     for part in place:
         if part in BUILDER_SECTIONS:
-            section = BUILDER_SECTIONS[part]
+            section = BUILDER_SECTIONS[str(part)]
         elif isinstance(part, str) and part in section.model_fields:
-            inner = section.model_fields[part].annotation
-            members = [inner, *get_args(inner)]
-            section = next((a for a in members if isinstance(a, type) and issubclass(a, Section)), section)
+            section = inner_section(section.model_fields[part].annotation) or section
     return section
+
+
+def inner_section(annotation: Any) -> type[Section] | None:
+    """The section class that a field holds, alone, optionally or in a list; None for a plain setting."""
+    members = [annotation, *get_args(annotation)]
+    return next((member for member in members if isinstance(member, type) and issubclass(member, Section)), None)

@@ -8,20 +8,32 @@ from genir.config.base import Loss, MixWeights, Section
 
 MIX = (
     "Relative frequency of each kind of training example: spans (random spans of documents), queries (train queries), "
-    "pseudo_queries (written by the stage queries)."
+    "pseudo_queries (written by the queries stage)."
 )
-METRIC = "Measure on the dev queries that chooses the best weights and stops training early."
-EMBEDDING_LR_MULTIPLIER = "Learning rate of the embeddings and of the docid head, as a multiple of learning_rate."
+LOSS = (
+    "Loss over the candidate lists: ddro (pairwise, DPO), s_dpo (each positive against all negatives), irpo (listwise, "
+    "by grade), adpo (soft targets from the grades), lipo (LiPO-lambda), or sft (log-likelihood without a reference, "
+    "the control). See docs/refinement.md."
+)
+METRIC = (
+    "Measure on the dev queries that chooses the best weights and stops training early; it must be one of "
+    "evaluate.measures."
+)
+LEARNING_RATE = "Peak learning rate of AdamW, which decays to zero along a cosine."
+EMBEDDING_LR_MULTIPLIER = (
+    "Learning rate of the embeddings and of the docid head, as a multiple of learning_rate; most of their rows get few "
+    "gradients."
+)
 
 
 class TrainingPhase(Section):
     """One phase of supervised training; each phase starts from the weights of the one before."""
 
     mix: MixWeights = Field({"spans": 0.7, "queries": 0.3}, description=MIX)
-    steps: int = Field(1000, ge=1, description="Training steps; early stopping (patience) may end a phase before.")
-    learning_rate: float = Field(
-        3e-4, gt=0, description="Peak learning rate of AdamW; it decays to zero along a cosine."
+    steps: int = Field(
+        1000, ge=1, description="Training steps of the phase; early stopping (patience) may end it sooner."
     )
+    learning_rate: float = Field(3e-4, gt=0, description=LEARNING_RATE)
 
 
 class SpanConfig(Section):
@@ -31,7 +43,7 @@ class SpanConfig(Section):
     max_words: int = Field(16, ge=1, description="Longest span in words; raise it where queries are long.")
     word_dropout: float = Field(0.33, ge=0, lt=1, description="Probability that a word of a span is dropped.")
     title_share: float = Field(
-        0.5, ge=0, le=1, description="Share of the spans that follow the title of their document."
+        0.5, ge=0, le=1, description="Fraction of the spans that are preceded by the title of their document."
     )
 
 
@@ -39,19 +51,28 @@ class LoopConfig(Section):
     """The settings that all training stages share."""
 
     rare: ClassVar[frozenset[str]] = frozenset(
-        {"embedding_lr_multiplier", "warmup_steps", "weight_decay", "max_grad_norm", "spans", "query_word_dropout"}
+        {
+            "embedding_lr_multiplier",
+            "warmup_steps",
+            "weight_decay",
+            "max_grad_norm",
+            "eval_queries",
+            "eval_beams",
+            "spans",
+            "query_word_dropout",
+        }
     )
-    batch_size: int = Field(128, ge=1, description="Training examples in one step.")
-    max_tokens: int = Field(64, ge=4, description="Longest input text in tokens; longer texts are truncated.")
+    batch_size: int = Field(128, ge=1, description="Training examples in one step; lower it to save memory.")
+    max_tokens: int = Field(64, ge=4, description="Length in tokens to which input texts are truncated.")
     embedding_lr_multiplier: float = Field(2.0, gt=0, description=EMBEDDING_LR_MULTIPLIER)
     warmup_steps: int = Field(
-        50, ge=0, description="Steps until the learning rate has reached its peak; at most half of all steps."
+        50, ge=0, description="Steps in which the learning rate rises to its peak; at most half of all steps count."
     )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients with a larger norm are clipped to it.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Norm to which larger gradients are clipped.")
     eval_steps: int = Field(100, ge=1, description="Steps between evaluations on dev, and between checkpoints.")
-    eval_queries: int = Field(500, ge=1, description="Dev queries that are searched at each evaluation.")
-    eval_beams: int = Field(10, ge=1, description="Beams of these searches.")
+    eval_queries: int = Field(500, ge=1, description="Largest number of dev queries that an evaluation searches.")
+    eval_beams: int = Field(10, ge=1, description="Beam size of the searches of an evaluation on dev.")
     metric: str = Field("RR@10", description=METRIC)
     patience: int = Field(5, ge=1, description="Evaluations without improvement after which training stops early.")
     spans: SpanConfig = SpanConfig()
@@ -63,7 +84,9 @@ class LoopConfig(Section):
 class SFTConfig(LoopConfig):
     """Supervised fine-tuning: the model learns text -> docid."""
 
-    phases: list[TrainingPhase] = Field([TrainingPhase()], min_length=1, description="Phases of a curriculum.")
+    phases: list[TrainingPhase] = Field(
+        [TrainingPhase()], min_length=1, description="Phases of the training, one after another (a curriculum)."
+    )
 
 
 class IRPOOptions(Section):
@@ -71,12 +94,16 @@ class IRPOOptions(Section):
 
     discount_by: Literal["ideal", "policy", "reference"] = Field(
         "ideal",
-        description="Ranking whose positions discount the gains: ideal (by grade), or that of the policy or of the "
-        "reference.",
+        description="Ranking whose positions discount the gains of the irpo loss: ideal (by grade), or the ranking by "
+        "the policy or by the reference.",
     )
-    self_term: bool = Field(False, description="Also compare a candidate with itself.")
-    average_others: bool = Field(False, description="Average over the other candidates instead of summing over them.")
-    normalize_weights: bool = Field(True, description="Scale the weights of a query's candidates to sum to one.")
+    self_term: bool = Field(False, description="Let the irpo loss also compare a candidate with itself.")
+    average_others: bool = Field(
+        False, description="Let the irpo loss average over the other candidates instead of summing over them."
+    )
+    normalize_weights: bool = Field(
+        True, description="Scale the irpo loss's weights of a query's candidates so that they sum to one."
+    )
 
 
 class PreferenceConfig(LoopConfig):
@@ -84,7 +111,6 @@ class PreferenceConfig(LoopConfig):
 
     rare: ClassVar[frozenset[str]] = LoopConfig.rare | {
         "start",
-        "mix",
         "candidate_chunk",
         "mean_logps",
         "irpo_options",
@@ -93,31 +119,42 @@ class PreferenceConfig(LoopConfig):
         "update_reference",
     }
     start: Literal["sft", "ddro"] | None = Field(
-        None, description="Training stage whose retriever is refined; null: the stage before this one."
+        None, description="Training stage whose retriever is refined. Null means the training stage before this one."
     )
-    loss: Loss = Field("ddro", description="Loss over the candidate lists; see the table in docs/refinement.md.")
+    loss: Loss = Field("ddro", description=LOSS)
     beta: float = Field(
-        0.4, gt=0, description="Inverse temperature of the implicit reward: a small one lets the policy move far."
+        0.4,
+        gt=0,
+        description="Inverse temperature of the implicit reward: the smaller it is, the further the policy may move "
+        "from the reference.",
     )
-    steps: int = Field(200, ge=1, description="Training steps in each round.")
-    learning_rate: float = Field(
-        3e-5, gt=0, description="Peak learning rate of AdamW; it decays to zero along a cosine."
-    )
-    batch_size: int = Field(32, ge=1, description="Queries in one step; each brings its candidate list.")
+    steps: int = Field(200, ge=1, description="Training steps in each round; early stopping may end a round sooner.")
+    learning_rate: float = Field(3e-5, gt=0, description=LEARNING_RATE)
+    batch_size: int = Field(32, ge=1, description="Queries in one step, each with its candidate list.")
     embedding_lr_multiplier: float = Field(1.0, gt=0, description=EMBEDDING_LR_MULTIPLIER)
     mix: MixWeights = Field({"spans": 0.5, "queries": 0.5}, description=MIX)
     pool_size: int = Field(
-        4096, ge=1, description="Examples that are drawn from the mix and given candidate lists, in each round."
+        4096, ge=1, description="Examples that each round draws from the mix and gives candidate lists."
     )
-    beam_candidates: int = Field(16, ge=0, description="Candidates from the policy's own beam search, per example.")
+    beam_candidates: int = Field(
+        16, ge=0, description="Candidates of each example that come from the policy's own beam search."
+    )
     mined_candidates: int = Field(
-        16, ge=0, description="Candidates from negatives/negatives.jsonl, for the train queries."
+        16,
+        ge=0,
+        description="Candidates of each train query that come from the negatives stage; 0 everywhere skips mining.",
     )
     candidates_per_step: int = Field(
-        16, ge=2, description="Candidates of an example in one step: its positives first, then a random choice."
+        16,
+        ge=2,
+        description="Candidates of an example that one step compares, chosen at random: positives, up to half of them "
+        "where there are negatives, then negatives.",
     )
     candidate_chunk: int = Field(
-        64, ge=1, description="Candidates scored in one pass; longer lists use gradient checkpointing to save memory."
+        64,
+        ge=1,
+        description="Candidates of an example that are scored in one pass; longer lists use gradient checkpointing, "
+        "which gives the same gradients with less memory and more time.",
     )
     mean_logps: bool = Field(
         False, description="Average a docid's log-probability over its tokens instead of summing it."
@@ -125,22 +162,27 @@ class PreferenceConfig(LoopConfig):
     irpo_options: IRPOOptions = IRPOOptions()
     teacher: str | None = Field(
         None,
-        description="Teacher that grades the candidate lists: a .jsonl file of scores, or the name of a cross-encoder.",
+        description="Teacher that grades the candidate lists: a .jsonl file of scores, or the name of a cross-encoder. "
+        "Null means the judgments grade them.",
     )
     sft_coef: float = Field(
         0.0,
         ge=0,
-        description="Weight of the positives' negative log-likelihood in the loss; raise it when positives lose "
-        "probability.",
+        description="Weight of the positives' negative log-likelihood, which is added to the loss; raise it when "
+        "positives lose probability.",
     )
     dpop_coef: float = Field(
         0.0,
         ge=0,
-        description="Weight of DPO-Positive's penalty max(0, reference - policy) on the positives' log-probabilities "
-        "(arXiv 2402.13228).",
+        description="Weight of max(0, reference - policy) on the positives' log-probabilities, the penalty of "
+        "DPO-Positive (arXiv 2402.13228), which is added to the loss; raise it when positives lose probability.",
     )
-    rounds: int = Field(1, ge=1, description="Rounds; each draws new candidate lists from the current policy.")
-    update_reference: bool = Field(False, description="Let each round start with the current policy as reference.")
+    rounds: int = Field(
+        1, ge=1, description="Number of rounds; each draws new candidate lists from the current policy."
+    )
+    update_reference: bool = Field(
+        False, description="Let each round start with the current policy as its reference, not the first one."
+    )
 
 
 class DDROConfig(PreferenceConfig):
@@ -150,5 +192,5 @@ class DDROConfig(PreferenceConfig):
 class IRPOConfig(PreferenceConfig):
     """Listwise refinement (IRPO, arXiv 2504.15477)."""
 
-    loss: Loss = Field("irpo", description="Loss over the candidate lists; see the table in docs/refinement.md.")
+    loss: Loss = Field("irpo", description=LOSS)
     metric: str = Field("nDCG@10", description=METRIC)

@@ -1,40 +1,50 @@
-"""Trie-constrained beam search: only docids that exist are ever written, each at most once; and a certificate.
+"""Trie-constrained beam search: only existing docids are generated, each at most once, with a certificate of exactness.
 
 Shapes: B queries, n partial docids (beams) of all queries, c candidates (their children), w most candidates of a query,
 k documents asked for.
 """
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from genir.decoding.forced import Singles, Tails, no_number, score_tails
-from genir.decoding.step import Beams, Below, grow, keep, outlook, step_by_graph
-from genir.decoding.topk import Finished, best
+from genir.decoding.forced import Completions, ForcedTails, nan_scores_error, score_tails
+from genir.decoding.step import (
+    Beams,
+    DescendantCounts,
+    count_descendants,
+    expand_beams,
+    select_beams,
+    step_by_graph,
+)
+from genir.decoding.topk import TopK, select, topk_mask
 from genir.decoding.trie import Allowed, Trie
 from genir.model import DocidModel, Encoded
-from genir.t5.cross_attention import Memory
-from genir.t5.cuda_graphs import SMALL
-from genir.t5.kv_cache import Past
-from genir.t5.ragged import Shares
+from genir.t5.cross_attention import CrossAttentionCache
+from genir.t5.cuda_graphs import MAX_GRAPH_TOKENS
+from genir.t5.kv_cache import KVCache
+from genir.t5.ragged import RaggedLayout
 
-_WIDTH = 64
-"""Least beams of an exact search, once it goes on: fewer make slow matrix products."""
-_CROWD = 1.25
-"""Docids below the beams of a query, as a multiple of the beams asked for, up to which each is scored for itself."""
+_MIN_EXACT_BEAMS = 64
+"""Fewest beams of an exact search once it continues with what was pruned: fewer make slow matrix products."""
+_DIRECT_PER_BEAM = 1.25
+"""Docids below a query's beams, as a multiple of the beam size, up to which each docid is scored directly."""
 
 
 class BeamResult(NamedTuple):
-    """leaves [B, k]: docid numbers of the trie, best first, -1 where there are fewer; scores [B, k]: their log p, -inf
-    there.
+    """The best docids of each query.
 
-    exact [B]: whether it is proven that no other docid belongs there.
+    leaves [B, k]: docid numbers in the trie, best first, -1 where there are fewer. scores [B, k]: their log p, -inf
+    where there are fewer. exact [B]: whether it is proven that no other docid belongs among them. bound [B]: no docid
+    that was pruned has a higher log p; results above it are proven to be in their place.
     """
 
     leaves: Tensor
     scores: Tensor
     exact: Tensor
+    bound: Tensor
 
 
 @torch.inference_mode()
@@ -46,161 +56,166 @@ def beam_search(
     k: int,
     allowed: Allowed | None = None,
     exact: bool = False,
-    documents: bool = False,
+    count_documents: bool = False,
 ) -> BeamResult:
-    """The k best docids of each query among those that `beams` beams reach.
+    """Find the k best docids of each query among those that `beams` beams reach.
 
-    At each level the `beams` best candidates of a query are looked at: those that end there are finished, and the
-    `beams` best of the others go on (as Hugging Face's beam search does). A score is the sum of the codes'
-    log-probabilities, without a length penalty; ties go to the smaller docid. allowed: docids to search among; None:
-    all. documents: only as many docids are wanted as k documents hold; those after them are left out.
+    At each level the `beams` best candidates of a query are considered: complete docids among them are finished, and
+    the `beams` best of the others are continued (as in Hugging Face's beam search). A score is the sum of the codes'
+    log-probabilities, without a length penalty; ties go to the smaller docid.
 
-    The certificate: log-probs only fall, so nothing that was pruned can end above the best partial score among it.
-    Where the k-th docid is above that, the result is the model's true top k (up to the rounding of scores). exact:
-    where it is not, go on with what was pruned and might, until nothing is left that might.
+    The certificate: log-probs only fall, so no pruned candidate can lead to a docid above the best pruned score. Where
+    the k-th docid is above it, the result is the model's true top k (up to rounding of scores).
 
-    Raises GenirError where the model gives a score that is no number.
+    allowed: docids to search among; None: all. exact: continue with pruned candidates that might still matter, until
+    there are none. count_documents: stop once the docids cover k documents; docids after those are left out.
+    Raises GenirError where the model returns NaN scores.
     """
-    search = _Search(model, trie, encoded, beams, Finished(len(encoded.states), k, trie.size, model.device, documents))
-    search.allowed, search.exact = allowed, exact
-    with model.past() as search.past:
-        search.past.use(trie)
-        search.memory = model.remember(encoded, search.past)
+    top = TopK(len(encoded.states), k, trie.size, model.device, count_documents)
+    with model.borrow_kv_cache() as kv_cache:
+        kv_cache.bind_trie(trie)
+        cross_cache = model.precompute_cross_attention(encoded, kv_cache)
+        search = _Search(model, trie, beams, top, allowed, exact, kv_cache, cross_cache)
         search.run()
-    finished = search.finished
-    proven = (search.pruned == -torch.inf) | (search.pruned < finished.floor)
-    return BeamResult(finished.leaves, finished.scores, proven)
+    top, pruned = search.top, search.pruned
+    return BeamResult(top.leaves, top.scores, (pruned == -torch.inf) | (pruned < top.threshold), pruned)
 
 
+@dataclass
 class _Search:
-    """The state of one search: what is finished, and pruned [B]: the best score among what was pruned."""
+    """The state of one search.
 
-    def __init__(self, model: DocidModel, trie: Trie, encoded: Encoded, beams: int, finished: Finished) -> None:
-        self.model, self.trie, self.beams, self.finished = model, trie, beams, finished
-        self.allowed: Allowed | None = None
-        self.exact = False
-        self.queries = len(encoded.states)
-        self.past: Past
-        self.memory: Memory
-        self.pruned = finished.floor
-        self.waiting: dict[int, list[Beams]] = {}
+    top: the best complete docids so far. pruned [B]: the best score among the candidates that were pruned.
+    deferred: in an exact search, the pruned candidates of each level that have not been continued yet.
+    """
+
+    model: DocidModel
+    trie: Trie
+    beams: int
+    top: TopK
+    allowed: Allowed | None
+    exact: bool
+    kv_cache: KVCache
+    cross_cache: CrossAttentionCache
+    deferred: dict[int, list[Beams]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.queries = len(self.top.leaves)
+        self.pruned = self.top.threshold
 
     def run(self) -> None:
-        """From the empty docid down; then, where the search is to be exact, from what was pruned."""
+        """Search from the empty docid; an exact search then continues with what was pruned."""
         if self.allowed is not None and not len(self.allowed.leaves):
             return
         device = self.model.device
         zeros = torch.zeros(self.queries, dtype=torch.long, device=device)
         score = torch.zeros(self.queries, device=device)
-        self.descend(0, Beams(torch.arange(self.queries, device=device), zeros, zeros + self.trie.size, score))
-        self.beams = max(self.beams, _WIDTH)
-        while (found := self._next_waiting()) is not None:
-            self.past.size = 0
-            self.descend(*found)
+        self._descend(0, Beams(torch.arange(self.queries, device=device), zeros, zeros + self.trie.size, score))
+        self.beams = max(self.beams, _MIN_EXACT_BEAMS)
+        while (following := self._next_deferred()) is not None:
+            self.kv_cache.size = 0
+            self._descend(*following)
         if self.exact:
             self.pruned = torch.full_like(self.pruned, -torch.inf)
 
-    def _next_waiting(self) -> tuple[int, Beams] | None:
-        """The level and the best of the deepest of what was pruned and might still matter: its docids soon tell what
-        does not any more.
+    def _next_deferred(self) -> tuple[int, Beams] | None:
+        """The best of the deepest pruned candidates that may still matter, and their level.
+
+        The deepest come first: their docids are complete soonest, and raise the threshold for the others.
         """
-        while self.waiting:
-            level = max(self.waiting)
-            every = Beams(*(torch.cat(x) for x in zip(*self.waiting.pop(level), strict=True)))
-            every = every.at(every.score >= self.finished.floor[every.query])
-            if len(every.query):
-                every = every.at(every.first.argsort())
-                every = every.at(every.query.argsort(stable=True))
-                shares = Shares.of(every.query.bincount(minlength=self.queries).tolist(), self.model.device)
-                chosen = shares.flat(best(shares.matrix(every.score, -torch.inf), self.beams))
-                self.waiting[level] = [every.at(~chosen)]
-                return level, every.at(chosen)
+        while self.deferred:
+            level = max(self.deferred)
+            pruned = Beams(*(torch.cat(x) for x in zip(*self.deferred.pop(level), strict=True)))
+            pruned = pruned.take(pruned.score >= self.top.threshold[pruned.query])
+            if len(pruned.query):
+                pruned = pruned.take(pruned.first.argsort())
+                pruned = pruned.take(pruned.query.argsort(stable=True))
+                lengths = pruned.query.bincount(minlength=self.queries).tolist()
+                layout = RaggedLayout.from_lengths(lengths, self.model.device)
+                chosen = layout.unpad(topk_mask(layout.pad(pruned.score, -torch.inf), self.beams))
+                self.deferred[level] = [pruned.take(~chosen)]
+                return level, pruned.take(chosen)
         return None
 
-    def descend(self, level: int, live: Beams) -> None:
-        """Search below partial docids of `level` codes, which are run anew."""
-        tokens = self.model.inputs(self.trie.codes[live.first, :level].long())
-        path = live.query.new_empty((len(live.query), 0))
-        parked: list[Singles] = []
-        below = Below.of(self._outlook(level, live))
-        while sum(below.beams):
-            shares = Shares.of(below.beams, below.there[0])
-            hidden, rows = self.model.extend(self.memory, shares, self.past, tokens, path)
-            owner, live, there = self._step(level, live, self.model.level_logps(hidden[:, -1], level), below)
-            path = torch.cat([path, rows], 1)[owner]
+    def _descend(self, level: int, live: Beams) -> None:
+        """Search below partial docids of `level` codes, whose tokens are run from the start."""
+        tokens = self.model.decoder_inputs(self.trie.codes[live.first, :level].long())
+        slots = live.query.new_empty((len(live.query), 0))
+        pending: list[Completions] = []
+        counts = DescendantCounts.from_tensor(self._count_descendants(level, live))
+        while sum(counts.beams):
+            layout = RaggedLayout.from_lengths(counts.beams, counts.beams_on_device)
+            states, new_slots = self.model.extend(self.cross_cache, layout, self.kv_cache, tokens, slots)
+            logps = self.model.level_logps(states[:, -1], level)
+            parent, live, below = self._step(level, live, logps, counts)
+            slots = torch.cat([slots, new_slots], 1)[parent]
             level += 1
-            below = Below.of(there)
-            live, path = live.at(slice(sum(below.beams))), path[: sum(below.beams)]
-            if any(below.aside):
-                live, path, below = self._park(live, path, below, parked)
-            tokens = self.model.tokens_of_level(self.trie.codes[live.first, level - 1].long(), level - 1)
-        if parked:
-            tails = Tails(self.trie, self.allowed, parked)
+            counts = DescendantCounts.from_tensor(below)
+            live, slots = live.take(slice(sum(counts.beams))), slots[: sum(counts.beams)]
+            if any(counts.direct):
+                is_direct = counts.direct_on_device[live.query] > 0
+                pending.append(self._completions(live.take(is_direct), slots[is_direct]))
+                live, slots, counts = live.take(~is_direct), slots[~is_direct], counts.without_direct()
+            tokens = self.model.level_tokens(self.trie.codes[live.first, level - 1].long(), level - 1)
+        if pending:
+            tails = ForcedTails(self.trie, self.allowed, pending)
             beams = None if self.exact else self.beams
-            self.finished, lost = score_tails(self.model, self.memory, self.past, tails, self.finished, beams)
+            self.top, lost = score_tails(self.model, self.cross_cache, self.kv_cache, tails, self.top, beams)
             self.pruned = torch.maximum(self.pruned, lost)
-        if bool(self.pruned.isnan().any()):  # a candidate without a score is never kept
-            raise no_number()
+        if bool(self.pruned.isnan().any()):  # a candidate with a NaN score is never kept
+            raise nan_scores_error()
 
-    def _step(self, level: int, live: Beams, logps: Tensor, below: Below) -> tuple[Tensor, Beams, Tensor]:
-        """All beams [n] grown by every code that the trie allows, and the best of them.
+    def _step(self, level: int, live: Beams, logps: Tensor, counts: DescendantCounts) -> tuple[Tensor, Beams, Tensor]:
+        """Extend all beams [n] by one code and prune: log-probs [n, codes of the level] of the next code are given.
 
-        logps [n, codes of the level]. Returns for each kept one the place of its parent among `live` and itself,
-        followed by empty ones; and the outlook.
+        Returns the parent of each kept beam, the kept beams followed by padding, and `count_descendants`.
         """
-        trie, floor, replays = self.trie, self.finished.floor, self.past.replays
-        plain = trie.even and level + 1 < trie.depth and not self.exact and self.allowed is None
-        if plain and replays is not None and self.queries * self.beams < SMALL:
-            how = (replays, trie, level, self.beams, self._crowd)
-            owner, live, self.pruned, there = step_by_graph(*how, live, logps, below, floor, self.pruned)
-            return owner, live, there
-        shares = Shares.of(below.children, below.there[1])
-        owner, grown = grow(trie, level, live, logps, floor, len(shares.query), self.allowed)
-        scores = shares.matrix(grown.score, -torch.inf)
-        if trie.even and level + 1 < trie.depth:
-            done = going = best(scores, self.beams)
-        else:
-            ended = shares.matrix(trie.ended(level + 1, grown.first))
-            done = ended & best(scores, scores.shape[1] if self.exact else self.beams)
-            self._finish(scores.masked_fill(~done, -torch.inf), shares.matrix(grown.first))
-            going = best(scores.masked_fill(ended, -torch.inf), self.beams)
-            done = done | going
-        left = scores.masked_fill(done, -torch.inf)
-        self.pruned = torch.maximum(self.pruned, left.amax(1))
+        trie, threshold, graphs = self.trie, self.top.threshold, self.kv_cache.graphs
+        no_complete = trie.has_fixed_length and level + 1 < trie.depth
+        has_graph = no_complete and not self.exact and self.allowed is None
+        if has_graph and graphs is not None and self.queries * self.beams < MAX_GRAPH_TOKENS:
+            parent, live, self.pruned, below = step_by_graph(
+                graphs, trie, level, self.beams, self._max_direct, live, logps, counts, threshold, self.pruned
+            )
+            return parent, live, below
+        layout = RaggedLayout.from_lengths(counts.children, counts.children_on_device)
+        parent, candidates = expand_beams(trie, level, live, logps, threshold, len(layout.query), self.allowed)
+        scores = layout.pad(candidates.score, -torch.inf)
+        is_complete = None if no_complete else layout.pad(trie.is_complete(level + 1, candidates.first))
+        finished, continued = select(scores, is_complete, self.beams, self.exact)
+        kept = continued
+        if finished is not None:
+            self._finish(scores.masked_fill(~finished, -torch.inf), layout.pad(candidates.first))
+            kept = finished | continued
+        pruned = scores.masked_fill(kept, -torch.inf)
+        self.pruned = torch.maximum(self.pruned, pruned.amax(1))
         if self.exact:
-            self.waiting.setdefault(level + 1, []).append(grown.at(shares.flat(left) > -torch.inf))
-        kept = shares.flat(going)
-        owner, live = keep(owner, grown, kept, min(len(kept), self.queries * self.beams))
-        return owner, live, self._outlook(level + 1, live)
+            self.deferred.setdefault(level + 1, []).append(candidates.take(layout.unpad(pruned) > -torch.inf))
+        mask = layout.unpad(continued)
+        parent, live = select_beams(parent, candidates, mask, min(len(mask), self.queries * self.beams))
+        return parent, live, self._count_descendants(level + 1, live)
 
     def _finish(self, scores: Tensor, leaves: Tensor) -> None:
-        """Take docids [B, w] among the finished; -inf: those that are not."""
+        """Add complete docids [B, w] to the top k; those with the score -inf are none."""
         scores, order = scores.sort(dim=1, descending=True, stable=True)
-        order = order[:, : self.finished.leaves.shape[1]]
+        order = order[:, : self.top.leaves.shape[1]]
         leaves = leaves.gather(1, order)
-        self.finished.add(leaves, scores[:, : order.shape[1]], self.trie.documents_of(leaves, self.allowed))
+        self.top.add(leaves, scores[:, : order.shape[1]], self.trie.count_documents(leaves, self.allowed))
 
-    def _outlook(self, level: int, live: Beams) -> Tensor:
-        return outlook(self.trie, level, live, self.queries, self._crowd)
+    def _count_descendants(self, level: int, live: Beams) -> Tensor:
+        return count_descendants(self.trie, level, live, self.queries, self._max_direct)
 
     @property
-    def _crowd(self) -> int:
-        return int(_CROWD * self.beams)
+    def _max_direct(self) -> int:
+        return int(_DIRECT_PER_BEAM * self.beams)
 
-    def _park(self, live: Beams, path: Tensor, below: Below, parked: list[Singles]) -> tuple[Beams, Tensor, Below]:
-        """Set the beams of some queries aside: the docids below them are so few that each is scored for itself, with
-        tails that need no search.
-        """
-        mask = below.there[3, live.query] > 0
-        parked.append(self._singles(live.at(mask), path[mask]))
-        return live.at(~mask), path[~mask], below.rest()
-
-    def _singles(self, nodes: Beams, path: Tensor) -> Singles:
-        """Every docid below some partial docids, as if it were alone."""
+    def _completions(self, nodes: Beams, slots: Tensor) -> Completions:
+        """Every docid below some beams, as a completion of its own: its remaining codes need no search."""
         sizes = nodes.last - nodes.first
-        owner = torch.repeat_interleave(sizes)
-        leaf = nodes.first[owner] + torch.arange(len(owner), device=path.device) - (sizes.cumsum(0) - sizes)[owner]
+        parent = torch.repeat_interleave(sizes)
+        number = torch.arange(len(parent), device=slots.device) - (sizes.cumsum(0) - sizes)[parent]
+        leaf = nodes.first[parent] + number
         if self.allowed is not None:
-            there = self.allowed.has(leaf)
-            owner, leaf = owner[there], leaf[there]
-        return Singles(nodes.query[owner], leaf, nodes.score[owner], path[owner])
+            is_allowed = self.allowed.contains(leaf)
+            parent, leaf = parent[is_allowed], leaf[is_allowed]
+        return Completions(nodes.query[parent], leaf, nodes.score[parent], slots[parent])

@@ -1,4 +1,4 @@
-"""One level of a beam search, as functions of tensors that look at no value on the CPU.
+"""One level of a beam search, as functions of tensors that read no value on the CPU.
 
 Shapes: B queries, n partial docids (beams) of all queries, c candidates (their children), w most candidates of a query.
 """
@@ -8,15 +8,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genir.decoding.topk import best, places
+from genir.decoding.topk import select, true_indices
 from genir.decoding.trie import Allowed, Trie
-from genir.t5.cuda_graphs import Replays, filled
-from genir.t5.ragged import Shares
+from genir.t5.cuda_graphs import CUDAGraphCache, pad_to
+from genir.t5.ragged import RaggedLayout
+
+_BEAMS, _CHILDREN, _DOCIDS, _DIRECT = range(4)
+"""The rows of `DescendantCounts.on_device`."""
 
 
 class Beams(NamedTuple):
-    """Partial docids of all queries, by query, then in docid order, [n] each; one stands for the docids first ..
-    last - 1 of the trie, which begin with it. Empty ones, for which first = last, mean nothing.
+    """Partial docids of all queries, [n] each, grouped by query and then in docid order.
+
+    A beam stands for the docids first .. last - 1 of the trie, which begin with it. Where first = last, it is padding.
     """
 
     query: Tensor
@@ -24,90 +28,114 @@ class Beams(NamedTuple):
     last: Tensor
     score: Tensor
 
-    def at(self, kept: Tensor | slice) -> "Beams":
-        """Those at some places, or where a mask is true."""
-        return Beams(*(x[kept] for x in self))
+    def take(self, which: Tensor | slice) -> "Beams":
+        """The beams at some indices, or where a mask is true."""
+        return Beams(*(x[which] for x in self))
 
 
-class Below(NamedTuple):
-    """What is below the beams of each query: how many beams, children and docids there are, and whether these are so
-    few that the beams are set aside; [4, B] on the device, and as lists.
+class DescendantCounts(NamedTuple):
+    """Counts for each query of its beams, of their children, and whether the docids below them are scored directly.
+
+    on_device: all counts as one tensor [4, B] (beams, children, docids, direct). beams, children, direct: as lists.
     """
 
-    there: Tensor
+    on_device: Tensor
     beams: list[int]
     children: list[int]
-    aside: list[int]
+    direct: list[int]
 
     @classmethod
-    def of(cls, there: Tensor) -> "Below":
-        """It is where a GPU is waited for, once a level."""
-        beams, children, _, aside = there.tolist()
-        return cls(there, beams, children, aside)
+    def from_tensor(cls, on_device: Tensor) -> "DescendantCounts":
+        """Copy the counts [4, B] to the CPU: the only GPU synchronisation per level."""
+        rows = on_device.tolist()
+        return cls(on_device, rows[_BEAMS], rows[_CHILDREN], rows[_DIRECT])
 
-    def rest(self) -> "Below":
-        """What is left when those to be set aside are."""
-        left = ([0 if gone else x for x, gone in zip(y, self.aside, strict=True)] for y in self[1:])
-        return Below(self.there * (1 - self.there[3]), *left)
+    @property
+    def beams_on_device(self) -> Tensor:
+        """Number of beams of each query [B]."""
+        return self.on_device[_BEAMS]
+
+    @property
+    def children_on_device(self) -> Tensor:
+        """Number of children of each query's beams [B]."""
+        return self.on_device[_CHILDREN]
+
+    @property
+    def direct_on_device(self) -> Tensor:
+        """1 for each query whose docids are scored directly, else 0 [B]."""
+        return self.on_device[_DIRECT]
+
+    def without_direct(self) -> "DescendantCounts":
+        """The counts once the beams of the queries that are scored directly are removed."""
+        beams, children, direct = (
+            [0 if is_direct else x for x, is_direct in zip(counts, self.direct, strict=True)]
+            for counts in (self.beams, self.children, self.direct)
+        )
+        return DescendantCounts(self.on_device * (1 - self.direct_on_device), beams, children, direct)
 
 
-def outlook(trie: Trie, level: int, live: Beams, queries: int, crowd: int) -> Tensor:
-    """What `Below` holds. crowd: docids of a query up to which its beams are set aside, if at most two each."""
+def count_descendants(trie: Trie, level: int, live: Beams, queries: int, max_direct: int) -> Tensor:
+    """The tensor [4, B] of `DescendantCounts` for beams of `level` codes.
+
+    max_direct: a query is scored directly once at most this many docids are below its beams, and at most two per beam.
+    """
     if level == trie.depth:
         return live.first.new_zeros((4, queries))
     sizes = live.last - live.first
-    children = trie.children(level, live.first, live.last)
+    children = trie.count_children(level, live.first, live.last)
     each = torch.stack([(sizes > 0).to(children.dtype), children, sizes.to(children.dtype)])
     sums = each.new_zeros((3, queries)).index_add_(1, live.query, each)
-    aside = (sums[2] > 0) & (sums[2] <= (2 * sums[0]).clamp(max=crowd))
-    return torch.cat([sums, aside.unsqueeze(0)])
+    direct = (sums[_DOCIDS] > 0) & (sums[_DOCIDS] <= (2 * sums[_BEAMS]).clamp(max=max_direct))
+    return torch.cat([sums, direct.unsqueeze(0)])
 
 
-def grow(
-    trie: Trie, level: int, live: Beams, logps: Tensor, floor: Tensor, total: int, allowed: Allowed | None = None
+def expand_beams(
+    trie: Trie, level: int, live: Beams, logps: Tensor, threshold: Tensor, total: int, allowed: Allowed | None = None
 ) -> tuple[Tensor, Beams]:
-    """All beams grown by every code that the trie allows: the place of its parent for each, [c], and themselves; those
-    that are of no interest, since they score less than floor [B], have the score -inf.
+    """Extend all beams by every code that the trie allows.
 
-    logps [n, codes of the level]; total: c, see `Trie.expand`.
+    logps [n, codes of the level]. threshold [B]: candidates below it get the score -inf. total: c, see `Trie.expand`.
+    Returns the index of each candidate's parent among the beams [c], and the candidates.
     """
-    owner, first, last, code = trie.expand(level, live.first, live.last, total)
-    query = live.query[owner]
-    score = live.score[owner] + logps[owner, code]
+    parent, first, last, code = trie.expand(level, live.first, live.last, total)
+    query = live.query[parent]
+    score = live.score[parent] + logps[parent, code]
     if allowed is not None:
         first, last = allowed.narrow(first, last)
-    return owner, Beams(query, first, last, score.masked_fill((first >= last) | (score < floor[query]), -torch.inf))
+    hopeless = (first >= last) | (score < threshold[query])
+    return parent, Beams(query, first, last, score.masked_fill(hopeless, -torch.inf))
 
 
-def keep(owner: Tensor, grown: Beams, kept: Tensor, room: int) -> tuple[Tensor, Beams]:
-    """The candidates that are kept [c], in order, with their parents' places; empty ones fill the room."""
-    where = places(kept, room)
-    live = grown.at(where)
-    there = torch.arange(room, device=kept.device) < kept.sum()
-    return owner[where], live._replace(last=torch.where(there, live.last, live.first))
+def select_beams(parent: Tensor, candidates: Beams, kept: Tensor, capacity: int) -> tuple[Tensor, Beams]:
+    """The candidates where the mask `kept` [c] is true, in order, with their parents, padded to `capacity` beams."""
+    indices = true_indices(kept, capacity)
+    live = candidates.take(indices)
+    is_real = torch.arange(capacity, device=kept.device) < kept.sum()
+    return parent[indices], live._replace(last=torch.where(is_real, live.last, live.first))
 
 
 def step_by_graph(
-    replays: Replays,
+    graphs: CUDAGraphCache,
     trie: Trie,
     level: int,
     beams: int,
-    crowd: int,
+    max_direct: int,
     live: Beams,
     logps: Tensor,
-    below: Below,
-    floor: Tensor,
+    counts: DescendantCounts,
+    threshold: Tensor,
     pruned: Tensor,
 ) -> tuple[Tensor, Beams, Tensor, Tensor]:
-    """A level in the middle of docids of one length, as one graph. Beams are filled up with empty ones, and so are
-    their children, so that the same shapes return.
+    """One level in the middle of docids of fixed length, as one CUDA graph.
 
-    logps [n, codes of the level]. Returns for each kept one the place of its parent and itself, pruned [B] with what
-    has now been pruned, and the outlook.
+    The beams and their children are padded, so that few different shapes occur.
+    logps [n, codes of the level]. pruned [B]: the best score that was pruned so far.
+    Returns the parent of each kept beam, the kept beams, pruned [B] after this level, and `count_descendants`.
     """
-    queries = len(floor)
-    room, total = queries * beams + 1, _power_of_two(sum(below.children))
-    width = total if queries == 1 else _power_of_two(max(below.children) + 1)  # the last column is for what is too many
+    queries = len(threshold)
+    capacity, total = queries * beams + 1, _round_up_to_power_of_two(sum(counts.children))
+    # The last column takes the superfluous children of the padding beam.
+    width = total if queries == 1 else _round_up_to_power_of_two(max(counts.children) + 1)
 
     def run(
         query: Tensor,
@@ -116,24 +144,26 @@ def step_by_graph(
         score: Tensor,
         logps: Tensor,
         children: Tensor,
-        floor: Tensor,
+        threshold: Tensor,
         pruned: Tensor,
     ) -> tuple[Tensor, Beams, Tensor, Tensor]:
-        owner, grown = grow(trie, level, Beams(query, first, last, score), logps, floor, total)
-        place = torch.arange(total, device=query.device) - (children.cumsum(0) - children)[grown.query]
-        shares = Shares(grown.query, place.clamp(max=width - 1), queries, width, queries == 1)
-        scores = shares.matrix(grown.score, -torch.inf)
-        going = best(scores, beams)
-        owner, kept = keep(owner, grown, shares.flat(going), room)
-        left = scores.masked_fill(going, -torch.inf).amax(1)
-        return owner, kept, torch.maximum(pruned, left), outlook(trie, level + 1, kept, queries, crowd)
+        parent, candidates = expand_beams(trie, level, Beams(query, first, last, score), logps, threshold, total)
+        column = torch.arange(total, device=query.device) - (children.cumsum(0) - children)[candidates.query]
+        layout = RaggedLayout(candidates.query, column.clamp(max=width - 1), queries, width, queries == 1)
+        scores = layout.pad(candidates.score, -torch.inf)
+        _, continued = select(scores, None, beams)
+        parent, kept = select_beams(parent, candidates, layout.unpad(continued), capacity)
+        best_pruned = scores.masked_fill(continued, -torch.inf).amax(1)
+        below = count_descendants(trie, level + 1, kept, queries, max_direct)
+        return parent, kept, torch.maximum(pruned, best_pruned), below
 
-    whole = (filled(x, 0, room, value) for x, value in zip(live, (queries - 1, 0, 0, -torch.inf), strict=True))
-    name = ("step", id(trie), level, beams, crowd, total, width)
-    arguments = (*whole, filled(logps, 0, room), below.there[1], floor, pruned)
-    owner, kept, pruned, there = replays(name, run, *arguments)
-    return owner.clone(), Beams(*(x.clone() for x in kept)), pruned.clone(), there.clone()
+    padded = (pad_to(x, 0, capacity, value) for x, value in zip(live, (queries - 1, 0, 0, -torch.inf), strict=True))
+    name = ("step", id(trie), level, beams, max_direct, total, width)
+    arguments = (*padded, pad_to(logps, 0, capacity), counts.children_on_device, threshold, pruned)
+    parent, kept, pruned, below = graphs(name, run, *arguments)
+    return parent.clone(), Beams(*(x.clone() for x in kept)), pruned.clone(), below.clone()
 
 
-def _power_of_two(least: int) -> int:
-    return 1 << max(6, (least - 1).bit_length())
+def _round_up_to_power_of_two(count: int) -> int:
+    """The smallest power of two that is at least `count` and at least 64."""
+    return 1 << max(6, (count - 1).bit_length())

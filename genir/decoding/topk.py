@@ -1,6 +1,6 @@
-"""The best of many, for each query: of candidates at a level, and of the docids that are finished.
+"""Top-k selection for each query: of candidates at a level, and of complete docids.
 
-Shapes: B queries, w columns, k documents asked for.
+Shapes: B queries, w columns, c candidates of all queries, k documents asked for.
 """
 
 from copy import copy
@@ -9,63 +9,81 @@ import torch
 from torch import Tensor
 
 
-def best(scores: Tensor, most: int) -> Tensor:
-    """Mask [B, w] of the `most` best scores [B, w] of each line; of equal ones the first, and never -inf."""
-    there = scores > -torch.inf
-    if scores.shape[1] <= most:
-        return there
-    cut = scores.topk(most, dim=1).values[:, -1:]
-    above = scores > cut
-    equal = (scores == cut) & there
-    return above | (equal & (equal.cumsum(1) <= most - above.sum(1, keepdim=True)))
+def topk_mask(scores: Tensor, k: int) -> Tensor:
+    """Mask [B, w] of the k highest scores [B, w] of each line; ties go to the first, and -inf is never among them."""
+    is_candidate = scores > -torch.inf
+    if scores.shape[1] <= k:
+        return is_candidate
+    kth = scores.topk(k, dim=1).values[:, -1:]
+    above = scores > kth
+    equal = (scores == kth) & is_candidate
+    return above | (equal & (equal.cumsum(1) <= k - above.sum(1, keepdim=True)))
 
 
-def places(mask: Tensor, limit: int) -> Tensor:
-    """Where a mask [c] is true, in order, [limit]; what stands after the last of them means nothing.
+def select(
+    scores: Tensor, is_complete: Tensor | None, beams: int, finish_all: bool = False
+) -> tuple[Tensor | None, Tensor]:
+    """Prune the candidates of a level, as Hugging Face's beam search does.
 
-    Unlike `nonzero` it does not wait for a GPU. limit: at least as many as are true.
+    Among the `beams` best candidates of a query, those that are complete docids are finished; of all others the `beams`
+    best are continued.
+
+    scores [B, w], -inf where there is no candidate. is_complete [B, w]; None: no candidate is complete. finish_all:
+    finish every complete candidate, not only those among the best.
+    Returns the masks [B, w] of the finished candidates (None where none is complete) and of the continued ones.
     """
-    target = torch.where(mask, mask.cumsum(0) - 1, limit)
-    found = torch.zeros(limit + 1, dtype=torch.long, device=mask.device)
-    return found.scatter_(0, target, torch.arange(len(mask), device=mask.device))[:limit]
+    if is_complete is None:
+        return None, topk_mask(scores, beams)
+    finished = is_complete & topk_mask(scores, scores.shape[1] if finish_all else beams)
+    return finished, topk_mask(scores.masked_fill(is_complete, -torch.inf), beams)
 
 
-class Finished:
-    """The k best finished docids of each query, or all if there are no more: leaves [B, k], docid numbers, best first,
-    of equal ones the smaller, -1 where there are fewer; and their scores, -inf there.
+def true_indices(mask: Tensor, size: int) -> Tensor:
+    """The indices [size] at which a mask [c] is true, in order; entries after the last of them are arbitrary.
 
-    count_documents: only as many docids are kept as hold k documents. missing [B]: how many docids, or documents, there
-    are too few. floor [B]: the score of the last one needed, -inf as long as some are missing: what is below it is of
-    no interest any more, and log-probs only fall.
+    Unlike `nonzero` it does not synchronise with a GPU. size: at least the number of true entries.
+    """
+    target = torch.where(mask, mask.cumsum(0) - 1, size)
+    indices = torch.zeros(size + 1, dtype=torch.long, device=mask.device)
+    return indices.scatter_(0, target, torch.arange(len(mask), device=mask.device))[:size]
+
+
+class TopK:
+    """The k best complete docids of each query that a search has found so far.
+
+    leaves [B, k]: docid numbers, best first, ties by number, -1 where there are fewer. scores [B, k]: their log p, -inf
+    where there are fewer. remaining [B]: how many docids (or documents) are still missing. threshold [B]: the score of
+    the last one needed, -inf while some are missing. Nothing below it can matter any more, since log-probs only fall.
+
+    count_documents: stop once the docids cover k documents, instead of keeping k docids.
     """
 
     def __init__(self, queries: int, k: int, docids: int, device: torch.device, count_documents: bool = False) -> None:
         self.k, self.count_documents = k, count_documents
         self.leaves = torch.full((queries, min(k, docids)), -1, device=device)
         self.scores = torch.full(self.leaves.shape, -torch.inf, device=device)
-        self.missing = torch.full((queries,), k, device=device)
-        self.floor = self.scores[:, -1].clone()
+        self.remaining = torch.full((queries,), k, device=device)
+        self.threshold = self.scores[:, -1].clone()
         self._documents = torch.zeros_like(self.leaves)
 
     def add(self, leaves: Tensor, scores: Tensor, documents: Tensor) -> None:
-        """Take in more docids [B, w], each held by some documents; those with the score -inf are none."""
+        """Add docids [B, w] with their scores and numbers of documents; a score of -inf marks padding."""
         leaves, scores = torch.cat([self.leaves, leaves], 1), torch.cat([self.scores, scores], 1)
         documents = torch.cat([self._documents, documents if self.count_documents else torch.ones_like(documents)], 1)
         order = leaves.argsort(dim=1)
-        order = order.gather(1, scores.gather(1, order).argsort(dim=1, descending=True, stable=True))[
-            :, : self.leaves.shape[1]
-        ]
+        by_score = scores.gather(1, order).argsort(dim=1, descending=True, stable=True)
+        order = order.gather(1, by_score)[:, : self.leaves.shape[1]]
         leaves, scores, documents = (x.gather(1, order) for x in (leaves, scores, documents))
         documents = documents.masked_fill(scores == -torch.inf, 0)
         before = documents.cumsum(1) - documents
-        none = (before >= self.k) | (scores == -torch.inf)
-        self.leaves, self.scores = leaves.masked_fill(none, -1), scores.masked_fill(none, -torch.inf)
-        self._documents = documents.masked_fill(none, 0)
-        self.missing = (self.k - self._documents.sum(1)).clamp(min=0)
-        last = (~none).sum(1, keepdim=True) - 1
-        floor = scores.gather(1, last.clamp(min=0))[:, 0]
-        self.floor = floor.masked_fill(self.missing > 0, -torch.inf)
+        unused = (before >= self.k) | (scores == -torch.inf)
+        self.leaves, self.scores = leaves.masked_fill(unused, -1), scores.masked_fill(unused, -torch.inf)
+        self._documents = documents.masked_fill(unused, 0)
+        self.remaining = (self.k - self._documents.sum(1)).clamp(min=0)
+        last = (~unused).sum(1, keepdim=True) - 1
+        threshold = scores.gather(1, last.clamp(min=0))[:, 0]
+        self.threshold = threshold.masked_fill(self.remaining > 0, -torch.inf)
 
-    def copy(self) -> "Finished":
-        """The same, to go on apart; adding replaces tensors and changes none."""
+    def copy(self) -> "TopK":
+        """A copy to which docids can be added independently; `add` replaces tensors and never changes them in place."""
         return copy(self)

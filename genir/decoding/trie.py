@@ -1,7 +1,9 @@
-"""The prefix tree over all docids, as sorted arrays: a node is a range of docids that share their first codes.
+"""The prefix tree (trie) over all docids, as sorted arrays: a node is a range of docids that share their first codes.
 
-U distinct docids of at most L codes take U * (L + 4) bytes with codes of one byte, and no Python object a node. Readers
-map the saved file into memory, so that several processes hold it once.
+U distinct docids of at most L codes take U * (L + 4) bytes where a code takes one byte, without a Python object per
+node. Readers map the saved file into memory, so that several processes share it.
+
+Shapes: N documents, U distinct docids, L levels, n nodes, c children of all nodes.
 """
 
 from collections.abc import Sequence
@@ -19,62 +21,63 @@ from genir.files import atomic_file, reading_own_file
 
 
 class Children(NamedTuple):
-    """Nodes one level down, [c] each: owner, index of the node each belongs to; docids first .. last - 1 are below it;
-    code, its last code.
+    """Nodes one level down, [c] each.
+
+    parent: index of the node that each belongs to. first, last: the docids first .. last - 1 are below it. code: its
+    last code.
     """
 
-    owner: Tensor
+    parent: Tensor
     first: Tensor
     last: Tensor
     code: Tensor
 
 
 class Allowed(NamedTuple):
-    """A part of the docids: leaves [A], their rising numbers; documents [A], how many documents with each count."""
+    """A subset of the docids: leaves [A], their numbers in ascending order, and document_counts [A]."""
 
     leaves: Tensor
-    documents: Tensor
+    document_counts: Tensor
 
     def to(self, device: torch.device | str) -> "Allowed":
-        """The same on a device."""
-        return Allowed(self.leaves.to(device), self.documents.to(device))
+        """The same subset on a device."""
+        return Allowed(self.leaves.to(device), self.document_counts.to(device))
 
-    def has(self, leaves: Tensor) -> Tensor:
-        """Whether each of some docids [n] is allowed."""
+    def contains(self, leaves: Tensor) -> Tensor:
+        """Whether each of the docids [n] is allowed."""
         return self.leaves[torch.searchsorted(self.leaves, leaves).clamp(max=len(self.leaves) - 1)] == leaves
 
     def narrow(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes [n] of docids first .. last - 1 without what is not allowed at both ends; first = last where nothing
-        is left.
-        """
+        """Shrink nodes [n] of docids first .. last - 1 at both ends to allowed docids; first = last if none is left."""
         begin, end = torch.searchsorted(self.leaves, first), torch.searchsorted(self.leaves, last)
-        narrow = self.leaves[begin.clamp(max=len(self.leaves) - 1)]
-        return narrow, torch.where(end > begin, self.leaves[end - 1] + 1, narrow)
+        narrowed = self.leaves[begin.clamp(max=len(self.leaves) - 1)]
+        return narrowed, torch.where(end > begin, self.leaves[end - 1] + 1, narrowed)
 
 
 class Trie:
-    """codes [U, L]: the docids in order, -1 after the end of shorter ones. splits[m]: the places i, rising, where docid
-    i shares exactly m codes with the one before it, and U at the end.
+    """All docids in lexicographic order; a docid's number in this order is called a leaf.
 
-    rows [N]: row of the docid table for each document in docid order. starts [U + 1]: where each docid's documents
-    begin in `rows`; None when each docid has one. Documents that share a docid stand in the collection's order.
+    codes [U, L]: the docids, -1 after the end of shorter ones. splits[m]: the leaves, in ascending order, that share
+    exactly m codes with the leaf before them, followed by U.
+    doc_indices [N]: the documents in docid order, those with the same docid in the collection's order. starts [U + 1]:
+    where the documents of each docid begin in `doc_indices`; None where each docid has one document.
     """
 
-    def __init__(self, codes: Tensor, splits: Sequence[Tensor], rows: Tensor, starts: Tensor | None) -> None:
+    def __init__(self, codes: Tensor, splits: Sequence[Tensor], doc_indices: Tensor, starts: Tensor | None) -> None:
         self.codes = codes
         self.splits = list(splits)
-        self.rows = rows
+        self.doc_indices = doc_indices
         self.starts = starts
 
     @classmethod
     def from_codes(cls, codes: Array) -> "Trie":
-        """Build from codes [N, L], N and L at least 1.
+        """Build the trie of docids [N, L], -1 after the end of shorter ones; N and L at least 1.
 
-        Raises GenirError when a docid is a prefix of another, which no search could tell from its end.
+        Raises GenirError when a docid is a prefix of another, which no search could distinguish from its end.
         """
         count, depth = codes.shape
         if count == 0 or depth == 0:
-            raise ValueError(f"a trie needs at least one docid of one code, not {codes.shape}")
+            raise ValueError(f"a trie needs at least one docid of one code, got codes of shape {codes.shape}")
         codes = compact(codes)
         order, shared = order_docids(codes)
         distinct = np.append(True, shared[1:-1] < depth)
@@ -93,7 +96,7 @@ class Trie:
 
     @property
     def depth(self) -> int:
-        """Codes in the longest docid."""
+        """Number of codes in the longest docid."""
         return self.codes.shape[1]
 
     @property
@@ -101,72 +104,70 @@ class Trie:
         """Number of distinct docids."""
         return len(self.codes)
 
-    def documents(self, leaf: int) -> Array:
-        """Rows of the docid table that hold docid number `leaf`."""
+    @property
+    def has_fixed_length(self) -> bool:
+        """Whether all docids certainly have the same length: the type uint8 of their codes cannot hold -1."""
+        return self.codes.dtype == torch.uint8
+
+    def documents_of(self, leaf: int) -> Array:
+        """The doc_indices of the documents that hold a docid."""
         first, last = (leaf, leaf + 1) if self.starts is None else self.starts[leaf : leaf + 2].tolist()
-        rows: Array = self.rows[first:last].numpy()
-        return rows
+        doc_indices: Array = self.doc_indices[first:last].numpy()
+        return doc_indices
 
-    def leaves(self, rows: Array) -> Tensor:
-        """The docids of some rows of the docid table, as rising numbers, each once."""
-        return self.allow(rows).leaves
-
-    def allow(self, rows: Array) -> "Allowed":
-        """Only these rows of the docid table."""
-        wanted = np.zeros(len(self.rows), bool)
-        wanted[rows] = True
-        places = np.flatnonzero(wanted[self.rows.numpy()])
+    def restrict_to(self, doc_indices: Array) -> Allowed:
+        """The docids of some documents, for searches among these documents only."""
+        wanted = np.zeros(len(self.doc_indices), bool)
+        wanted[doc_indices] = True
+        positions = np.flatnonzero(wanted[self.doc_indices.numpy()])
         if self.starts is not None:
-            places = np.searchsorted(self.starts.numpy(), places, side="right") - 1
-        leaves, documents = np.unique(places, return_counts=True)
-        return Allowed(torch.from_numpy(leaves), torch.from_numpy(documents))
+            positions = np.searchsorted(self.starts.numpy(), positions, side="right") - 1
+        leaves, document_counts = np.unique(positions, return_counts=True)
+        return Allowed(torch.from_numpy(leaves), torch.from_numpy(document_counts))
 
-    def documents_of(self, leaves: Tensor, allowed: Allowed | None = None) -> Tensor:
-        """How many documents hold each of these docids, [...] as they are; with `allowed`, only those count."""
+    def count_documents(self, leaves: Tensor, allowed: Allowed | None = None) -> Tensor:
+        """Number of documents, or of allowed documents, that hold each docid, in the shape of `leaves`."""
         if allowed is not None:
-            return allowed.documents[torch.searchsorted(allowed.leaves, leaves).clamp(max=len(allowed.leaves) - 1)]
-        return (
-            torch.ones_like(leaves) if self.starts is None else (self.starts[leaves + 1] - self.starts[leaves]).long()
-        )
+            index = torch.searchsorted(allowed.leaves, leaves).clamp(max=len(allowed.leaves) - 1)
+            return allowed.document_counts[index]
+        if self.starts is None:
+            return torch.ones_like(leaves)
+        return (self.starts[leaves + 1] - self.starts[leaves]).long()
 
-    def children(self, level: int, first: Tensor, last: Tensor) -> Tensor:
-        """How many children the nodes [n] of docids first .. last - 1, which share `level` codes, have; empty ones have
-        none.
-        """
-        return self._inside(level, first, last)[1]
+    def count_children(self, level: int, first: Tensor, last: Tensor) -> Tensor:
+        """Number of children of the nodes [n] of docids first .. last - 1, which share `level` codes; 0 if empty."""
+        return self._find_splits(level, first, last)[1]
 
-    def _inside(self, level: int, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        """The first split inside each node, and how many children it has."""
+    def _find_splits(self, level: int, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Index of the first split inside each node [n], and its number of children [n]."""
         split = self.splits[level]
         inside = torch.searchsorted(split, first.to(split.dtype), right=True)
         return inside, (torch.searchsorted(split, last.to(split.dtype)) - inside + 1) * (first < last)
 
     def expand(self, level: int, first: Tensor, last: Tensor, total: int | None = None) -> Children:
-        """All children of the nodes [n] of docids first .. last - 1, which share their first `level` codes; in the
-        order of nodes, then of codes. total: how many there are; where it is known, a GPU need not be waited for. If it
-        is too many, the last node must be an empty one, and so are those that are then its children.
+        """All children of the nodes [n] of docids first .. last - 1, which share their first `level` codes.
+
+        The children are in the order of the nodes, then of their codes. total: their number; where it is known, the GPU
+        is not synchronised. If it is larger than the real number, the last node must be empty; the superfluous children
+        are then empty children of that node.
         """
         split = self.splits[level]
-        inside, counts = self._inside(level, first, last)
+        inside, counts = self._find_splits(level, first, last)
         ends = counts.cumsum(0)
         starts = ends - counts
         if total is not None:
             counts[-1:] += total - ends[-1:]
-        owner = torch.repeat_interleave(counts, output_size=total)
-        place = torch.arange(len(owner), device=first.device) - starts[owner]
-        end = (inside[owner] + place).clamp(max=len(split) - 1)
-        begin = torch.where(place == 0, first[owner], split[end - 1]).clamp(max=self.size - 1)  # if no docids part here
+        parent = torch.repeat_interleave(counts, output_size=total)
+        number = torch.arange(len(parent), device=first.device) - starts[parent]
+        end = (inside[parent] + number).clamp(max=len(split) - 1)
+        begin = torch.where(number == 0, first[parent], split[end - 1])
+        begin = begin.clamp(max=self.size - 1)  # superfluous children may start past the last docid
         return Children(
-            owner, begin, torch.minimum(split[end].to(last.dtype), last[owner]), self.codes[begin, level].long()
+            parent, begin, torch.minimum(split[end].to(last.dtype), last[parent]), self.codes[begin, level].long()
         )
 
-    @property
-    def even(self) -> bool:
-        """Whether all docids certainly have the same length (told by the type of their codes, which has no -1)."""
-        return self.codes.dtype == torch.uint8
-
-    def ended(self, level: int, first: Tensor) -> Tensor:
-        """Whether the docids [n] have no code at `level` any more."""
+    def is_complete(self, level: int, first: Tensor) -> Tensor:
+        """Whether each docid [n] ends before `level`, so that its first `level` codes are all it has."""
         if level >= self.depth:
             return torch.ones_like(first, dtype=torch.bool)
         return self.codes[first, level] < 0
@@ -174,11 +175,12 @@ class Trie:
     def to(self, device: torch.device | str) -> "Trie":
         """The same trie with the arrays that a search reads on a device."""
         starts = None if self.starts is None else self.starts.to(device)
-        return Trie(self.codes.to(device), [split.to(device) for split in self.splits], self.rows, starts)
+        return Trie(self.codes.to(device), [split.to(device) for split in self.splits], self.doc_indices, starts)
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, whole or not at all."""
-        tensors = {"codes": self.codes, "rows": self.rows} | {f"splits.{m}": x for m, x in enumerate(self.splits)}
+        """Write one safetensors file, completely or not at all."""
+        tensors = {"codes": self.codes, "rows": self.doc_indices}
+        tensors |= {f"splits.{level}": split for level, split in enumerate(self.splits)}
         if self.starts is not None:
             tensors["starts"] = self.starts
         with atomic_file(path, "wb") as handle:
@@ -186,7 +188,7 @@ class Trie:
 
     @classmethod
     def load(cls, path: Path) -> "Trie":
-        """Map a file that `save` wrote into memory; pages are read when a search first touches them."""
+        """Map a saved trie into memory; its pages are read when a search first touches them."""
         with reading_own_file(path):
             tensors = load_file(path)
             splits = [tensors[f"splits.{level}"] for level in range(tensors["codes"].shape[1])]
@@ -194,10 +196,12 @@ class Trie:
 
 
 def _require_prefix_free(codes: Array, shared: Array) -> None:
-    """In docid order a prefix stands right before a docid that it begins."""
+    """Raise GenirError if a docid is a prefix of another; in docid order they would be neighbours."""
     if codes.min() >= 0:
-        return  # all are of one length
-    prefix = np.flatnonzero(shared[1:-1] == lengths(codes)[:-1])
-    if len(prefix):
-        short, long = ([x for x in codes[i].tolist() if x >= 0] for i in (prefix[0], prefix[0] + 1))
-        raise GenirError(f"docid {short} is a prefix of {long}, so the longer one could never be written; build again")
+        return  # all docids have the same length
+    prefixes = np.flatnonzero(shared[1:-1] == lengths(codes)[:-1])
+    if len(prefixes):
+        short, long = ([x for x in codes[i].tolist() if x >= 0] for i in (prefixes[0], prefixes[0] + 1))
+        raise GenirError(
+            f"docid {short} is a prefix of {long}, so the longer one could never be generated; build the docids again"
+        )

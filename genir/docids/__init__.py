@@ -1,4 +1,4 @@
-"""Docid builders: each gives every document of a collection a docid, a tuple of codes."""
+"""Docid builders: a builder gives every document of a collection a docid, which is a tuple of codes."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from genir.docids.atomic import build_atomic, encode_atomic
 from genir.docids.kmeans import build_kmeans, encode_kmeans
-from genir.docids.pq import build_pq, encode_pq, last_distances_pq
-from genir.docids.rq import build_rq, encode_rq, last_distances_rq
-from genir.docids.rqvae import build_rqvae, encode_rqvae, last_distances_rqvae
+from genir.docids.pq import build_pq, encode_pq, last_level_distances_pq
+from genir.docids.rq import build_rq, encode_rq, last_level_distances_rq
+from genir.docids.rqvae import build_rqvae, encode_rqvae, last_level_distances_rqvae
 from genir.docids.table import Codes, DocidTable, Source
 from genir.docids.text import build_text, encode_text
 
@@ -18,9 +18,12 @@ __all__ = ["BUILDERS", "Builder", "Codes", "DocidTable", "Source"]
 
 
 class Builder(NamedTuple):
-    """build(source, settings, seed) -> Codes and encode(source, settings, codebooks) -> codes [n, L] of new documents,
-    both before collisions are resolved; needs: what of the source; distances(source, codes, codebooks) -> [n, K]
-    between a document and each code of the last level, where collided documents can be moved.
+    """The functions of a docid builder; the codes that they return may still collide.
+
+    build: (source, settings, seed) -> the codes of a collection. encode: (source, settings, codebooks) -> the codes
+    [n, L] of new documents. needs: the field of `Source` that the builder reads. distances: (source, codes, codebooks)
+    -> [n, K], the distance between each document and each code of the last level, by which the collision policy
+    reassign moves documents; None where codes have no distances.
     """
 
     build: Callable[[Source, Any, int], Codes]
@@ -32,8 +35,9 @@ class Builder(NamedTuple):
 BUILDERS = {
     "atomic": Builder(build_atomic, encode_atomic, "documents"),
     "kmeans": Builder(build_kmeans, encode_kmeans, "vectors"),
-    "pq": Builder(build_pq, encode_pq, "vectors", last_distances_pq),
-    "rq": Builder(build_rq, encode_rq, "vectors", last_distances_rq),
-    "rqvae": Builder(build_rqvae, encode_rqvae, "vectors", last_distances_rqvae),
+    "pq": Builder(build_pq, encode_pq, "vectors", last_level_distances_pq),
+    "rq": Builder(build_rq, encode_rq, "vectors", last_level_distances_rq),
+    "rqvae": Builder(build_rqvae, encode_rqvae, "vectors", last_level_distances_rqvae),
     "text": Builder(build_text, encode_text, "tokenizer"),
 }
+"""docids.builder -> its functions."""

@@ -12,11 +12,14 @@ from genir.errors import GenirError
 
 
 def build_atomic(source: Source, settings: AtomicConfig, seed: int) -> Codes:
-    """Document i gets the docid (i,): codes [N, 1], one codebook of N codes."""
+    """Give document i the docid (i,): codes [N, 1], from one codebook of N codes."""
     count = len(source.documents)
-    return Codes(np.arange(count, dtype=np.int32)[:, None], (count,), {})
+    return Codes(np.arange(count, dtype=np.int32)[:, None], (count,))
 
 
 def encode_atomic(source: Source, settings: AtomicConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """Atomic docids say nothing of the text, so that a new one means nothing to a trained model."""
-    raise GenirError("atomic docids cannot take new documents: the model never learned their codes; train anew")
+    """Raise GenirError: a new atomic docid would have no meaning to a model that was trained without it."""
+    raise GenirError(
+        "atomic docids cannot take new documents, because the model has not learned their codes; build the docids and "
+        "train the model again"
+    )

@@ -1,4 +1,4 @@
-"""What the builders that quantise with faiss share."""
+"""Functions shared by the docid builders that quantise vectors: faiss, validation of vectors, unpacking of codes."""
 
 from typing import Any
 
@@ -8,71 +8,84 @@ from numpy.typing import NDArray
 from genir.errors import GenirError
 
 POINTS_PER_CODE = 256
-BLOCK = 16_384  # vectors coded at once
+"""Training vectors per code; more of them do not improve the codebooks."""
+BLOCK_SIZE = 16_384
+"""Vectors that are encoded at once, since the distances to all codes are held in memory for each of them."""
 
 
 def import_faiss() -> Any:
-    """faiss, or a clear error that names the two extras."""
+    """The module faiss. Raises GenirError that names the two extras when it is not installed."""
     try:
         import faiss
     except ImportError:
-        raise GenirError("faiss is missing: pip install genir[cpu] or, with CUDA, genir[gpu]; never both") from None
+        raise GenirError(
+            "faiss is not installed: pip install genir[cpu] or, with CUDA, genir[gpu]; never both"
+        ) from None
     return faiss
 
 
-def gpus() -> int:
-    """GPUs that this faiss can use; 0 with faiss-cpu."""
+def count_gpus() -> int:
+    """The number of GPUs that faiss can use; 0 with faiss-cpu."""
     return int(getattr(import_faiss(), "get_num_gpus", lambda: 0)())
 
 
-def checked_bits(size: int, count: int) -> int:
-    """Bits of a code; faiss needs codebooks of a power of two, and at least as many documents as codes."""
+def bits_per_code(size: int, count: int) -> int:
+    """The number of bits of a code from a codebook of `size` codes that is trained on `count` documents.
+
+    Raises GenirError unless `size` is a power of two, as faiss needs it, and at most `count`.
+    """
     bits = size.bit_length() - 1
     if size != 1 << bits:
-        raise GenirError(f"docids.codebook_size: {size} is not a power of two; {1 << bits} or {2 << bits} is")
+        raise GenirError(f"docids.codebook_size: {size} is not a power of two; use {1 << bits} or {2 << bits}")
     if count < size:
-        raise GenirError(
-            f"docids.codebook_size: {size} codes cannot be learned from {count} documents; use fewer codes"
-        )
+        raise GenirError(f"docids.codebook_size: {size} codes cannot be learned from {count} documents; lower it")
     return bits
 
 
 def training_sample(vectors: NDArray[np.float32], size: int, seed: int) -> NDArray[np.float32]:
-    """The vectors that codebooks of `size` codes are trained on: 256 for each code say all that more would."""
+    """A random sample of the vectors to train a codebook of `size` codes on: POINTS_PER_CODE vectors per code."""
     if len(vectors) <= POINTS_PER_CODE * size:
         return vectors
-    rows = np.random.default_rng(seed).choice(len(vectors), POINTS_PER_CODE * size, replace=False)
-    return vectors[np.sort(rows)]
+    chosen = np.random.default_rng(seed).choice(len(vectors), POINTS_PER_CODE * size, replace=False)
+    return vectors[np.sort(chosen)]
 
 
 def compute_codes(quantizer: Any, vectors: NDArray[np.float32], levels: int, bits: int) -> NDArray[np.int32]:
-    """Codes [N, levels] by a faiss quantizer; in blocks, since it keeps distances to all codes for each vector."""
+    """Codes [N, levels] of vectors [N, D] by a trained faiss quantizer, computed in blocks to save memory."""
     blocks = [
-        unpack_codes(quantizer.compute_codes(vectors[start : start + BLOCK]), levels, bits)
-        for start in range(0, len(vectors), BLOCK)
+        unpack_codes(quantizer.compute_codes(vectors[start : start + BLOCK_SIZE]), levels, bits)
+        for start in range(0, len(vectors), BLOCK_SIZE)
     ]
     return np.concatenate(blocks)
 
 
 def unpack_codes(packed: NDArray[np.uint8], levels: int, bits: int) -> NDArray[np.int32]:
-    """faiss's bit strings [N, bytes], lowest bit first, as codes [N, levels]."""
+    """Codes [N, levels] from faiss's bit strings [N, bytes], whose codes start with their lowest bit."""
     flat = np.unpackbits(packed, axis=1, bitorder="little")[:, : levels * bits]
     powers = 1 << np.arange(bits, dtype=np.int32)
     codes: NDArray[np.int32] = flat.reshape(len(packed), levels, bits).astype(np.int32) @ powers
     return codes
 
 
-def checked_width(vectors: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """New documents' vectors [n, D], once they are as wide as those that the codebooks were made from."""
-    if vectors.ndim != 2 or vectors.shape[1] != width:
-        raise GenirError(f"vectors of shape {vectors.shape}: the codebooks were made from vectors of {width} numbers")
+def require_vectors(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """Document vectors [n, dimension] as a contiguous array.
+
+    Raises GenirError when they have another dimension than the vectors that the codebooks were trained on, or when a
+    value is not finite.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        raise GenirError(
+            f"vectors of shape {vectors.shape}: the codebooks were trained on vectors of dimension {dimension}"
+        )
     if not np.isfinite(vectors).all():
-        raise GenirError(f"vector {np.flatnonzero(~np.isfinite(vectors).all(1))[0]} holds a value that is not finite")
+        raise GenirError(
+            f"vector {np.flatnonzero(~np.isfinite(vectors).all(1))[0]} contains a value that is not finite"
+        )
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 def squared_distances(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Between each of [n, D] and each of [K, D]: [n, K], up to rounding."""
+    """Squared Euclidean distances [n, K] between vectors [n, D] and centres [K, D], up to rounding."""
     distances: NDArray[np.float32] = (
         (vectors**2).sum(1, keepdims=True) - 2 * vectors @ centres.T + (centres**2).sum(1)[None]
     )

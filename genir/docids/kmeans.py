@@ -1,5 +1,9 @@
-"""Hierarchical k-means docids: the path of clusters down to a document's leaf (DSI, arXiv 2202.06991, section 3.2; NCI,
-arXiv 2206.02743). The documents of a leaf are then numbered, as documents that share a docid are everywhere here.
+"""Hierarchical k-means docids (DSI, arXiv 2202.06991, section 3.2; NCI, arXiv 2206.02743).
+
+The codes of a document are the path of clusters from the root down to its leaf. The documents of a leaf share these
+codes, and the collision policy `extend` numbers them.
+
+Shapes: N documents, D vector dimension, L levels, C clusters of the whole tree.
 """
 
 from collections.abc import Mapping
@@ -9,63 +13,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.config import KMeansConfig
-from genir.docids.collisions import ROOM
-from genir.docids.faiss_codes import BLOCK, POINTS_PER_CODE, checked_width, gpus, import_faiss, squared_distances
+from genir.docids.collisions import HEADROOM
+from genir.docids.faiss_codes import (
+    BLOCK_SIZE,
+    POINTS_PER_CODE,
+    count_gpus,
+    import_faiss,
+    require_vectors,
+    squared_distances,
+)
 from genir.docids.table import Codes, Source
 
 ROOT = 0
 
 
 def build_kmeans(source: Source, settings: KMeansConfig, seed: int) -> Codes:
-    """Split clusters of more than `leaf_size` documents into `branching` each; codes are the path to the leaf [N, L],
-    -1 after its end. A cluster that k-means cannot split (equal vectors) stays a leaf, however large.
+    """Split every cluster of more than `leaf_size` documents into `branching` clusters, from the root on.
 
-    codebooks: centroids [C, D] of all clusters, breadth first, and children [C, 2]: first child and how many.
+    codes: [N, L], the path to the leaf, padded with -1. A cluster that k-means cannot split, because its vectors are
+    equal, stays a leaf whatever its size. codebooks: "centroids" [C, D] of all clusters in breadth-first order, and
+    "children" [C, 2], the number of a cluster's first child (-1 for a leaf) and how many children it has.
     """
-    vectors = checked_width(source.vectors, source.vectors.shape[1])
+    vectors = require_vectors(source.vectors, source.vectors.shape[1])
     centroids, children = [np.zeros((1, vectors.shape[1]), np.float32)], [(-1, 0)]
     node = np.zeros(len(vectors), np.int64)
     level = [ROOT]
     while level:
-        below: list[int] = []
+        next_level: list[int] = []
         for parent in level:
-            rows = np.flatnonzero(node == parent)
-            centres = split(vectors[rows], settings, seed + parent) if len(rows) > settings.leaf_size else None
+            members = np.flatnonzero(node == parent)
+            centres = (
+                split_cluster(vectors[members], settings, seed + parent) if len(members) > settings.leaf_size else None
+            )
             if centres is None:
                 continue
             first = len(children)
             children[parent] = (first, len(centres))
             children += [(-1, 0)] * len(centres)
             centroids.append(centres)
-            node[rows] = first + nearest(vectors[rows], centres)
-            below += range(first, len(children))
-        level = below
+            node[members] = first + find_nearest(vectors[members], centres)
+            next_level += range(first, len(children))
+        level = next_level
     codebooks: dict[str, NDArray[Any]] = {"children": np.array(children, np.int64)}
     codebooks["centroids"] = np.concatenate(centroids)
     codes = encode_kmeans(source, settings, codebooks)
-    most = max(settings.branching, ROOM * settings.leaf_size)
-    return Codes(codes, (most,) * codes.shape[1], codebooks)
+    size = max(settings.branching, HEADROOM * settings.leaf_size)
+    return Codes(codes, (size,) * codes.shape[1], codebooks)
 
 
 def encode_kmeans(source: Source, settings: KMeansConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """The path [n, L] of each vector [n, D] down the tree, to the nearest child at each step."""
+    """The path [n, L] of each vector [n, D] down the tree, which goes to the nearest child at each step."""
     centroids, children = codebooks["centroids"], codebooks["children"]
-    vectors = checked_width(source.vectors, centroids.shape[1])
+    vectors = require_vectors(source.vectors, centroids.shape[1])
     node = np.full(len(vectors), ROOT)
     paths = []
     while (children[node, 0] >= 0).any():
         code = np.full(len(vectors), -1, np.int32)
         for parent in np.unique(node[children[node, 0] >= 0]):
             first, count = children[parent]
-            rows = np.flatnonzero(node == parent)
-            code[rows] = nearest(vectors[rows], centroids[first : first + count])
-            node[rows] = first + code[rows]
+            members = np.flatnonzero(node == parent)
+            code[members] = find_nearest(vectors[members], centroids[first : first + count])
+            node[members] = first + code[members]
         paths.append(code)
-    return np.column_stack(paths) if paths else np.zeros((len(vectors), 1), np.int32)  # the root alone: one cluster
+    return np.column_stack(paths) if paths else np.zeros((len(vectors), 1), np.int32)  # the root is the only cluster
 
 
-def split(vectors: NDArray[np.float32], settings: KMeansConfig, seed: int) -> NDArray[np.float32] | None:
-    """Centres of at most `branching` clusters that each hold some of the vectors [n, D]; None if there is only one."""
+def split_cluster(vectors: NDArray[np.float32], settings: KMeansConfig, seed: int) -> NDArray[np.float32] | None:
+    """Centres of the non-empty k-means clusters of vectors [n, D], at most `branching`; None if there is only one."""
     faiss = import_faiss()
     count = min(settings.branching, len(vectors))
     clustering = faiss.Kmeans(
@@ -73,17 +87,17 @@ def split(vectors: NDArray[np.float32], settings: KMeansConfig, seed: int) -> ND
         count,
         niter=20,
         seed=seed,
-        gpu=gpus() > 0,
+        gpu=count_gpus() > 0,
         min_points_per_centroid=1,
         max_points_per_centroid=POINTS_PER_CODE,
     )
     clustering.train(vectors)
     centres = np.asarray(clustering.centroids, np.float32)
-    used = np.unique(nearest(vectors, centres))
+    used = np.unique(find_nearest(vectors, centres))
     return centres[used] if len(used) > 1 else None
 
 
-def nearest(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Index of the nearest centre of each vector, the first of equals [n]."""
-    parts = np.array_split(vectors, len(vectors) // BLOCK + 1)
+def find_nearest(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The index [n] of the nearest centre [K, D] of each vector [n, D]; among equally near centres, the first."""
+    parts = np.array_split(vectors, len(vectors) // BLOCK_SIZE + 1)
     return np.concatenate([squared_distances(part, centres).argmin(1) for part in parts])

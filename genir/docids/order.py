@@ -1,6 +1,6 @@
-"""Docids in lexicographic order, and how many leading codes neighbours share: all that tries and reports need.
+"""Sorting docids, and the length of the prefix that neighbours in sorted order share; tries and reports build on it.
 
-Shapes: N documents, L levels. A docid shorter than L is filled up with -1, which sorts before every code.
+Shapes: N documents, L levels. A docid shorter than L is padded with -1, which sorts before every code.
 """
 
 from typing import NamedTuple
@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.integer]
+"""An array of any integer type."""
 
 
 class Ordered(NamedTuple):
-    """order [N]: rows in docid order, equal ones in their given order; shared [N + 1]: leading codes that docid
-    order[i] shares with order[i - 1] (L when they are equal); 0 at both ends.
+    """The documents of a table, sorted by docid.
+
+    order: [N], the positions of the documents in lexicographic order of their docids; the sort is stable. shared:
+    [N + 1], where shared[i] is the length of the prefix that the docids of order[i - 1] and order[i] share (L when they
+    are equal); shared[0] and shared[N] are 0.
     """
 
     order: NDArray[np.int32]
@@ -21,16 +25,19 @@ class Ordered(NamedTuple):
 
 
 def compact(codes: Array) -> Array:
-    """The same codes in the smallest of uint8, int16 and int32 that holds them."""
+    """Codes converted to the smallest of uint8, int16 and int32 that holds all of them."""
     low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, 0)
     kind = np.uint8 if low >= 0 and high <= 255 else np.int16 if high <= 32767 else np.int32
     return np.ascontiguousarray(codes, dtype=kind)
 
 
 def order_docids(codes: Array) -> Ordered:
-    """Sort codes [N, L], L at most 255; memory: about as much as the codes, and 16 bytes a document."""
+    """Sort the docids [N, L].
+
+    Needs about as much memory as the codes take, plus 16 bytes per document. Raises ValueError when L is above 255.
+    """
     if codes.shape[1] > 255:
-        raise ValueError(f"docids may have 255 codes at most, not {codes.shape[1]}")
+        raise ValueError(f"a docid may have at most 255 codes, but these have {codes.shape[1]}")
     order = np.zeros(len(codes), np.int32)
     if len(codes) > 1:
         keys = _sort_keys(codes)
@@ -46,15 +53,18 @@ def order_docids(codes: Array) -> Ordered:
 
 
 def _sort_keys(codes: Array) -> list[NDArray[np.uint64]]:
-    """Codes [N, L] as a few integers a row that sort alike, first key first: eight one-byte codes fit into one."""
+    """Codes [N, L] packed into few integer keys [N] that sort in the same order, most significant key first.
+
+    A key holds eight codes of one byte, four of two bytes or two of four bytes.
+    """
     low = min(0, int(codes.min()))
     span = int(codes.max()) - low
     width = 1 if span < 1 << 8 else 2 if span < 1 << 16 else 4
-    each = 8 // width
+    codes_per_key = 8 // width
     keys = []
-    for start in range(0, codes.shape[1], each):
+    for start in range(0, codes.shape[1], codes_per_key):
         key = np.zeros(len(codes), np.uint64)
-        for level in range(start, start + each):
+        for level in range(start, start + codes_per_key):
             key <<= np.uint64(8 * width)
             if level < codes.shape[1]:
                 key |= (codes[:, level].astype(np.int64) - low).view(np.uint64)
@@ -63,7 +73,9 @@ def _sort_keys(codes: Array) -> list[NDArray[np.uint64]]:
 
 
 def docid_numbers(codes: Array) -> NDArray[np.int64]:
-    """The number of each row's docid [N], counted in docid order from 0; rows of equal codes have the same one."""
+    """The number of each document's docid [N]: distinct docids are counted from 0 in lexicographic order, so that
+    documents with equal docids have the same number.
+    """
     ordered = order_docids(codes)
     numbers = np.empty(len(codes), np.int64)
     numbers[ordered.order] = np.cumsum(ordered.shared[:-1] < codes.shape[1]) - 1
@@ -71,6 +83,6 @@ def docid_numbers(codes: Array) -> NDArray[np.int64]:
 
 
 def lengths(codes: Array) -> NDArray[np.int64]:
-    """Codes in each docid [N]."""
-    found: NDArray[np.int64] = (codes >= 0).sum(1, dtype=np.int64)
-    return found
+    """The number of codes in each docid [N], without padding."""
+    count: NDArray[np.int64] = (codes >= 0).sum(1, dtype=np.int64)
+    return count

@@ -1,9 +1,9 @@
-"""What a docid table is worth, before any hour of training is spent on it.
+"""Docid quality report, before training: uniqueness, use of the codebooks, and whether docids follow similarity.
 
-Shapes: N documents, L levels, D vector width.
+Shapes: N documents, L levels, D vector dimension, n sampled documents, m nearest neighbours of each.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,39 +12,43 @@ from scipy.stats import spearmanr
 from genir.docids.order import Array, Ordered, lengths, order_docids
 from genir.docids.table import DocidTable
 
-SAMPLE = 1000  # documents whose neighbours are looked at
+SAMPLE = 1000
+"""Documents whose nearest neighbours are computed."""
 NEAREST = 100
-UNIQUE_SHARE_NEEDED = 0.9  # below it the ranking collapses: many documents answer as one
+"""Nearest neighbours of each sampled document."""
+UNIQUE_SHARE_NEEDED = 0.9
+"""Below this fraction of unique docids the ranking degrades, because many documents get the same score."""
 
 
-def report(table: DocidTable, built: Array, vectors: NDArray[np.float32], seed: int) -> dict[str, Any]:
-    """Figures about the docids, and warnings in plain words.
+def make_report(table: DocidTable, built: Array, vectors: NDArray[np.float32], seed: int) -> dict[str, Any]:
+    """Statistics of a docid table, and warnings about problems that would make training useless.
 
-    built [N, L']: the builder's own codes, before collided documents were told apart. vectors [N, D]: the document
-    vectors, to compare prefixes with; D may be 0.
+    built: [N, L'], the codes of the builder, before collisions were resolved. vectors: [N, D], the document vectors, to
+    compare shared prefixes with similarity; left out when D is 0. seed: of the sampled documents.
     """
     ordered = table.ordered
-    before = group_sizes(order_docids(built), built.shape[1])
+    before = prefix_group_sizes(order_docids(built), built.shape[1])
     length = lengths(table.codes)
-    figures = {
+    near = nearest_neighbours(vectors, seed) if vectors.shape[1] else None
+    statistics = {
         "documents": len(table),
         "unique_share": table.unique_share,
         "unique_share_before_collisions": float((before == 1).mean()),
         "collision_groups": int((1 / before[before > 1]).sum().round()),
         "largest_collision": int(before.max()),
         "collisions": table.settings["docids"].get("collisions", "none"),
-        "prefixes": prefix_count(table.codes, ordered),
+        "prefixes": count_prefixes(table.codes, ordered),
         "lengths": np.bincount(length).tolist(),
-        "levels": [level_figures(table, level) for level in range(table.codes.shape[1])],
-        "unique_depth": np.bincount(unique_depth(ordered, length), minlength=int(length.max()) + 2)[1:].tolist(),
-        "shared_prefix": shared_prefixes(table.codes, vectors, seed) if vectors.shape[1] else [],
-        "similarity_correlation": similarity_correlation(table.codes, vectors, seed) if vectors.shape[1] else None,
+        "levels": [level_statistics(table, level) for level in range(table.codes.shape[1])],
+        "unique_depth": np.bincount(unique_depths(ordered, length), minlength=int(length.max()) + 2)[1:].tolist(),
+        "shared_prefix": [] if near is None else mean_shared_prefixes(table.codes, near, seed),
+        "similarity_correlation": None if near is None else similarity_correlation(table.codes, near),
     }
-    return figures | {"warnings": warnings(figures, built.shape[1])}
+    return statistics | {"warnings": find_problems(statistics, built.shape[1])}
 
 
-def group_sizes(ordered: Ordered, depth: int) -> NDArray[np.int64]:
-    """For each document, how many have the same first `depth` codes [N]."""
+def prefix_group_sizes(ordered: Ordered, depth: int) -> NDArray[np.int64]:
+    """For each document, the number of documents with the same first `depth` codes, itself included [N]."""
     starts = np.flatnonzero(ordered.shared[:-1] < depth)
     counts = np.diff(np.append(starts, len(ordered.order)))
     sizes = np.empty(len(ordered.order), np.int64)
@@ -52,115 +56,142 @@ def group_sizes(ordered: Ordered, depth: int) -> NDArray[np.int64]:
     return sizes
 
 
-def unique_depth(ordered: Ordered, length: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each document, the length of the shortest prefix that it alone has; its docid's length plus one where there
-    is none. length [N]: codes of each docid.
+def unique_depths(ordered: Ordered, length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each document, the length of the shortest prefix of its docid that no other docid has [N].
+
+    It is the docid's length plus one where even the whole docid is not unique. length: [N], codes of each docid.
     """
     depth = np.empty(len(length), np.int64)
     depth[ordered.order] = np.maximum(ordered.shared[:-1], ordered.shared[1:]).astype(np.int64) + 1
     return np.minimum(depth, length + 1)
 
 
-def prefix_count(codes: Array, ordered: Ordered) -> int:
-    """Docids that are a prefix of another; in docid order each stands right before one that it begins."""
+def count_prefixes(codes: Array, ordered: Ordered) -> int:
+    """The number of docids that are a proper prefix of another one.
+
+    Such a docid is followed, in docid order, by one that it is a prefix of.
+    """
     length = lengths(codes)[ordered.order]
     shared = ordered.shared[1:-1]
     return int(((shared == length[:-1]) & (length[1:] > length[:-1])).sum())
 
 
-def level_figures(table: DocidTable, level: int) -> dict[str, Any]:
-    """Use of a level's codebook; entropy in bits of a document's code; children of the prefixes above it."""
+def level_statistics(table: DocidTable, level: int) -> dict[str, Any]:
+    """How the codebook of one level is used.
+
+    "codes": codebook size; "documents": documents with a code at this level; "used": distinct codes; "entropy_bits":
+    entropy of a document's code; "most_used_share": fraction of the documents with the most frequent code;
+    "branching": mean number of distinct codes after a prefix.
+    """
     column = table.codes[:, level]
     counts = np.bincount(column[column >= 0], minlength=table.sizes[level])
     share = counts[counts > 0] / counts.sum()
     shared, order = table.ordered.shared[:-1], table.ordered.order
-    here = column[order] >= 0  # documents whose docid goes so far
+    reaches = column[order] >= 0  # documents whose docid has a code at this level
     return {
         "codes": table.sizes[level],
         "documents": int(counts.sum()),
         "used": int((counts > 0).sum()),
-        "entropy_bits": float(-(share * np.log2(share)).sum()) + 0.0,  # + 0.0: never -0
+        "entropy_bits": float(-(share * np.log2(share)).sum()) + 0.0,  # + 0.0 turns -0.0 into 0.0
         "most_used_share": float(share.max()),
-        "branching": float((here & (shared <= level)).sum() / _parents(shared, here, level)),
+        "branching": float((reaches & (shared <= level)).sum() / _count_parents(shared, reaches, level)),
     }
 
 
-def _parents(shared: NDArray[np.uint8], here: NDArray[np.bool_], level: int) -> int:
-    """Prefixes of `level` codes that some docid goes on from."""
+def _count_parents(shared: NDArray[np.uint8], reaches: NDArray[np.bool_], level: int) -> int:
+    """The number of distinct prefixes of `level` codes that some docid continues."""
     group = np.cumsum(shared < level) if level else np.ones(len(shared), int)
-    return len(np.unique(group[here]))
+    return len(np.unique(group[reaches]))
 
 
-def neighbours(vectors: NDArray[np.float32], seed: int) -> tuple[NDArray[np.int64], Array, NDArray[np.float32]]:
-    """A sample of rows [n], each one's nearest others by cosine [n, m], nearest first, and the cosines [n, m]."""
+class Neighbours(NamedTuple):
+    """Nearest neighbours of a sample of documents, by cosine similarity.
+
+    sample: [n], positions of the sampled documents. nearest: [n, m], positions of their neighbours, most similar first.
+    cosines: [n, m].
+    """
+
+    sample: NDArray[np.int64]
+    nearest: NDArray[np.int64]
+    cosines: NDArray[np.float32]
+
+
+def nearest_neighbours(vectors: NDArray[np.float32], seed: int) -> Neighbours:
+    """The neighbours of a random sample of documents among all document vectors [N, D]."""
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(vectors))[:SAMPLE]
+    sample = rng.permutation(len(vectors))[:SAMPLE]
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     nearest, cosines = [], []
     count = min(NEAREST, len(vectors) - 1)
-    for rows in np.array_split(chosen, max(1, len(chosen) // 50)):  # 50 rows of all N similarities at once
-        similarity = unit[rows] @ unit.T
-        similarity[np.arange(len(rows)), rows] = -np.inf
-        part = np.argpartition(-similarity, count - 1, axis=1)[:, :count] if count else np.empty((len(rows), 0), int)
+    for block in np.array_split(sample, max(1, len(sample) // 50)):  # similarities of about 50 x N pairs at a time
+        similarity = unit[block] @ unit.T
+        similarity[np.arange(len(block)), block] = -np.inf
+        part = np.argpartition(-similarity, count - 1, axis=1)[:, :count] if count else np.empty((len(block), 0), int)
         order = np.take_along_axis(part, np.argsort(-np.take_along_axis(similarity, part, 1), 1, kind="stable"), 1)
         nearest.append(order)
         cosines.append(np.take_along_axis(similarity, order, 1))
-    return chosen, np.concatenate(nearest), np.concatenate(cosines)
+    return Neighbours(sample, np.concatenate(nearest), np.concatenate(cosines))
 
 
-def shared_length(first: Array, second: Array) -> NDArray[np.int64]:
-    """Leading codes that docids [..., L] have in common; padding is none."""
+def shared_prefix_lengths(first: Array, second: Array) -> NDArray[np.int64]:
+    """The length of the prefix that pairs of docids [..., L] share, without padding [...]."""
     same: NDArray[np.int64] = np.cumprod((first == second) & (first >= 0), axis=-1).sum(-1)
     return same
 
 
-def shared_prefixes(codes: Array, vectors: NDArray[np.float32], seed: int) -> list[dict[str, Any]]:
-    """Mean length of the prefix that a document shares with its 1st, 2nd to 10th, ... nearest and with random ones.
+def mean_shared_prefixes(codes: Array, near: Neighbours, seed: int) -> list[dict[str, Any]]:
+    """The mean length of the prefix that the sampled documents share with their neighbours, and with random documents.
 
-    Docids that mean something share longer prefixes with nearer documents. Taken over a sample of documents.
+    The neighbours are grouped by rank: the 1st, the 2nd to 10th, and the 11th to 100th. Docids that follow the
+    similarity of documents share longer prefixes with nearer neighbours.
     """
-    chosen, nearest, _ = neighbours(vectors, seed)
-    shared = shared_length(codes[chosen][:, None], codes[nearest])
-    rows: list[dict[str, Any]] = [
+    shared = shared_prefix_lengths(codes[near.sample][:, None], codes[near.nearest])
+    means: list[dict[str, Any]] = [
         {"neighbours": f"{first}-{last}", "shared": float(shared[:, first - 1 : last].mean())}
         for first, last in ((1, 1), (2, 10), (11, 100))
         if shared.shape[1] >= first
     ]
-    other = np.random.default_rng(seed + 1).integers(0, len(codes), len(chosen))
-    random = shared_length(codes[chosen], codes[other])[other != chosen]
-    return [*rows, {"neighbours": "random", "shared": float(random.mean()) if len(random) else 0.0}]
+    other = np.random.default_rng(seed + 1).integers(0, len(codes), len(near.sample))
+    random = shared_prefix_lengths(codes[near.sample], codes[other])[other != near.sample]
+    return [*means, {"neighbours": "random", "shared": float(random.mean()) if len(random) else 0.0}]
 
 
-def similarity_correlation(codes: Array, vectors: NDArray[np.float32], seed: int) -> float | None:
-    """Spearman's correlation, over the sampled documents and their nearest ones, of shared prefix length and cosine."""
-    chosen, nearest, cosines = neighbours(vectors, seed)
-    shared = shared_length(codes[chosen][:, None], codes[nearest])
-    if shared.size < 2 or shared.min() == shared.max() or cosines.min() == cosines.max():
+def similarity_correlation(codes: Array, near: Neighbours) -> float | None:
+    """Spearman's rank correlation of shared prefix length and cosine, over the sampled documents and their neighbours.
+
+    None where it is undefined, because one of the two is constant.
+    """
+    shared = shared_prefix_lengths(codes[near.sample][:, None], codes[near.nearest])
+    if shared.size < 2 or shared.min() == shared.max() or near.cosines.min() == near.cosines.max():
         return None
-    return float(spearmanr(shared.ravel(), cosines.ravel()).statistic)
+    return float(spearmanr(shared.ravel(), near.cosines.ravel()).statistic)
 
 
-def warnings(figures: dict[str, Any], built_levels: int) -> list[str]:
-    """Where training would be wasted, and what to do. Levels after `built_levels` only number collided documents."""
-    found = []
-    if figures["unique_share"] < UNIQUE_SHARE_NEEDED:
-        found.append(
-            f"only {figures['unique_share']:.1%} of the documents have a docid of their own; the others cannot be told "
-            "apart by any model: use more levels or codes, or collisions: extend"
+def find_problems(statistics: dict[str, Any], built_levels: int) -> list[str]:
+    """Warnings about docids that would make training useless, each with what to do.
+
+    built_levels: levels whose codes come from the builder; codes of later levels only number collided documents.
+    """
+    problems = []
+    if statistics["unique_share"] < UNIQUE_SHARE_NEEDED:
+        problems.append(
+            f"only {statistics['unique_share']:.1%} of the documents have a unique docid, and no model can distinguish "
+            "the others: use more levels, larger codebooks, or docids.collisions=extend"
         )
-    if figures["collisions"] == "extend" and figures["unique_share_before_collisions"] < 0.5:
-        found.append(
-            f"{1 - figures['unique_share_before_collisions']:.1%} of the documents are told apart by their number in a "
-            "collision alone, which says nothing of their text: use more levels or codes"
+    if statistics["collisions"] == "extend" and statistics["unique_share_before_collisions"] < 0.5:
+        problems.append(
+            f"{1 - statistics['unique_share_before_collisions']:.1%} of the documents differ from others only in their "
+            "collision number, which has nothing to do with their content: use more levels or larger codebooks"
         )
-    if figures["prefixes"]:
-        found.append(
-            f"{figures['prefixes']:,} docids are a prefix of another, so the longer ones can never be written: "
-            "end every docid with a code of its own"
+    if statistics["prefixes"]:
+        problems.append(
+            f"{statistics['prefixes']:,} docids are a prefix of another one, so the longer ones cannot be generated: "
+            "end every docid with a code that occurs nowhere else"
         )
-    for number, level in enumerate(figures["levels"][:built_levels], 1):
+    for number, level in enumerate(statistics["levels"][:built_levels], 1):
         if level["documents"] >= level["codes"] and level["used"] < 0.25 * level["codes"]:
-            found.append(
-                f"level {number} uses {level['used']} of its {level['codes']} codes: most of the codebook is dead"
+            problems.append(
+                f"level {number} uses {level['used']} of its {level['codes']} codes: use a smaller "
+                "codebook, since most of this one is wasted"
             )
-    return found
+    return problems

@@ -1,9 +1,14 @@
-"""The docid table: doc_id <-> docid, both ways, and the layout of code tokens in the model's vocabulary."""
+"""The docid table: which document has which docid, and how codes map to tokens of the model.
+
+Shapes: N documents, L levels, D dimensions of a document vector, K_m codes in the codebook of level m.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +22,10 @@ from genir.records import Document
 
 
 class Source(NamedTuple):
-    """What docids are made from: N documents; their vectors [N, D], D = 0 unless the builder needs them; the text
-    tokenizer, for the builders that write text.
+    """The input of a docid builder.
+
+    documents: N documents. vectors: [N, D]; D is 0 unless the builder needs vectors. tokenizer: the text tokenizer;
+    None unless the builder writes text docids.
     """
 
     documents: Sequence[Document]
@@ -27,19 +34,21 @@ class Source(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """What a builder makes: codes [N, L] int32, -1 after the end of shorter docids; codebook sizes K_1..K_L; and the
-    tensors that give a new document its codes.
+    """The output of a docid builder.
+
+    codes: [N, L]; a docid shorter than L is padded with -1. sizes: the codebook sizes K_1..K_L. codebooks: named
+    tensors from which new documents get their codes.
     """
 
-    codes: NDArray[np.int32]
+    codes: Array
     sizes: tuple[int, ...]
-    codebooks: Mapping[str, NDArray[Any]]
+    codebooks: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class CodeLayout(NamedTuple):
-    """Code c of level m (from 0) is model token `base + offsets[m] + c`.
+    """Token numbers of codes: code c of level m (counted from 0) is the model's token `base + offsets[m] + c`.
 
-    Text docids are written with the model's own tokens: base and all offsets are 0, and every level has all of them.
+    Text docids consist of the model's own text tokens: base and all offsets are 0, and every level has all tokens.
     """
 
     base: int
@@ -48,132 +57,150 @@ class CodeLayout(NamedTuple):
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """First code of each level, counted from `base`."""
-        return (0,) * len(self.sizes) if self.text else _sums_before(self.sizes)
+        """Token number of each level's first code, relative to `base`."""
+        return (0,) * len(self.sizes) if self.text else _exclusive_cumsum(self.sizes)
 
     @property
-    def vocabulary(self) -> int:
-        """Rows that the model's embedding needs."""
+    def vocab_size(self) -> int:
+        """Number of tokens, and so of embeddings, that the model needs."""
         return self.base + (max(self.sizes) if self.text else sum(self.sizes))
 
 
 @cache
-def _sums_before(sizes: tuple[int, ...]) -> tuple[int, ...]:
+def _exclusive_cumsum(sizes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(accumulate(sizes[:-1], initial=0))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class DocidTable:
-    """Documents and their docids, in the collection's order.
+    """The documents of a collection, in its order, and their docids; made by `from_codes` or `load`.
 
-    doc_ids, titles: N strings. codes: [N, L], -1 after the end of shorter docids, kept in the smallest integer type.
-    sizes: K_1..K_L. text: whether codes are text tokens of the model.
+    doc_ids, titles: N strings. codes: [N, L] in the smallest integer type that holds them; a docid shorter than L is
+    padded with -1. sizes: the codebook sizes K_1..K_L. settings: how the table was built; "docids" is the docids
+    section of the config. codebooks: named tensors from which new documents get their codes. text: whether the codes
+    are text tokens of the model.
     """
 
-    def __init__(
-        self,
+    doc_ids: list[str]
+    titles: list[str]
+    codes: Array
+    sizes: tuple[int, ...]
+    settings: dict[str, Any]
+    codebooks: dict[str, NDArray[Any]]
+    text: bool
+
+    @classmethod
+    def from_codes(
+        cls,
+        codes: Codes,
+        *,
         doc_ids: Sequence[str],
         titles: Sequence[str],
-        codes: Array,
-        sizes: Sequence[int],
         settings: Mapping[str, Any] | None = None,
-        codebooks: Mapping[str, NDArray[Any]] | None = None,
         text: bool = False,
-    ) -> None:
-        if not len(doc_ids) == len(titles) == len(codes) or codes.shape[1] != len(sizes):
-            raise ValueError(f"{len(doc_ids)} doc_ids, {len(titles)} titles, codes {codes.shape}, {len(sizes)} sizes")
-        if len(codes) and ((codes < -1).any() or (codes >= np.asarray(sizes)).any() or (codes[:, 0] < 0).any()):
-            raise ValueError("a code lies outside its codebook")
-        if ((codes[:, :-1] < 0) & (codes[:, 1:] >= 0)).any():
-            raise ValueError("a code stands after the end of its docid")
-        self.doc_ids = list(doc_ids)
-        self.titles = list(titles)
-        self.codes = compact(codes)
-        self.sizes = tuple(sizes)
-        self.settings = dict(settings or {})
-        self.codebooks = dict(codebooks or {})
-        self.text = text
+    ) -> "DocidTable":
+        """The table of N documents with the docids `codes`.
+
+        Raises ValueError when the lengths differ, a code is not in its codebook, or a docid continues after padding.
+        """
+        array, sizes = codes.codes, tuple(codes.sizes)
+        if not len(doc_ids) == len(titles) == len(array) or array.shape[1] != len(sizes):
+            raise ValueError(
+                f"lengths differ: {len(doc_ids)} doc_ids, {len(titles)} titles, codes {array.shape}, {len(sizes)} sizes"
+            )
+        if len(array) and ((array < -1).any() or (array >= np.asarray(sizes)).any() or (array[:, 0] < 0).any()):
+            raise ValueError("a code is outside its codebook")
+        if ((array[:, :-1] < 0) & (array[:, 1:] >= 0)).any():
+            raise ValueError("a docid has a code after its padding (-1)")
+        return cls(
+            doc_ids=list(doc_ids),
+            titles=list(titles),
+            codes=compact(array),
+            sizes=sizes,
+            settings=dict(settings or {}),
+            codebooks=dict(codes.codebooks),
+            text=text,
+        )
 
     def __len__(self) -> int:
         return len(self.doc_ids)
 
     @cached_property
     def doc_indices(self) -> dict[str, int]:
-        """doc_id -> its position in the table."""
-        return {doc_id: row for row, doc_id in enumerate(self.doc_ids)}
+        """doc_id -> doc_index, the position of the document in the table."""
+        return {doc_id: doc_index for doc_index, doc_id in enumerate(self.doc_ids)}
 
     @cached_property
     def ordered(self) -> Ordered:
-        """The documents in the order of their docids."""
+        """The documents in the lexicographic order of their docids."""
         return order_docids(self.codes)
 
     def doc_index(self, doc_id: str) -> int:
-        """The position of a document; GenirError when it is not in the table."""
+        """The position of a document in the table. Raises GenirError when the document is not in it."""
         if doc_id not in self.doc_indices:
-            raise GenirError(f"no document {doc_id!r} among the {len(self):,} of this docid table")
+            raise GenirError(f"no document {doc_id!r} among the {len(self):,} documents of this docid table")
         return self.doc_indices[doc_id]
 
-    def docid(self, doc_id: str) -> tuple[int, ...]:
-        """The docid of a document."""
-        return self.docid_of(self.doc_index(doc_id))
-
-    def docid_of(self, row: int) -> tuple[int, ...]:
-        """The docid of the document at a position."""
-        return tuple(code for code in self.codes[row].tolist() if code >= 0)
-
-    def documents(self, docid: Sequence[int]) -> list[str]:
-        """The documents that hold a docid, in the collection's order; empty when nobody does."""
-        if not 0 < len(docid) <= len(self.sizes):
-            return []
-        order = self.ordered.order
-        for level, code in enumerate([*docid, -1][: len(self.sizes)]):
-            column = self.codes[order, level]
-            order = order[np.searchsorted(column, code) : np.searchsorted(column, code, side="right")]
-        return [self.doc_ids[row] for row in order]
+    def docid_of(self, doc_index: int) -> tuple[int, ...]:
+        """The docid of the document at position `doc_index`, without padding."""
+        return tuple(code for code in self.codes[doc_index].tolist() if code >= 0)
 
     @cached_property
     def unique_share(self) -> float:
-        """Share of documents whose docid no other document has."""
+        """Fraction of the documents whose docid no other document has."""
         equal = self.ordered.shared == len(self.sizes)
         return 1 - float((equal[:-1] | equal[1:]).sum()) / max(1, len(self))
 
-    def subset(self, rows: Array) -> "DocidTable":
-        """The table of some of its documents, in the order of `rows`."""
-        doc_ids, titles = ([column[row] for row in rows.tolist()] for column in (self.doc_ids, self.titles))
-        return DocidTable(doc_ids, titles, self.codes[rows], self.sizes, self.settings, self.codebooks, self.text)
+    def subset(self, doc_indices: Array) -> "DocidTable":
+        """A table of the documents at the given positions, in the given order."""
+        doc_ids, titles = ([column[i] for i in doc_indices.tolist()] for column in (self.doc_ids, self.titles))
+        return self._with_documents(doc_ids, titles, self.codes[doc_indices], self.sizes)
 
     def extended(self, doc_ids: Sequence[str], titles: Sequence[str], codes: Array) -> "DocidTable":
-        """The table with new documents after the old ones; codes [n, L], of text docids with any L."""
+        """A table with new documents after those of this one.
+
+        codes: docids [n, L] of the new documents; new text docids may be longer than the present ones. Raises
+        GenirError when one of the doc_ids is in the table.
+        """
         known = [doc_id for doc_id in doc_ids if doc_id in self.doc_indices]
         if known:
-            raise GenirError(f"document {known[0]!r} is in the docid table already, as {len(known):,} new ones are")
-        longer = codes.shape[1] - len(self.sizes) if self.text else 0
-        old = np.pad(self.codes.astype(np.int32), ((0, 0), (0, longer)), constant_values=-1)
-        return DocidTable(
+            raise GenirError(
+                f"document {known[0]!r} is in the docid table already ({len(known):,} of the {len(doc_ids):,} new "
+                "documents are)"
+            )
+        extra_levels = codes.shape[1] - len(self.sizes) if self.text else 0
+        old = np.pad(self.codes.astype(np.int32), ((0, 0), (0, extra_levels)), constant_values=-1)
+        return self._with_documents(
             [*self.doc_ids, *doc_ids],
             [*self.titles, *titles],
             np.concatenate([old, codes]),
-            self.sizes + self.sizes[:1] * longer,
-            self.settings,
-            self.codebooks,
-            self.text,
+            self.sizes + self.sizes[:1] * extra_levels,
+        )
+
+    def _with_documents(
+        self, doc_ids: Sequence[str], titles: Sequence[str], codes: Array, sizes: tuple[int, ...]
+    ) -> "DocidTable":
+        """A table of other documents with the settings and codebooks of this one."""
+        return DocidTable.from_codes(
+            Codes(codes, sizes, self.codebooks), doc_ids=doc_ids, titles=titles, settings=self.settings, text=self.text
         )
 
     def save(self, folder: Path) -> None:
-        """Write the table: docids.json (layout), codes.safetensors, documents.tsv, codebooks.safetensors."""
+        """Write docids.json (layout and settings), codes.safetensors, documents.tsv and codebooks.safetensors."""
         with atomic_folder(folder) as new:
             save_file({"codes": self.codes}, new / "codes.safetensors")
             save_file({k: np.ascontiguousarray(v) for k, v in self.codebooks.items()}, new / "codebooks.safetensors")
             with atomic_file(new / "documents.tsv") as handle:
-                handle.writelines(_lines(self.doc_ids, self.titles))
+                handle.writelines(_format_lines(self.doc_ids, self.titles))
             about = {"documents": len(self), "sizes": self.sizes, "text": self.text, "unique_share": self.unique_share}
             write_json(new / "docids.json", about | self.settings)
 
     @classmethod
     def load(cls, folder: Path) -> "DocidTable":
-        """Read a table that `save` wrote."""
+        """Read a table that `save` wrote. Raises GenirError when a file is missing or damaged."""
         with reading_own_file(folder / "docids.json") as path:
-            about = read_json(path)
-            sizes, count, text, _ = (about.pop(name) for name in ("sizes", "documents", "text", "unique_share"))
+            settings = read_json(path)
+            sizes, count, text, _ = (settings.pop(name) for name in ("sizes", "documents", "text", "unique_share"))
         with reading_own_file(folder / "codes.safetensors") as path:
             codes = load_file(path)["codes"]
         with reading_own_file(folder / "codebooks.safetensors") as path:
@@ -182,9 +209,14 @@ class DocidTable:
             lines = path.read_text(encoding="utf-8").split("\n")[:-1]
             doc_ids, titles = zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
         if not len(lines) == len(codes) == count:
-            raise GenirError(f"{folder}: {len(lines)} documents, {len(codes)} docids, {count} expected; build it again")
-        return cls(doc_ids, titles, codes, sizes, about, codebooks, text)
+            raise GenirError(
+                f"{folder}: documents.tsv has {len(lines)} documents and codes.safetensors {len(codes)} docids, but "
+                f"docids.json says {count}; build the docids again"
+            )
+        return cls.from_codes(
+            Codes(codes, tuple(sizes), codebooks), doc_ids=doc_ids, titles=titles, settings=settings, text=text
+        )
 
 
-def _lines(doc_ids: Iterable[str], titles: Iterable[str]) -> Iterable[str]:
+def _format_lines(doc_ids: Iterable[str], titles: Iterable[str]) -> Iterable[str]:
     return (f"{doc_id}\t{' '.join(title.split())}\n" for doc_id, title in zip(doc_ids, titles, strict=True))

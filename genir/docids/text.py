@@ -1,6 +1,8 @@
 """Text docids: a title, url or keywords, written with the model's own tokens and ended by its end-of-sequence token.
 
-The end token stands nowhere else, so no docid is a prefix of another.
+The end-of-sequence token occurs nowhere else in a docid, so no docid is a prefix of another.
+
+Shapes: N documents, L levels, that is tokens of the longest docid.
 """
 
 import re
@@ -10,153 +12,151 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from genir.config import TextConfig
-from genir.docids.order import Array, docid_numbers, lengths
+from genir.docids.order import Array, docid_numbers
 from genir.docids.table import Codes, Source
-from genir.docids.tfidf import hashing_vectorizer, idf
+from genir.docids.tfidf import HashedTfidf
 from genir.errors import GenirError
 from genir.records import Document
 
-GENERIC = {"index", "page", "item", "view", "default", "home"}
-FIRST_WORDS = 16  # of the text, where a document has neither title nor url
+GENERIC_SEGMENTS = {"index", "page", "item", "view", "default", "home"}
+FIRST_WORDS = 16
+"""Words of the text that stand in for the title of a document with neither title nor url."""
+NUMBER_TOKENS = 8
+"""Most tokens of a collision number."""
 
 
-def title(document: Document) -> str:
+def title_text(document: Document) -> str:
     """The title in lower case."""
     return " ".join(document.title.lower().split())
 
 
-def title_url(document: Document) -> str:
-    """DDRO's TU docid (arXiv 2504.05181, appendix): the reversed path and the domain of the url when more than half of
-    the path's segments say something, else title and domain, else the title; in lower case.
+def title_url_text(document: Document) -> str:
+    """The text of DDRO's TU docid (arXiv 2504.05181, appendix), in lower case.
 
-    A segment says something when it is not a number, not generic (index, page, item, view, default, home) and longer
-    than two characters.
+    It is the reversed path and the domain of the url when more than half of the path's segments are informative, else
+    the title and the domain, else the title. A segment is informative when it is not a number, not generic (index,
+    page, item, view, default, home) and longer than two characters.
     """
-    domain, segments = url_parts(document.url)
-    telling = [part for part in segments if not part.isdigit() and part not in GENERIC and len(part) > 2]
-    if segments and len(telling) > len(segments) / 2:
+    domain, segments = split_url(document.url)
+    informative = [part for part in segments if not part.isdigit() and part not in GENERIC_SEGMENTS and len(part) > 2]
+    if segments and len(informative) > len(segments) / 2:
         return " ".join([*reversed(segments), domain])
-    return f"{title(document)} {domain}".strip()
+    return f"{title_text(document)} {domain}".strip()
 
 
-def ultron_title_url(document: Document) -> str:
-    """Ultron's url docid (arXiv 2208.09257, section 3.1): the url's segments from last to first, then the domain, as
-    the end of a url says most; where the url has no path, title and domain.
+def ultron_text(document: Document) -> str:
+    """The text of Ultron's url docid (arXiv 2208.09257, section 3.1), in lower case.
+
+    It is the url's segments from last to first, then the domain, because the end of a url is the most specific part;
+    without a path, it is the title and the domain.
     """
-    domain, segments = url_parts(document.url)
-    return " ".join([*reversed(segments), domain]) if segments else f"{title(document)} {domain}".strip()
+    domain, segments = split_url(document.url)
+    return " ".join([*reversed(segments), domain]) if segments else f"{title_text(document)} {domain}".strip()
 
 
-def url_parts(url: str) -> tuple[str, list[str]]:
-    """Domain and path segments of a url in lower case: without scheme, www, file endings and signs between words."""
+def split_url(url: str) -> tuple[str, list[str]]:
+    """The domain and the path segments of a url in lower case.
+
+    The scheme, www., file extensions, and punctuation between words are removed.
+    """
     parts = urlsplit(url if "://" in url or not url else f"//{url}")
     path = re.sub(r"\.(html?|php|aspx?|jsp|cfm)$", "", unquote(parts.path).lower())
     segments = [" ".join(re.split(r"[\W_]+", part)).strip() for part in path.split("/")]
     return (parts.hostname or "").removeprefix("www."), [part for part in segments if part]
 
 
-VARIANTS: dict[str, Callable[[Document], str]] = {
-    "title": title,
-    "title_url": title_url,
-    "ultron": ultron_title_url,
+DOCID_TEXTS: dict[str, Callable[[Document], str]] = {
+    "title": title_text,
+    "title_url": title_url_text,
+    "ultron": ultron_text,
 }
+"""docids.source -> the text of a document's docid; keywords also need word statistics of the collection."""
 
 
 def build_text(source: Source, settings: TextConfig, seed: int) -> Codes:
-    """Docids of token ids [N, L], the end token last, then -1; every level has the tokenizer's whole vocabulary.
+    """Write a text docid for each document: token ids [N, L], the end-of-sequence token last, padded with -1.
 
-    codebooks["idf"]: for keywords, what a new document needs.
+    The codebook of every level is the whole vocabulary of the tokenizer. codebooks: with docids.source=keywords, "idf"
+    [HASH_SIZE], which new documents need.
     """
-    codebooks = {"idf": idf(source.documents)} if settings.source == "keywords" else {}
+    codebooks = {"idf": HashedTfidf.fit(source.documents).idf} if settings.source == "keywords" else {}
     codes = encode_text(source, settings, codebooks)
     return Codes(codes, (len(source.tokenizer),) * codes.shape[1], codebooks)
 
 
 def encode_text(source: Source, settings: TextConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """Token ids [n, L] of documents; one without a title or url is named by its first words, else by its doc_id."""
+    """Token ids [n, L] of n documents, before collisions are resolved.
+
+    A document without a title or url gets its first words as docid, and without text its doc_id.
+    """
     documents = source.documents
     if settings.source == "keywords":
-        texts = keywords(documents, settings.keywords, codebooks["idf"])
+        texts = extract_keywords(documents, settings.keywords, HashedTfidf(codebooks["idf"]))
     else:
-        texts = [VARIANTS[settings.source](document) for document in documents]
+        texts = [DOCID_TEXTS[settings.source](document) for document in documents]
     ids = token_ids(source.tokenizer, texts, settings.max_tokens)
-    empty = [row for row, found in enumerate(ids) if not found]
-    first_words = [" ".join(documents[row].text.split()[:FIRST_WORDS]) for row in empty]
-    for row, found in zip(empty, token_ids(source.tokenizer, first_words, settings.max_tokens), strict=True):
-        ids[row] = found or token_ids(source.tokenizer, [documents[row].id], settings.max_tokens)[0]
-    return padded([[*found, source.tokenizer.eos_token_id] for found in ids])
+    empty = [i for i, tokens in enumerate(ids) if not tokens]
+    first_words = [" ".join(documents[i].text.split()[:FIRST_WORDS]) for i in empty]
+    for i, tokens in zip(empty, token_ids(source.tokenizer, first_words, settings.max_tokens), strict=True):
+        ids[i] = tokens or token_ids(source.tokenizer, [documents[i].id], settings.max_tokens)[0]
+    return pad_docids([[*tokens, source.tokenizer.eos_token_id] for tokens in ids])
 
 
-def token_ids(tokenizer: Any, texts: Sequence[str], most: int) -> list[list[int]]:
-    """At most `most` tokens of each text; special tokens that a text spells out are left out, as all others are."""
+def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """The first `max_tokens` tokens of each text, without special tokens, even those that the text spells out."""
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     if not texts:
         return []
-    found = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=most, verbose=False)
-    return [[token for token in ids if token not in special] for ids in found["input_ids"]]
+    encoded = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_tokens, verbose=False)
+    return [[token for token in ids if token not in special] for ids in encoded["input_ids"]]
 
 
-def padded(ids: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    """Lists of different lengths as one array [n, L], -1 after their ends."""
-    count = np.array([len(row) for row in ids])
-    codes = np.full((len(ids), int(count.max(initial=1))), -1, np.int32)
-    codes[np.arange(codes.shape[1]) < count[:, None]] = np.concatenate([np.asarray(row, np.int32) for row in ids])
+def pad_docids(docids: Sequence[Sequence[int]]) -> NDArray[np.int32]:
+    """Docids of different lengths as one array [n, L], padded with -1."""
+    length = np.array([len(docid) for docid in docids])
+    codes = np.full((len(docids), int(length.max(initial=1))), -1, np.int32)
+    codes[np.arange(codes.shape[1]) < length[:, None]] = np.concatenate([np.asarray(x, np.int32) for x in docids])
     return codes
 
 
-def keywords(documents: Sequence[Document], count: int, weights: NDArray[np.float32]) -> list[str]:
-    """The `count` words of highest TF-IDF of each document, best first, equal ones by the alphabet."""
-    hashing = hashing_vectorizer()
-    words = hashing.build_analyzer()
+def extract_keywords(documents: Sequence[Document], count: int, tfidf: HashedTfidf) -> list[str]:
+    """The `count` words with the highest TF-IDF of each document, highest first, equal ones in alphabetical order."""
     result = []
     for document in documents:
-        found = sorted(set(words(document.body)))
-        score = _tfidf(hashing, document.body, found, weights)
-        best = sorted(range(len(found)), key=lambda i: (-score[i], found[i]))[:count]
-        result.append(" ".join(found[i] for i in best))
+        words = sorted(set(tfidf.split_words(document.body)))
+        score = tfidf.tfidf_of(words, document.body)
+        best = sorted(range(len(words)), key=lambda i: (-score[i], words[i]))[:count]
+        result.append(" ".join(words[i] for i in best))
     return result
 
 
-def _tfidf(hashing: HashingVectorizer, body: str, words: Sequence[str], weights: NDArray[np.float32]) -> Any:
-    if not words:
-        return []
-    column = hashing.transform(words).indices  # each is a text of one word
-    return np.asarray(hashing.transform([body])[:, column].todense()).ravel() * weights[column]
-
-
 def extend_text(codes: Array, tokenizer: Any, taken: Array | None = None) -> NDArray[np.int32]:
-    """Tell documents of one docid apart by a number before the end token (" 2", " 3", ...), in their order; the first
-    keeps the docid. A number whose docid is there already is passed over. taken [M, L']: docids that are not free.
+    """Number the documents that share a text docid (" 2", " 3", ... before the end-of-sequence token), in their order.
+
+    The first document of a group keeps its docid, and a number that would give a docid in use is skipped. codes: [N, L]
+    -> [N, L'], as long as the longest docid. taken: [M, L''], docids that are in use.
     """
-    rows = [row[row >= 0].tolist() for row in codes]
+    docids = [row[row >= 0].tolist() for row in codes]
     old = set() if taken is None else {tuple(row[row >= 0].tolist()) for row in taken}
     group = docid_numbers(codes)
-    first = np.zeros(len(rows), bool)
-    first[np.unique(group, return_index=True)[1]] = True
-    occupied = old | {tuple(row) for row, keeps in zip(rows, first, strict=True) if keeps}
-    numbered: dict[int, int] = {}
-    for place in np.flatnonzero(~first | [tuple(row) in old for row in rows]).tolist():
-        number = numbered.get(int(group[place]), 1)
-        docid = tuple(rows[place])
+    is_first = np.zeros(len(docids), bool)
+    is_first[np.unique(group, return_index=True)[1]] = True
+    occupied = old | {tuple(docid) for docid, first in zip(docids, is_first, strict=True) if first}
+    last_number: dict[int, int] = {}
+    for i in np.flatnonzero(~is_first | [tuple(docid) in old for docid in docids]).tolist():
+        number = last_number.get(int(group[i]), 1)
+        docid = tuple(docids[i])
         while docid in occupied:
             number += 1
-            tokens = token_ids(tokenizer, [f" {number}"], 8)[0]
+            tokens = token_ids(tokenizer, [f" {number}"], NUMBER_TOKENS)[0]
             if number > len(occupied) + 2:
-                raise GenirError("docids.collisions extend: the tokenizer has no pieces for numbers; use share")
-            docid = (*rows[place][:-1], *tokens, rows[place][-1])
-        numbered[int(group[place])] = number
+                raise GenirError(
+                    "docids.collisions=extend: the tokenizer has no tokens for numbers; use docids.collisions=share"
+                )
+            docid = (*docids[i][:-1], *tokens, docids[i][-1])
+        last_number[int(group[i])] = number
         occupied.add(docid)
-        rows[place] = list(docid)
-    return padded(rows)
-
-
-def same_length(codes: NDArray[np.int32], levels: int) -> NDArray[np.int32]:
-    """Docids [n, L] as [n, levels]; one that is longer raises GenirError."""
-    if len(codes) and lengths(codes).max() > levels:
-        raise GenirError(f"a docid of {lengths(codes).max()} tokens: the longest of this table has {levels}")
-    wide = np.full((len(codes), max(levels, codes.shape[1])), -1, np.int32)
-    wide[:, : codes.shape[1]] = codes
-    return wide[:, :levels]
+        docids[i] = list(docid)
+    return pad_docids(docids)

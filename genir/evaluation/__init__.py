@@ -1,4 +1,4 @@
-"""Runs, measures and significance tests; the values of an evaluated run folder."""
+"""TREC runs, measures, significance tests and the per-query results of an evaluated run folder."""
 
 from genir.evaluation.results import FIELDS, Value, by_run, load_run_values, read_values, write_values
 from genir.evaluation.significance import Interval, bootstrap_interval, holm, paired_test

@@ -1,4 +1,4 @@
-"""Measures of a run, computed by ir-measures."""
+"""Effectiveness measures of a run, computed by ir-measures."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,31 +9,37 @@ from genir.errors import GenirError
 
 
 def parse_measures(names: Iterable[str]) -> list[Any]:
-    """ir-measures values for names such as nDCG@10; an unknown name raises GenirError."""
+    """Parse names such as nDCG@10 into ir-measures objects, in the given order.
+
+    Raises GenirError for a name that ir-measures does not know.
+    """
     measures = []
     for name in names:
         try:
             measures.append(ir_measures.parse_measure(name))
         except (ValueError, NameError, KeyError):
-            raise GenirError(f"{name!r} is no measure of ir-measures; such as: nDCG@10, RR@10, R@100") from None
+            raise GenirError(
+                f"{name!r} is not a measure that ir-measures knows; examples: nDCG@10, RR@10, R@100"
+            ) from None
     return measures
 
 
 def measure(
     run: Mapping[str, Mapping[str, float]], judged: Mapping[str, Mapping[str, int]], names: Iterable[str]
 ) -> dict[str, dict[str, float]]:
-    """Value of each measure for each judged query: measure name -> query id -> value.
+    """Evaluate a run: measure name -> query id -> value, for every judged query.
 
-    A query that is missing from the run, or has no hits, counts as 0.
+    run: query id -> doc_id -> score; judged: query id -> doc_id -> grade. A judged query that is missing from the run,
+    or has no hits there, counts as 0. Queries without judgments are ignored. Raises GenirError for an unknown measure.
     """
     names = list(names)
-    called: dict[Any, list[str]] = {}  # RR@10 and MRR@10 are one measure
+    names_of: dict[Any, list[str]] = {}  # several names may mean the same measure, such as RR@10 and MRR@10
     for name, parsed in zip(names, parse_measures(names), strict=True):
-        called.setdefault(parsed, []).append(name)
+        names_of.setdefault(parsed, []).append(name)
     result = {name: dict.fromkeys(judged, 0.0) for name in names}
     found = {query_id: dict(scores) for query_id, scores in run.items() if scores and query_id in judged}
     if found:
-        for row in ir_measures.iter_calc(list(called), {q: dict(d) for q, d in judged.items()}, found):
-            for name in called[row.measure]:
-                result[name][row.query_id] = float(row.value)
+        for value in ir_measures.iter_calc(list(names_of), {q: dict(d) for q, d in judged.items()}, found):
+            for name in names_of[value.measure]:
+                result[name][value.query_id] = float(value.value)
     return result

@@ -1,7 +1,8 @@
-"""The protocol card: what a run was measured on, so that numbers are compared only where they can be.
+"""The protocol card: which documents, queries and judgments a run was measured on.
 
-RUN/collection/card.json says which documents, queries and judgments; RUN/evaluation/card.json adds the fingerprint,
-BM25's measures, which differ where ids are the same but texts are not.
+Measures of two runs can be compared only if their cards agree. The prepare stage writes RUN/collection/card.json. The
+evaluate stage writes RUN/evaluation/card.json, which also holds a fingerprint: BM25's measures, which reveal that the
+texts of two collections differ although their ids are the same.
 """
 
 import hashlib
@@ -15,65 +16,79 @@ from genir.files import read_json
 from genir.records import Judgment
 
 Card = dict[str, Any]
-CUSTOM = "custom"  # the build of a collection without a name
+CUSTOM = "custom"  # "collection" of a card whose collection is not a published one
 FINGERPRINT = ("R@1", "R@10", "RR@10")
+"""The measures of BM25 that make up the fingerprint."""
 
 
-def ids_hash(ids: Iterable[str]) -> str:
-    """sha256 of ids, each on a line, in alphabetical order: the same for the same set of them."""
+def hash_ids(ids: Iterable[str]) -> str:
+    """SHA-256 of the sorted ids, one per line, so that the hash depends on the set of ids and not on their order."""
     digest = hashlib.sha256()
     for name in sorted(ids):
         digest.update(f"{name}\n".encode())
     return digest.hexdigest()
 
 
-def split_entry(judgments: Sequence[Judgment]) -> dict[str, Any]:
-    """Counts and hashes of a split's judged queries and of its judgments."""
+def describe_split(judgments: Sequence[Judgment]) -> dict[str, Any]:
+    """Make the entry of one split: counts and hashes of its judged queries and of its judgments."""
     queries = {judgment.query_id for judgment in judgments}
     return {
         "queries": len(queries),
         "judgments": len(judgments),
-        "queries_sha256": ids_hash(queries),
-        "judgments_sha256": ids_hash(f"{row.query_id}\t{row.doc_id}\t{row.grade}" for row in judgments),
+        "queries_sha256": hash_ids(queries),
+        "judgments_sha256": hash_ids(f"{row.query_id}\t{row.doc_id}\t{row.grade}" for row in judgments),
     }
 
 
-def make_card(build: str | None, source: str, doc_ids: set[str], splits: Mapping[str, Mapping[str, Any]]) -> Card:
-    """A collection's card; splits: name -> what `split_entry` gave."""
-    documents = {"count": len(doc_ids), "sha256": ids_hash(doc_ids)}
-    return {"build": build or CUSTOM, "source": source, "documents": documents, "splits": dict(splits)}
+def make_card(published: str | None, source: str, doc_ids: set[str], splits: Mapping[str, Mapping[str, Any]]) -> Card:
+    """Make the card of a collection.
+
+    published: name of the published collection, None for any other; source: where it was read from; splits: name of
+    a split -> the result of `describe_split`.
+    """
+    documents = {"count": len(doc_ids), "sha256": hash_ids(doc_ids)}
+    return {"collection": published or CUSTOM, "source": source, "documents": documents, "splits": dict(splits)}
 
 
-def with_fingerprint(run: Path) -> Card:
-    """The card of a run whose baseline was measured."""
-    card: Card = read_json(run / "collection" / "card.json")
-    return card | {"bm25": read_json(run / "baseline" / "fingerprint.json")}
+def make_run_card(run: Path) -> Card:
+    """Combine the card of a run folder's collection with the fingerprint of its BM25 baseline.
+
+    Raises GenirError if the prepare stage has not written a card.
+    """
+    return _read_card(run / "collection" / "card.json") | {"bm25": read_json(run / "baseline" / "fingerprint.json")}
 
 
 def read_card(run: Path) -> Card:
-    """The card of an evaluated run."""
-    path = run / "evaluation" / "card.json"
-    if not path.exists():
-        raise GenirError(f"{path}: this run has no protocol card; run prepare, baseline and evaluate again")
-    return dict(read_json(path))
+    """Read the card of an evaluated run folder; raise GenirError if there is none."""
+    return _read_card(run / "evaluation" / "card.json")
 
 
-def differences(a: Card, b: Card, splits: Iterable[str]) -> list[str]:
-    """In what two runs differ that makes their measures on `splits` incomparable; empty when in nothing."""
+def _read_card(path: Path) -> Card:
+    card = read_json(path) if path.exists() else {}
+    if "collection" not in card:  # cards of earlier versions call it "build"
+        raise GenirError(
+            f"{path}: this run has no protocol card, or one of an earlier version; "
+            "run prepare, baseline and evaluate again"
+        )
+    return dict(card)
+
+
+def find_differences(a: Card, b: Card, splits: Iterable[str]) -> list[str]:
+    """List the differences between two cards that make measures on `splits` incomparable; empty if there are none."""
     found = []
-    if a["build"] != b["build"]:
-        found.append(f"the build is {a['build']} and {b['build']}")
+    if a["collection"] != b["collection"]:
+        found.append(f"the collections are {a['collection']} and {b['collection']}")
     if a["documents"]["sha256"] != b["documents"]["sha256"]:
         found.append(f"the documents differ ({a['documents']['count']:,} and {b['documents']['count']:,})")
     for split in splits:
-        found += _split_differences(a, b, split)
+        found += _find_split_differences(a, b, split)
     return found
 
 
-def _split_differences(a: Card, b: Card, split: str) -> list[str]:
+def _find_split_differences(a: Card, b: Card, split: str) -> list[str]:
     left, right = (card["splits"].get(split) for card in (a, b))
     if left is None or right is None:
-        return [f"only one has the split {split}"]
+        return [f"only one of them has the split {split}"]
     found = [
         f"the {what} of {split} differ ({left[what]:,} and {right[what]:,})"
         for what in ("queries", "judgments")
@@ -83,6 +98,6 @@ def _split_differences(a: Card, b: Card, split: str) -> list[str]:
     for name, value in a["bm25"]["measures"].get(split, {}).items() if same_bm25 and not found else ():
         other = b["bm25"]["measures"].get(split, {}).get(name, value)
         if not math.isclose(value, other, abs_tol=1e-6):
-            found.append(f"BM25 has {name} {value:.4f} and {other:.4f} on {split}, so the documents' texts differ")
+            found.append(f"BM25 reaches {name} {value:.4f} and {other:.4f} on {split}, so the documents' texts differ")
             break
     return found

@@ -1,4 +1,4 @@
-"""Per-query values of evaluated runs: written, read, and grouped by run."""
+"""Per-query results of an evaluated run folder: reading, writing and grouping by run."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,14 @@ from genir.errors import GenirError
 from genir.files import atomic_file
 
 FIELDS = ("split", "run", "query", "seen", "measure", "value")
+"""Columns of per_query.tsv."""
 
 
 class Value(NamedTuple):
-    """One measure of one query in one run; seen: a training query points to one of its best documents."""
+    """The value of one measure for one query in one run.
+
+    seen: whether one of the query's best documents (those of its highest grade) is relevant to a training query.
+    """
 
     split: str
     run: str
@@ -25,7 +29,7 @@ class Value(NamedTuple):
 
 
 def write_values(values: Sequence[Value], path: Path) -> None:
-    """Write per-query values as TSV."""
+    """Write per-query values as TSV with the columns FIELDS."""
     with atomic_file(path) as handle:
         writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
         writer.writerow(FIELDS)
@@ -33,7 +37,7 @@ def write_values(values: Sequence[Value], path: Path) -> None:
 
 
 def read_values(path: Path) -> list[Value]:
-    """Read what `write_values` wrote."""
+    """Read a file that `write_values` wrote; raise GenirError if it does not exist."""
     if not path.exists():
         raise GenirError(f"{path}: no such file; run evaluate first")
     with open(path, encoding="utf-8", newline="") as handle:
@@ -42,20 +46,23 @@ def read_values(path: Path) -> list[Value]:
 
 
 def load_run_values(config: Config, run: Path) -> list[Value]:
-    """The values of an evaluated run folder, of the config's splits and measures; GenirError if some are not there."""
+    """Read the values of an evaluated run folder for the config's splits and measures.
+
+    Raises GenirError if the folder was not evaluated on one of the splits or with one of the measures.
+    """
     path = run / "evaluation" / "per_query.tsv"
     splits, measures = config.search.splits, config.evaluate.measures
     values = [v for v in read_values(path) if v.split in splits and v.measure in measures]
-    there = {(value.split, value.measure) for value in values}
+    found = {(value.split, value.measure) for value in values}
     for split, measure in product(splits, measures):
-        if (split, measure) not in there:
-            again = f"genir evaluate {run} 'evaluate.measures=[{','.join(measures)}]'"
-            raise GenirError(f"{path}: has no {measure} of {split}; run: {again}")
+        if (split, measure) not in found:
+            command = f"genir evaluate {run} 'evaluate.measures=[{','.join(measures)}]'"
+            raise GenirError(f"{path}: has no {measure} of {split}; run: {command}")
     return values
 
 
 def by_run(values: Sequence[Value], split: str, measure: str) -> Mapping[str, dict[str, float]]:
-    """run -> query -> value of one measure on one split."""
+    """Group the values of one measure on one split: run -> query id -> value."""
     result: dict[str, dict[str, float]] = {}
     for value in values:
         if value.split == split and value.measure == measure:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals and paired significance tests."""
+"""Bootstrap confidence intervals and paired significance tests over queries."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from scipy import stats
 
 
 class Interval(NamedTuple):
-    """A mean over queries with its 95 % bootstrap interval."""
+    """A mean over queries, its 95 % bootstrap confidence interval, and the number of queries."""
 
     mean: float
     low: float
@@ -18,7 +18,10 @@ class Interval(NamedTuple):
 
 
 def bootstrap_interval(values: Sequence[float], resamples: int, seed: int) -> Interval:
-    """Percentile bootstrap over queries; nan for none, no width for one."""
+    """Compute the mean of `values`, one per query, with its 95 % percentile bootstrap interval.
+
+    One value gives an interval of zero width; no values give NaN.
+    """
     if len(values) < 2:
         mean = float(np.mean(values)) if values else float("nan")
         return Interval(mean, mean, mean, len(values))
@@ -30,7 +33,11 @@ def bootstrap_interval(values: Sequence[float], resamples: int, seed: int) -> In
 
 
 def paired_test(a: Sequence[float], b: Sequence[float], seed: int) -> float:
-    """p of the two-sided paired randomisation test (Smucker et al., CIKM 2007) that a and b have the same mean."""
+    """Return the p value of a two-sided paired randomisation test of the hypothesis that a and b have the same mean.
+
+    a and b hold one value per query, in the same order. The signs of the differences are flipped 9,999 times at random,
+    or in all combinations where there are fewer (Smucker et al., CIKM 2007).
+    """
     difference = np.asarray(a) - np.asarray(b)
     if not difference.any():
         return 1.0
@@ -47,7 +54,7 @@ def paired_test(a: Sequence[float], b: Sequence[float], seed: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """Holm's step-down correction: adjusted p values, which bound the chance of any false discovery among them."""
+    """Adjust p values by Holm's step-down procedure, which bounds the probability of any false rejection among them."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

@@ -1,7 +1,8 @@
-"""Documents that share a docid are written together, so any order among them is as good: what that leaves open.
+"""How much the measures of a run depend on the order of documents that share a docid.
 
-A run breaks these ties in the collection's order. Measures of the best, the worst and the expected order say how much
-of a difference between two runs may be luck.
+The model generates documents of the same docid together and with the same score, so any order among them is equally
+justified; a run file lists them in the order of the collection. The measures of the best, the worst and the expected
+order show how much of a difference between two runs may be due to this arbitrary choice.
 """
 
 import random
@@ -11,30 +12,37 @@ from itertools import groupby
 from genir.evaluation.measures import measure
 from genir.evaluation.trec import Run
 
-SHUFFLES = 50  # that the expectation is taken over
+SHUFFLES = 50  # random orders over which the expected value is averaged
 
 
-def tie_measures(
+def measure_tie_orders(
     run: Run, judged: Mapping[str, Mapping[str, int]], docid: Mapping[str, int], names: Sequence[str], seed: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """best, expected, worst -> measure -> query -> value; docid says which docid (by number) a document has."""
+    """Evaluate a run under the best, the expected and the worst order of the documents that share a docid.
+
+    judged: query id -> doc_id -> grade; docid: doc_id -> number of its docid; names: measures. Returns
+    "best", "expected" or "worst" -> measure name -> query id -> value. Expected values are means over SHUFFLES orders.
+    """
     rng = random.Random(seed)
-    best = measure(_ordered(run, docid, lambda q, d: -judged.get(q, {}).get(d, 0)), judged, names)
-    worst = measure(_ordered(run, docid, lambda q, d: judged.get(q, {}).get(d, 0)), judged, names)
-    total = {name: dict.fromkeys(judged, 0.0) for name in names}
+    best = measure(_reorder_ties(run, docid, lambda q, d: -judged.get(q, {}).get(d, 0)), judged, names)
+    worst = measure(_reorder_ties(run, docid, lambda q, d: judged.get(q, {}).get(d, 0)), judged, names)
+    expected = {name: dict.fromkeys(judged, 0.0) for name in names}
     for _ in range(SHUFFLES):
-        for name, by_query in measure(_ordered(run, docid, lambda q, d: rng.random()), judged, names).items():
+        for name, by_query in measure(_reorder_ties(run, docid, lambda q, d: rng.random()), judged, names).items():
             for query, value in by_query.items():
-                total[name][query] += value / SHUFFLES
-    return {"best": best, "expected": total, "worst": worst}
+                expected[name][query] += value / SHUFFLES
+    return {"best": best, "expected": expected, "worst": worst}
 
 
-def _ordered(run: Run, docid: Mapping[str, int], key: Callable[[str, str], float]) -> Run:
-    """The run with the neighbours of one docid sorted by `key(query, document)`; scores only say the order."""
+def _reorder_ties(run: Run, docid: Mapping[str, int], key: Callable[[str, str], float]) -> Run:
+    """The run with adjacent documents of one docid sorted by `key(query, document)`.
+
+    The scores of the result express only the order.
+    """
     result: Run = {}
     for query, scores in run.items():
         ranked = sorted(scores, key=lambda document: -scores[document])
         groups = (list(group) for _, group in groupby(ranked, key=lambda document: docid.get(document, document)))
         order = [d for group in groups for d in sorted(group, key=lambda d: key(query, d))]
-        result[query] = {document: -float(place) for place, document in enumerate(order)}
+        result[query] = {document: -float(rank) for rank, document in enumerate(order)}
     return result

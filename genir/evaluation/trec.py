@@ -1,4 +1,4 @@
-"""TREC run files and judgments."""
+"""TREC run files and judgments (qrels)."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +12,11 @@ Run = dict[str, dict[str, float]]
 """query id -> doc_id -> score"""
 
 
-def rank_scores(doc_ids: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
-    """Scores that keep the order of `doc_ids` strictly: a tie is lowered to the next smaller float.
+def break_score_ties(doc_ids: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
+    """Map each document to its score so that the scores decrease strictly in the order of `doc_ids`.
 
-    ir-measures and trec_eval break ties each in their own way, so a run must hold none.
+    scores: not increasing. A score that does not lie below the one before it is replaced by the next smaller float.
+    ir-measures and trec_eval order tied documents by different rules, so a run file must not contain ties.
     """
     result: dict[str, float] = {}
     last = math.inf
@@ -26,7 +27,7 @@ def rank_scores(doc_ids: Sequence[str], scores: Sequence[float]) -> dict[str, fl
 
 
 def write_run(run: Mapping[str, Mapping[str, float]], path: Path, name: str) -> None:
-    """Write a TREC run file: `query Q0 doc_id rank score name`, ranks by falling score."""
+    """Write a TREC run file with lines `query Q0 doc_id rank score name`, ranked by decreasing score."""
     with atomic_file(path) as handle:
         for query_id, scores in run.items():
             ranked = sorted(scores.items(), key=lambda item: -item[1])
@@ -35,19 +36,24 @@ def write_run(run: Mapping[str, Mapping[str, float]], path: Path, name: str) -> 
 
 
 def read_run(path: Path) -> Run:
-    """Read a TREC run file; a malformed line raises GenirError with its number."""
+    """Read a TREC run file.
+
+    Raises GenirError with the line number for a line without six columns or with a score that is not a finite number.
+    """
     run: Run = {}
     for line, text in numbered_lines(path):
         columns = text.split()
         if len(columns) != 6:
-            raise error_at(path, line, f"{len(columns)} columns; a run line is: query Q0 doc_id rank score name")
-        run.setdefault(columns[0], {})[columns[2]] = score = _number(columns[4])
+            raise error_at(
+                path, line, f"{len(columns)} columns; a line of a run file is: query Q0 doc_id rank score name"
+            )
+        run.setdefault(columns[0], {})[columns[2]] = score = _parse_score(columns[4])
         if not math.isfinite(score):
-            raise error_at(path, line, f"the score {columns[4]!r} is not a finite number; mend or remove this line")
+            raise error_at(path, line, f"the score {columns[4]!r} is not a finite number; correct or remove this line")
     return run
 
 
-def _number(text: str) -> float:
+def _parse_score(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -55,7 +61,7 @@ def _number(text: str) -> float:
 
 
 def qrels(judgments: Iterable[Judgment]) -> dict[str, dict[str, int]]:
-    """query id -> doc_id -> grade."""
+    """Judgments as query id -> doc_id -> grade, the form that ir-measures takes."""
     result: dict[str, dict[str, int]] = {}
     for judgment in judgments:
         result.setdefault(judgment.query_id, {})[judgment.doc_id] = judgment.grade

@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, read with clear errors, and known by their hash."""
+"""Files and folders: atomic writing, reading with clear errors, content hashes, and the files shipped with genir."""
 
 from genir.files.hashing import content_hash
 from genir.files.reading import numbered_lines, parse_json_line, read_json, reading_own_file

@@ -6,9 +6,11 @@ from typing import Any
 
 
 def content_hash(path: Path, seen: dict[str, Any] | None = None) -> str:
-    """sha256 of a file, or of a folder's file names and contents.
+    """The SHA-256 digest, in hexadecimal, of a file's contents, or of the paths and contents of a folder's files.
 
-    `seen` remembers digests by path, size and time of change, so that large files are not read at every start.
+    `seen` is a cache that this function reads and updates: absolute path -> [size in bytes, modification time in
+    nanoseconds, digest]. A file whose size and modification time have not changed is not read again, so that checking
+    whether a stage is up to date does not read gigabytes each time. The values can be stored as JSON.
     """
     if path.is_dir():
         digest = hashlib.sha256()
@@ -18,11 +20,11 @@ def content_hash(path: Path, seen: dict[str, Any] | None = None) -> str:
     stat = path.stat()
     key = str(path.resolve())
     stamp = [stat.st_size, stat.st_mtime_ns]
-    known = None if seen is None else seen.get(key)
-    if known and known[:2] == stamp:
-        return str(known[2])
+    cached = None if seen is None else seen.get(key)
+    if cached and cached[:2] == stamp:
+        return str(cached[2])
     with open(path, "rb") as handle:
-        value = hashlib.file_digest(handle, "sha256").hexdigest()
+        file_digest = hashlib.file_digest(handle, "sha256").hexdigest()
     if seen is not None:
-        seen[key] = [*stamp, value]
-    return value
+        seen[key] = [*stamp, file_digest]
+    return file_digest

@@ -1,4 +1,4 @@
-"""Text files read line by line, JSON files, and clear errors for damaged files."""
+"""Reading text files line by line and JSON files, with one-line errors for missing and damaged ones."""
 
 import gzip
 import json
@@ -16,9 +16,12 @@ from genir.errors import GenirError, error_at
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a UTF-8 text file, gzip or not, with their number from 1; line ends (LF or CRLF) removed.
+    """The lines of a UTF-8 text file, with their numbers from 1, without line ends (LF or CRLF) and byte order mark.
 
-    FOLDER/NAME.tar.gz/MEMBER and FOLDER/NAME.zip/PLACE/MEMBER read a file inside an archive, without unpacking it.
+    A file whose name ends in .gz is decompressed. Paths such as FOLDER/NAME.tar.gz/MEMBER and
+    FOLDER/NAME.zip/SUBFOLDER/MEMBER read a file inside an archive, without unpacking the archive.
+
+    Raises GenirError for a file that cannot be opened, is damaged or truncated, or is not UTF-8.
     """
     number = 0
     try:
@@ -27,29 +30,30 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 number += 1
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise GenirError(f"{path}: cannot be read ({error.strerror}); give a file that can") from None
+        raise GenirError(f"{path}: cannot be read ({error.strerror}); give the path of a readable file") from None
     except UnicodeDecodeError as error:
         raise error_at(path, number, f"not UTF-8 text ({error.reason}); convert the file to UTF-8") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.ReadError, zipfile.BadZipFile) as error:
         raise error_at(
-            path, number + 1, f"the {_kind(path)} file is damaged or cut short ({error}); fetch it again"
+            path, number + 1, f"the {_kind(path)} file is damaged or truncated ({error}); download it again"
         ) from error
 
 
 def _kind(path: Path) -> str:
+    """The format of a compressed file, for error messages: a .tar.gz archive counts as gzip."""
     return "zip" if any(parent.suffix == ".zip" for parent in path.parents) else "gzip"
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked."""
+    """Open a file for reading bytes, decompressed, or a file inside an archive."""
     if path.parent.name.endswith(".tar.gz"):
         with tarfile.open(path.parent, "r|gz") as archive:
             for entry in archive:
                 if PurePosixPath(entry.name).name == path.name and (member := archive.extractfile(entry)):
                     yield member
                     return
-        raise GenirError(f"{path.parent}: there is no {path.name} in this archive")
+        raise GenirError(f"{path.parent}: the archive has no file {path.name}; check that it is the right one")
     for archive_path in path.parents:
         if archive_path.suffix == ".zip" and archive_path.is_file():
             with zipfile.ZipFile(archive_path) as zipped, zipped.open(str(path.relative_to(archive_path))) as handle:
@@ -60,7 +64,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or malformed one is a clear error."""
+    """The value of a JSON file. Raises GenirError for a file that is missing, not valid JSON, or not UTF-8."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -73,20 +77,27 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def reading_own_file(path: Path) -> Iterator[Path]:
-    """Turn what reading `path`, a file that genir wrote, raises where it is missing or damaged into one clear line."""
+    """Read `path`, a file that genir wrote: errors that only a missing or damaged file can cause become a GenirError.
+
+    Inside this context, library errors such as KeyError or SafetensorError mean that the file is damaged, since genir
+    writes files whole; the message says so and names the file.
+    """
     try:
         yield path
     except FileNotFoundError:
-        raise GenirError(f"{path}: no such file; copy the folder again, whole, or make it anew") from None
+        raise GenirError(f"{path}: no such file; copy the complete folder again, or create it again") from None
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise GenirError(f"{path}: damaged ({error!r}); copy the folder again, or make it anew") from error
+        raise GenirError(f"{path}: damaged ({error!r}); copy the folder again, or create it again") from error
 
 
 def parse_json_line(text: str, path: Path, line: int) -> Any:
-    """The value of a line of JSON; what is none, or more than Python reads, raises GenirError."""
+    """The value of one line of a JSON Lines file; `path` and `line` (from 1) say where it is from.
+
+    Raises GenirError where the line is not valid JSON, or is JSON that exceeds Python's limits.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise error_at(path, line, f"not valid JSON: {error.msg} (column {error.colno})") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets as deep
-        raise error_at(path, line, f"JSON that cannot be read: {str(error).split(';')[0]}") from None
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits; brackets nested thousands deep
+        raise error_at(path, line, f"JSON beyond what Python can read: {str(error).split(';')[0]}") from None

@@ -1,10 +1,14 @@
-"""Files of the repository that are not imported: programs, configs and lists of data."""
+"""Files that are shipped with genir but not imported: programs, configs and lists of data."""
 
 from pathlib import Path
 
 
 def resource_path(name: str) -> Path:
-    """A file of the repository that is not imported (a program, a config, a list of data), in a checkout or a wheel."""
-    here = Path(__file__).resolve().parent.parent  # the package genir
-    installed = here / "stages" / name
-    return installed if installed.exists() else here.parent / name
+    """The path of a file such as "configs/quickstart.yaml", given by its path in the repository.
+
+    An installed wheel holds these files in the package folder genir/stages; in a checkout they are beside the package.
+    The path is returned whether or not the file exists.
+    """
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "stages" / name
+    return installed if installed.exists() else package.parent / name

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Atomic writing of files and folders, a lock on a folder, and clear errors for disks that are full or read-only."""
 
 import errno
 import json
@@ -14,13 +14,16 @@ from filelock import FileLock, Timeout
 
 from genir.errors import GenirError
 
-_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
 def clear_os_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one line that names it."""
+    """Turn the error of a write to `path` (a full disk, missing permissions) into a GenirError that names the path.
+
+    Other errors are raised unchanged.
+    """
     try:
         yield
     except GenirError:
@@ -30,33 +33,40 @@ def clear_os_errors(path: Path) -> Iterator[None]:
         if number is None:
             raise
         reason = os.strerror(number)
-        if number in _SPACE:
+        if number in _FULL:
             raise GenirError(f"{path}: no space left on the disk; free some and run the same command again") from error
-        if number in _DENIED:
+        if number in _FORBIDDEN:
             raise GenirError(f"{path}: cannot write here ({reason}); choose another folder") from error
         if number in {errno.ENOTDIR, errno.EEXIST}:
-            raise GenirError(f"{path}: a file stands where a folder is needed; move it away") from error
+            raise GenirError(f"{path}: a file is in the place of a folder; move the file away") from error
         if not path.parent.exists():
-            raise GenirError(f"{path.parent}: this folder cannot be made ({reason}); choose another") from error
+            raise GenirError(f"{path.parent}: this folder cannot be created ({reason}); choose another") from error
         raise
 
 
 def _os_error(error: Exception) -> int | None:
-    """The errno of a failed write, also of safetensors and tokenizers, which only print it.
+    """The errno of a failed write; None for any other error.
 
-    torch says no more than that bytes which it wrote are not there: the disk is full.
+    safetensors and tokenizers raise errors of their own, whose message holds the errno. torch.save on a full disk only
+    reports that its position in the file is not what it expected, which is taken as a full disk.
     """
     if isinstance(error, OSError):
         return error.errno
     if found := re.search(r"\(os error (\d+)\)", str(error)):
         return int(found[1])
-    lost = isinstance(error, RuntimeError) and re.search("inline_container.*unexpected pos|iostream error", str(error))
-    return errno.ENOSPC if lost else None
+    full = isinstance(error, RuntimeError) and re.search("inline_container.*unexpected pos|iostream error", str(error))
+    return errno.ENOSPC if full else None
 
 
 @contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path`; on success flush it to disk and rename it to `path`, else delete it."""
+    """Write a file whole or not at all: yield a temporary file beside `path`, which replaces `path` on success.
+
+    The temporary file is flushed to disk before it is renamed, and deleted if an exception is raised. Text is written
+    as UTF-8 with LF line ends. Missing parent folders are created.
+
+    Raises GenirError where the disk is full or the folder cannot be written to.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     encoding = None if "b" in mode else "utf-8"
     newline = None if "b" in mode else "\n"
@@ -74,7 +84,13 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Fill a temporary folder beside `path`; on success it takes the place of `path`, else it is deleted."""
+    """Write a folder whole or not at all: yield a temporary folder beside `path`, which replaces `path` on success.
+
+    All files are flushed to disk before the folder is renamed; the temporary folder is deleted if an exception is
+    raised. Temporary folders of processes that no longer run are deleted first.
+
+    Raises GenirError where the disk is full, the parent folder cannot be written to, or `path` is a file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     with clear_os_errors(path):
@@ -90,20 +106,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if path.exists():
                 os.replace(path, old)
             os.replace(temporary, path)
-            shutil.rmtree(old, ignore_errors=True)  # not where the line before failed: it is the only one then
+            shutil.rmtree(old, ignore_errors=True)  # never reached if the rename failed: `old` is the only copy then
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _remove_stale(path: Path) -> None:
-    """Delete the temporary folders beside `path` that killed processes left: a collection's can be 20 GB."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        process = left.name.split(".")[-2]
+    """Delete the temporary folders that killed processes left beside `path`; that of a collection can have 20 GB."""
+    for stale in path.parent.glob(f".{path.name}.*.tmp"):
+        process = stale.name.split(".")[-2]
         if process == str(os.getpid()) or (process.isdigit() and not _is_alive(int(process))):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(stale, ignore_errors=True)
 
 
 def _is_alive(process: int) -> bool:
+    """Whether a process with this id exists, of any user."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -114,9 +131,13 @@ def _is_alive(process: int) -> bool:
 
 
 def _fsync_with_mode(file: Path, mode: int) -> None:
-    """Flush a file to disk, and let those read it whom `mode` lets: safetensors writes for the owner alone."""
+    """Flush a file to disk and give it the read and write permissions of `mode`.
+
+    safetensors creates files that only their owner may read; `mode` is that of a file or folder created beside it,
+    which follows the umask. Symbolic links keep the permissions of their targets.
+    """
     if not file.is_symlink() and (file.stat().st_mode ^ mode) & 0o666:
-        with suppress(PermissionError):  # some file systems have no modes
+        with suppress(PermissionError):  # some file systems have no permissions
             file.chmod(mode & 0o666)
     descriptor = os.open(file, os.O_RDONLY)
     try:
@@ -127,14 +148,19 @@ def _fsync_with_mode(file: Path, mode: int) -> None:
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into `folder`; the lock falls when this process ends, however it ends."""
+    """Hold an exclusive lock on `folder`, which is created if needed, against other genir processes.
+
+    The operating system releases the lock when the process ends, even if it is killed.
+
+    Raises GenirError at once where another process holds the lock.
+    """
     lock = FileLock(folder / ".lock", timeout=0)
     with clear_os_errors(folder / ".lock"):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
         except Timeout:
-            raise GenirError(f"{folder}: another process is at work in this folder; wait for it, or stop it") from None
+            raise GenirError(f"{folder}: another process is using this folder; wait for it, or stop it") from None
     try:
         yield
     finally:
@@ -142,20 +168,20 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raise unless the disk under `folder` has `needed` bytes free."""
+    """Raise GenirError unless the disk that holds `folder` has `needed` bytes free; the folder need not exist yet."""
     existing = folder
     while not existing.exists():
         existing = existing.parent
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise GenirError(
-            f"{folder}: {needed / 1e6:,.0f} MB are needed here and {free / 1e6:,.0f} MB are free; "
-            "free some space or put the run elsewhere with runs_dir=PATH"
+            f"{folder}: {needed / 1e6:,.0f} MB are needed, but only {free / 1e6:,.0f} MB are free; "
+            "free some space, or choose another disk with runs_dir=PATH"
         )
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+    """Write `value` as indented JSON in UTF-8, atomically."""
     with atomic_file(path) as handle:
         json.dump(value, handle, indent=2, ensure_ascii=False)
         handle.write("\n")

@@ -13,9 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from typer.core import TyperCommand
 
-from genir.config import SettingGroup, load_config, setting_groups
+from genir.config import TRAINING_STAGES, SettingGroup, load_config, setting_groups
 from genir.console import console, errors
 from genir.errors import GenirError
+from genir.pipeline.process import set_process_defaults
 from genir.pipeline.stage import Main, Stage, execute
 
 ConfigArgument = Annotated[
@@ -38,7 +39,9 @@ def run_stage(stage: Stage, main: Main) -> None:
         execute(stage, main, load_config(config, overrides or []), force)
 
     command.__doc__ = inspect.getdoc(main)
-    run_command(command, stage.name, stage.settings)
+    # Where another stage depends on a training section, it is only for which retrievers there are.
+    shown = tuple(name for name in stage.settings if name not in TRAINING_STAGES)
+    run_command(command, stage.name, shown)
 
 
 def run_command(command: Callable[..., None] | typer.Typer, name: str = "", settings: tuple[str, ...] = ()) -> None:
@@ -46,6 +49,7 @@ def run_command(command: Callable[..., None] | typer.Typer, name: str = "", sett
 
     A GenirError is printed as one line on stderr, with exit status 1.
     """
+    set_process_defaults()
     app = command
     if not isinstance(app, typer.Typer):
         app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -111,14 +115,14 @@ def _print_group(group: SettingGroup, show_rare: bool) -> None:
         return
     width = min(console.width, HELP_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, width=width - 3)
-    table.add_column("key", style="bold", overflow="fold", max_width=24)
-    table.add_column("default", overflow="fold", max_width=14)
+    table.add_column("key", style="bold", overflow="fold", max_width=31)
+    table.add_column("default", overflow="fold", max_width=12)
     table.add_column("description", overflow="fold", ratio=1)
     for setting in shown:
         table.add_row(escape(setting.key), escape(setting.default), f"[dim]{escape(setting.description)}[/]")
     console.print(f" [bold]Settings: {escape(group.title)}[/]", width=width)
     if group.description:
-        console.print(f" {escape(group.description)}", width=width, soft_wrap=False)
+        console.print(Padding(escape(group.description), (0, 0, 0, 1)), width=width, soft_wrap=False)
     console.print(Padding(table, (0, 0, 1, 2)), soft_wrap=False, width=width)
 
 

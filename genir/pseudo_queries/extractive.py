@@ -1,6 +1,6 @@
-"""Pseudo queries without a model: a document's title, headings, most telling sentences, and keyphrases.
+"""Extractive pseudo queries, made without a model: a document's title, headings, best sentences, and keyphrases.
 
-How much a word tells is its TF-IDF, so that what is said here and hardly elsewhere comes first.
+Sentences and keyphrases are ranked by the TF-IDF of their words, so that what is specific to the document comes first.
 """
 
 import re
@@ -8,93 +8,102 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 
-from genir.docids.tfidf import hashing_vectorizer, idf
+from genir.docids.tfidf import HashedTfidf
 from genir.records import Document
 
-BLOCK = 1000  # documents whose words are weighed at once
-READ = 20_000  # characters of a text that are looked at
-HEADING_WORDS = 8
-PHRASE_WORDS = 4
+BLOCK_SIZE = 1000  # documents whose words are hashed in one call
+MAX_CHARACTERS = 20_000  # of a text; the rest is ignored
+MAX_HEADING_WORDS = 8
+MAX_PHRASE_WORDS = 4
 WORD = re.compile(r"\w+")
 Weights = Mapping[str, float]
-"""lower-case content word of a document -> TF-IDF; stop words and single letters are not in it"""
+"""Lower-case content word of a document -> its TF-IDF; stop words and single letters are missing"""
 
 
-def text_queries(documents: Iterable[Document], max_words: int) -> Iterator[tuple[str, Iterator[str]]]:
-    """(doc_id, what may be asked of it, best first) of each document: the title, then in turn a sentence, a keyphrase
-    and a heading.
+def extract_all_queries(documents: Iterable[Document], max_words: int) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield (doc_id, queries, best first) for each document: the title, then by turns sentence, keyphrase, heading.
 
-    A sentence is cut to its `max_words` most telling words, in their order. Headings and keyphrases follow the title,
-    without which most of them could be anybody's ("History"). documents is read twice.
+    A sentence is shortened to its `max_words` words with the highest TF-IDF. Keyphrases and headings are preceded by
+    the title, because many of them ("History") do not identify a document on their own. `documents` is iterated twice.
     """
-    weights = idf(documents)
-    hashing = hashing_vectorizer()
-    words = hashing.build_analyzer()
-    rest = iter(documents)
-    while block := list(islice(rest, BLOCK)):
-        counts = [Counter(words(f"{document.title} {document.text[:READ]}")) for document in block]
-        known = list(dict.fromkeys(chain.from_iterable(counts)))
-        columns = hashing.transform(known).indices if known else ()  # each is a text of one word
-        telling = dict(zip(known, weights[columns].tolist() if known else (), strict=True))
+    tfidf = HashedTfidf.fit(documents)
+    remaining = iter(documents)
+    while block := list(islice(remaining, BLOCK_SIZE)):
+        counts = [
+            Counter(tfidf.split_words(f"{document.title} {document.text[:MAX_CHARACTERS]}")) for document in block
+        ]
+        words = list(dict.fromkeys(chain.from_iterable(counts)))
+        idf = dict(zip(words, tfidf.idf_of(words).tolist(), strict=True))
         for document, count in zip(block, counts, strict=True):
-            yield document.id, extract_queries(document, {w: n * telling[w] for w, n in count.items()}, max_words)
+            weights = {word: times * idf[word] for word, times in count.items()}
+            yield document.id, extract_queries(document, weights, max_words)
 
 
 def extract_queries(document: Document, weights: Weights, max_words: int) -> Iterator[str]:
-    """The queries of one document, best first; the same one may come twice."""
+    """Yield the queries of one document, best first; a query may occur twice."""
     title = " ".join(document.title.split())
-    text = document.text[:READ]
+    text = document.text[:MAX_CHARACTERS]
     yield title
     kinds = (
-        [shortened(sentence, weights, max_words) for sentence in ranked(sentences(text), weights)],
-        [titled(title, phrase) for phrase in ranked(keyphrases(text, weights), weights)],
-        [titled(title, heading) for heading in headings(text)],
+        [shorten(sentence, weights, max_words) for sentence in rank_by_weight(split_sentences(text), weights)],
+        [prepend_title(title, phrase) for phrase in rank_by_weight(find_keyphrases(text, weights), weights)],
+        [prepend_title(title, heading) for heading in find_headings(text)],
     )
     yield from (query for turn in zip_longest(*kinds) for query in turn if query is not None)
 
 
-def sentences(text: str) -> list[str]:
-    """Parts of a text that end with a full stop, a sign like it, or the line."""
-    return [part for part in re.split(r"(?<=[.!?])\s+|\n+", text) if len(WORD.findall(part)) > PHRASE_WORDS]
+def split_sentences(text: str) -> list[str]:
+    """Split a text after full stops, exclamation and question marks, and at line ends.
+
+    Parts of at most MAX_PHRASE_WORDS words are omitted.
+    """
+    return [part for part in re.split(r"(?<=[.!?])\s+|\n+", text) if len(WORD.findall(part)) > MAX_PHRASE_WORDS]
 
 
-def headings(text: str) -> list[str]:
-    """Short lines without a sign at their end, where a text has lines; marks such as == and # are taken off."""
+def find_headings(text: str) -> list[str]:
+    """Find the headings of a text with several lines: its short lines that end with a letter or digit.
+
+    Markup such as == and # around a heading is removed.
+    """
     lines = text.split("\n")
     bare = (re.sub(r"^[\s#=*]+|[\s#=*]+$", "", line) for line in lines if len(lines) > 1)
-    return [line for line in bare if 0 < len(line.split()) <= HEADING_WORDS and line[-1].isalnum()]
+    return [line for line in bare if 0 < len(line.split()) <= MAX_HEADING_WORDS and line[-1].isalnum()]
 
 
-def keyphrases(text: str, weights: Weights) -> list[str]:
-    """Runs of content words between stop words and signs, as RAKE takes them (Rose et al., 2010); long ones are cut."""
+def find_keyphrases(text: str, weights: Weights) -> list[str]:
+    """Find sequences of content words between stop words and punctuation, as RAKE does (Rose et al., 2010).
+
+    A sequence of more than MAX_PHRASE_WORDS words is split. Phrases that differ in case only are returned once.
+    """
     found: dict[str, str] = {}
     for fragment in re.split(r"[^\w\s'\u2019-]+|\n", text):
-        run: list[str] = []
+        phrase: list[str] = []
         for word in [*WORD.findall(fragment), ""]:
-            if word.lower() in weights and len(run) < PHRASE_WORDS:
-                run.append(word)
-            elif run:
-                found.setdefault(" ".join(run).lower(), " ".join(run))
-                run = [word] if word.lower() in weights else []
+            if word.lower() in weights and len(phrase) < MAX_PHRASE_WORDS:
+                phrase.append(word)
+            elif phrase:
+                found.setdefault(" ".join(phrase).lower(), " ".join(phrase))
+                phrase = [word] if word.lower() in weights else []
     return list(found.values())
 
 
-def ranked(parts: Sequence[str], weights: Weights) -> list[str]:
-    """The parts by the sum of their distinct words' weights, highest first; of equal ones the first."""
+def rank_by_weight(parts: Sequence[str], weights: Weights) -> list[str]:
+    """Sort by the sum of the weights of the distinct words, highest first; equal parts keep their order."""
     return sorted(parts, key=lambda part: -sum(weights.get(word, 0) for word in {*WORD.findall(part.lower())}))
 
 
-def shortened(sentence: str, weights: Weights, most: int) -> str:
-    """The `most` different words of a sentence that tell most, in their order; a shorter sentence loses nothing."""
+def shorten(sentence: str, weights: Weights, max_words: int) -> str:
+    """Keep the `max_words` distinct words with the highest weights, in their order, of a sentence with more words."""
     words = WORD.findall(sentence)
-    if len(words) <= most:
+    if len(words) <= max_words:
         return " ".join(words)
-    first = {word.lower(): place for place, word in reversed(list(enumerate(words)))}
-    best = sorted(first.values(), key=lambda place: (-weights.get(words[place].lower(), 0), place))[:most]
-    return " ".join(words[place] for place in sorted(best))
+    first = {word.lower(): position for position, word in reversed(list(enumerate(words)))}
+    best = sorted(first.values(), key=lambda position: (-weights.get(words[position].lower(), 0), position))
+    return " ".join(words[position] for position in sorted(best[:max_words]))
 
 
-def titled(title: str, part: str) -> str:
-    """The title, then the words of the part that it does not say."""
-    said = {*WORD.findall(title.lower())}
-    return " ".join([title, *(word for word in part.split() if not said >= {*WORD.findall(word.lower())})]).strip()
+def prepend_title(title: str, part: str) -> str:
+    """Return the title followed by the words of `part` that the title does not contain."""
+    in_title = {*WORD.findall(title.lower())}
+    new = (word for word in part.split() if not in_title >= {*WORD.findall(word.lower())})
+    return " ".join([title, *new]).strip()

@@ -1,6 +1,7 @@
-"""What the attentions of a Hugging Face T5 have in common.
+"""Building blocks of T5's attention that self-attention and cross-attention share.
 
-Shapes: n rows, T tokens, D model width, H heads, E width of a head.
+They run the layers of a Hugging Face T5 and return what that model returns.
+Shapes: n sequences, T decoder tokens, C tokens attended to, D model width, H heads, E width of a head.
 """
 
 from typing import Any
@@ -11,41 +12,45 @@ from torch.nn import functional
 from transformers import T5ForConditionalGeneration
 
 
-def blocks(t5: T5ForConditionalGeneration) -> Any:
-    """The layers of the decoder."""
+def decoder_blocks(t5: T5ForConditionalGeneration) -> Any:
+    """The blocks of the decoder, first to last."""
     return t5.decoder.block
 
 
-def linear(linear: Any, rows: Tensor) -> Tensor:
-    """A bias-free linear layer. On a CPU 8 to 16 rows are multiplied from the other side, which takes MKL a third to a
-    half less time.
+def linear(layer: Any, states: Tensor) -> Tensor:
+    """Apply a linear layer without bias: [..., in] -> [..., out].
+
+    On a CPU, 8 to 16 states are multiplied as (W x^T)^T, which takes MKL a third to a half less time.
     """
-    flat = rows.flatten(0, -2)
-    made: Tensor
-    if rows.device.type == "cpu" and 8 <= len(flat) <= 16 and not torch.is_grad_enabled():
-        made = (linear.weight @ flat.t()).t().reshape(*rows.shape[:-1], -1)
+    flat = states.flatten(0, -2)
+    output: Tensor
+    if states.device.type == "cpu" and 8 <= len(flat) <= 16 and not torch.is_grad_enabled():
+        output = (layer.weight @ flat.t()).t().reshape(*states.shape[:-1], -1)
     else:
-        made = linear(rows)
-    return made
+        output = layer(states)
+    return output
 
 
-def norm(layer_norm: Any, rows: Tensor) -> Tensor:
-    """T5's norm, in one kernel where Hugging Face's takes six."""
-    made: Tensor
+def norm(layer_norm: Any, states: Tensor) -> Tensor:
+    """Apply T5's layer norm; without gradients in one kernel where Hugging Face needs six."""
+    output: Tensor
     if torch.is_grad_enabled():
-        made = layer_norm(rows)  # of the same value, but its gradient is summed in another order
+        output = layer_norm(states)  # the values are the same, but the gradient is summed in another order
     else:
-        made = functional.rms_norm(rows, rows.shape[-1:], layer_norm.weight, layer_norm.variance_epsilon)
-    return made
+        output = functional.rms_norm(states, states.shape[-1:], layer_norm.weight, layer_norm.variance_epsilon)
+    return output
 
 
-def heads(attention: Any, flat: Tensor) -> Tensor:
-    """[n, T, H * E] -> [n, H, T, E]."""
-    return flat.view(len(flat), -1, attention.n_heads, attention.key_value_proj_dim).transpose(1, 2)
+def split_heads(attention: Any, states: Tensor) -> Tensor:
+    """Split the last dimension into heads: [n, T, H * E] -> [n, H, T, E]."""
+    return states.view(len(states), -1, attention.n_heads, attention.key_value_proj_dim).transpose(1, 2)
 
 
 def attend(attention: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """T5 does not scale: softmax(q k + bias) v, heads joined again: [n, T, H * E]."""
+    """Unscaled attention, as T5 has it: softmax(q k + bias) v.
+
+    query [n, H, T, E], key and value [n, H, C, E], bias broadcastable to [n, H, T, C] -> [n, T, H * E], heads joined.
+    """
     weights = (query @ key.transpose(-1, -2) + bias).float().softmax(-1).type_as(query)
     weights = functional.dropout(weights, attention.dropout, attention.training)
     joined = (weights @ value).transpose(1, 2)

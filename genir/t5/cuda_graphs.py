@@ -1,5 +1,7 @@
-"""CUDA graphs. A pass of a decoder starts hundreds of small kernels; one after the other from Python, that takes many
-times as long as the GPU works on a small batch. A graph starts them all at once.
+"""CUDA graphs: functions of tensors that are captured once and replayed, so that their kernels start all at once.
+
+A decoder pass starts hundreds of small kernels. Started one by one from Python, they take many times as long as the GPU
+needs for a small batch.
 """
 
 import threading
@@ -11,94 +13,97 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 Function = Callable[..., Any]
-SMALL = 4096
-"""Tokens of a pass up to which graphs are worth it: starting its kernels one by one takes about as long as they do
+MAX_GRAPH_TOKENS = 4096
+"""Passes over more tokens run without a graph: starting their kernels one by one takes about as long as running them
 (T5-base on an H200).
 """
-_MOST = 256
-"""Graphs that are kept."""
-_capturing = threading.Lock()
-"""Two captures at a time break each other, whatever they are of: each begins with a wait for the whole device."""
-_asides: dict[torch.device, Any] = {}
-"""A stream of each device to capture on: torch's own is of the device that came first, and graphs share memory of one
-stream only.
+_MAX_GRAPHS = 256
+"""Graphs that a cache keeps."""
+_capture_lock = threading.Lock()
+"""Two concurrent captures break each other, whatever they capture: each begins by synchronising the whole device."""
+_capture_streams: dict[torch.device, Any] = {}
+"""One stream per device to capture on. The default capture stream of torch belongs to the device that captured first,
+and graphs can only share memory within one stream.
 """
 
 
-def rounded(count: int, step: int) -> int:
-    """The next multiple, so that shapes return; 0 and 1 stay."""
+def round_up(count: int, step: int) -> int:
+    """The next multiple of `step`, so that few different shapes occur; 0 and 1 stay as they are."""
     return count if count <= 1 else -(-count // step) * step
 
 
-def filled(x: Tensor, dim: int, size: int, value: float = 0) -> Tensor:
-    """x with `size` places along a dimension; the value in those that are new."""
+def pad_to(x: Tensor, dim: int, size: int, value: float = 0) -> Tensor:
+    """Pad a tensor with `value` at the end of a dimension until it has `size` entries there."""
     if x.shape[dim] == size:
         return x
-    made = x.new_full((*x.shape[:dim], size, *x.shape[dim + 1 :]), value)
-    made.narrow(dim, 0, x.shape[dim]).copy_(x)
-    return made
+    padded = x.new_full((*x.shape[:dim], size, *x.shape[dim + 1 :]), value)
+    padded.narrow(dim, 0, x.shape[dim]).copy_(x)
+    return padded
 
 
-class Replays:
-    """Calls functions of tensors by their graphs, one for each name and shapes, which the first such call captures.
+class CUDAGraphCache:
+    """Calls functions of tensors as CUDA graphs: one graph for each name and input shapes, captured at the first call.
 
-    A function must not look at values on the CPU, and what it uses besides its arguments must stay where it is. Not for
-    two threads at once.
+    A function must not read values on the CPU, and every tensor that it uses besides its arguments must stay at its
+    address. A cache must not be used by two threads at once.
 
-    most: bytes of arguments and results that graphs may hold; where they do, or there are many, all are forgotten.
-    nbytes: what they hold.
+    max_bytes: when the arguments and results of all graphs exceed it, or when there are too many graphs, all are
+    deleted. nbytes: the bytes they take at present.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._graphs: dict[Any, tuple[Function, tuple[Tensor, ...], Any, Callable[[], None]]] = {}
         self._pool: Any = None
-        self._most = most
+        self._max_bytes = max_bytes
         self.nbytes = 0
 
     @torch.inference_mode()
-    def __call__(self, name: Any, function: Function, *arguments: Tensor, lasting: bool = False) -> Any:
-        """function(*arguments), in the same tensors each time. lasting: only the next call of this graph overwrites
-        them; otherwise, the next call of any does.
+    def __call__(self, name: Any, function: Function, *arguments: Tensor, private_pool: bool = False) -> Any:
+        """Return function(*arguments), in the same output tensors at each call.
+
+        private_pool: give the graph memory of its own, so that only its own next call overwrites the result; otherwise
+        the next call of any graph may.
         """
         key = (name, *(x.shape for x in arguments))
         if key not in self._graphs:
-            if len(self._graphs) >= _MOST or self.nbytes > self._most:
+            if len(self._graphs) >= _MAX_GRAPHS or self.nbytes > self._max_bytes:
                 self.clear()
             inputs = tuple(x.clone() for x in arguments)
             self._pool = self._pool or new_pool()
-            with _capturing:
-                self._graphs[key] = (function, inputs, *capture(function, inputs, None if lasting else self._pool))
+            pool = None if private_pool else self._pool
+            with _capture_lock:
+                self._graphs[key] = (function, inputs, *capture(function, inputs, pool))
             self.nbytes += sum(x.nbytes for x in tree_leaves(self._graphs[key][1:3]) if isinstance(x, Tensor))
         _, inputs, output, replay = self._graphs[key]
-        for place, value in zip(inputs, arguments, strict=True):
-            place.copy_(value)
+        for target, value in zip(inputs, arguments, strict=True):
+            target.copy_(value)
         replay()
         return output
 
     def clear(self) -> None:
-        """Forget all graphs. What they have returned stays."""
+        """Delete all graphs. Results that they have returned stay valid."""
         self._graphs.clear()
         self.nbytes = 0
-        self._pool = None  # it ends with its last graph
+        self._pool = None  # a pool is freed with its last graph
 
 
 def new_pool() -> Any:
-    """Memory for the work of several graphs, of which one runs at a time."""
+    """A memory pool that several graphs can share, of which one runs at a time."""
     return torch.cuda.graph_pool_handle()
 
 
 def capture(function: Function, inputs: tuple[Tensor, ...], pool: Any) -> tuple[Any, Callable[[], None]]:
-    """What the function returns, and what fills that in anew from the same inputs."""
+    """Capture function(*inputs) as a graph: its output, and a function that computes the output again in place."""
     device = inputs[0].device
     with torch.cuda.device(device):
-        if device not in _asides:
-            _asides[device] = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside = _asides[device]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # restored even if the end of a capture fails
-            function(*inputs)  # libraries choose their kernels in a first run, which no graph may hold
+        if device not in _capture_streams:
+            _capture_streams[device] = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = _capture_streams[device]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # the current stream is restored even if a capture fails at its end
+            function(*inputs)  # libraries choose their kernels in a first run, which must not be captured
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool, aside, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
                 output = function(*inputs)
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(stream)
     return output, graph.replay

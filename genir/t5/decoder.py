@@ -1,9 +1,11 @@
-"""T5's decoder over many partial docids of a query: the query's cross-attention keys and values are made once and
-shared, and those of what is written are kept once, whoever goes on from there.
+"""T5's decoder for many partial docids of each query at once.
 
-It runs the layers of a Hugging Face model and gives what that model gives; only the attention is arranged anew.
-Shapes: B queries, N candidates, n decoder rows, T decoder tokens, P tokens before them, S source tokens, D model width,
-H heads, E width of a head.
+The cross-attention keys and values of a query are computed once and shared by all its hypotheses, and the
+self-attention keys and values of each token are stored once and shared by all hypotheses that extend it. The functions
+run the layers of a Hugging Face model and return what that model returns; only the attention is arranged differently.
+
+Shapes: B queries, N candidates, n decoder rows, T decoder tokens, P tokens before them, C = P + T, S source tokens,
+D model width, H heads, E width of a head.
 """
 
 import weakref
@@ -15,144 +17,167 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import T5ForConditionalGeneration
 
-from genir.t5.attention import attend, blocks, heads, linear, norm
-from genir.t5.cross_attention import Memory, cross_attend
-from genir.t5.cuda_graphs import SMALL, rounded
-from genir.t5.kv_cache import Past
-from genir.t5.ragged import Shares
+from genir.t5.attention import attend, decoder_blocks, linear, norm, split_heads
+from genir.t5.cross_attention import CrossAttentionCache, cross_attend
+from genir.t5.cuda_graphs import MAX_GRAPH_TOKENS, round_up
+from genir.t5.kv_cache import KVCache
+from genir.t5.ragged import RaggedLayout
+
+_AFTER_ALL_OTHERS = 1 << 30
+"""A position after every real one, so that no token attends to it."""
 
 
-def decode(t5: T5ForConditionalGeneration, memory: Memory, tokens: Tensor) -> Tensor:
-    """Decoder states [B, N, T, D] after the tokens [B, N, T], before the head."""
+def decode(t5: T5ForConditionalGeneration, cross_cache: CrossAttentionCache, tokens: Tensor) -> Tensor:
+    """Decoder states [B, N, T, D] after the tokens [B, N, T] of N candidates per query, before the head."""
     queries, candidates, length = tokens.shape
-    bias = _self_bias(t5, length)
+    bias = _causal_bias(t5, length)
 
-    def own(number: int, attention: Any, normed: Tensor) -> Tensor:
+    def self_attend(layer: int, attention: Any, normed: Tensor) -> Tensor:
         query, key, value = (
-            heads(attention, linear(project, normed)) for project in (attention.q, attention.k, attention.v)
+            split_heads(attention, linear(project, normed)) for project in (attention.q, attention.k, attention.v)
         )
         return attend(attention, query, key, value, bias)
 
-    shares = Shares.of([candidates] * queries, tokens.device)
-    return _layers(t5, memory, tokens.flatten(0, 1), shares, own).view(queries, candidates, length, -1)
+    layout = RaggedLayout.from_lengths([candidates] * queries, tokens.device)
+    states = _run_blocks(t5, cross_cache, tokens.flatten(0, 1), layout, self_attend)
+    return states.view(queries, candidates, length, -1)
 
 
 def extend(
-    t5: T5ForConditionalGeneration, memory: Memory, shares: Shares, past: Past, tokens: Tensor, before: Tensor
+    t5: T5ForConditionalGeneration,
+    cross_cache: CrossAttentionCache,
+    layout: RaggedLayout,
+    kv_cache: KVCache,
+    tokens: Tensor,
+    past_slots: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Decoder states [n, T, D] after the tokens [n, T], which follow others, and the rows [n, T] of `past` that now
-    keep them. before [n, P]: the rows of those others, -1 after the end where there are fewer than P.
+    """Run T more tokens of n partial docids, whose earlier tokens are in the KV cache.
+
+    tokens [n, T]. past_slots [n, P]: slots of the earlier tokens, -1 at the end where there are fewer than P.
+    Returns the decoder states [n, T, D] after the tokens, before the head, and the slots [n, T] that now hold them.
     """
-    # A larger memory is made anew for each search (see `DocidModel.remember`), and no other one could use its graphs.
-    lasting = memory.bias.numel() <= SMALL
-    if past.replays is not None and lasting and shares.lines * shares.width * tokens.shape[1] <= SMALL:
-        return _replay(t5, memory, shares, past, tokens, before)
-    kept = past.reserve(tokens.numel())
-    rows = torch.arange(kept.start, kept.stop, device=tokens.device).view(tokens.shape)
-    return _extend(t5, memory, shares, past, tokens, before, rows), rows
+    # A larger cross-attention cache is computed anew for each search (`DocidModel.precompute_cross_attention`), so no
+    # later search could use its graphs.
+    is_reused = cross_cache.bias.numel() <= MAX_GRAPH_TOKENS
+    padded_tokens = layout.num_queries * layout.width * tokens.shape[1]
+    if kv_cache.graphs is not None and is_reused and padded_tokens <= MAX_GRAPH_TOKENS:
+        return _extend_by_graph(t5, cross_cache, layout, kv_cache, tokens, past_slots)
+    allocated = kv_cache.allocate(tokens.numel())
+    slots = torch.arange(allocated.start, allocated.stop, device=tokens.device).view(tokens.shape)
+    return _extend(t5, cross_cache, layout, kv_cache, tokens, past_slots, slots), slots
 
 
 def _extend(
     t5: T5ForConditionalGeneration,
-    memory: Memory,
-    shares: Shares,
-    past: Past,
+    cross_cache: CrossAttentionCache,
+    layout: RaggedLayout,
+    kv_cache: KVCache,
     tokens: Tensor,
-    before: Tensor,
-    rows: Tensor,
+    past_slots: Tensor,
+    slots: Tensor,
 ) -> Tensor:
-    """`extend` with the rows [n, T] where the tokens are to be kept."""
+    """`extend`, with allocated slots [n, T] for the tokens."""
     length = tokens.shape[1]
-    seen = torch.cat([before, rows], 1)
-    begin = (before >= 0).sum(1, keepdim=True)
-    positions = torch.arange(before.shape[1], device=tokens.device).expand_as(before).masked_fill(before < 0, _NEVER)
-    positions = torch.cat([positions, begin + torch.arange(length, device=tokens.device)], 1)
-    bias = _bias_at(t5, positions, length)
-    seen = seen.clamp(min=0)
+    context = torch.cat([past_slots, slots], 1)
+    start = (past_slots >= 0).sum(1, keepdim=True)
+    positions = torch.arange(past_slots.shape[1], device=tokens.device).expand_as(past_slots)
+    positions = positions.masked_fill(past_slots < 0, _AFTER_ALL_OTHERS)
+    positions = torch.cat([positions, start + torch.arange(length, device=tokens.device)], 1)
+    bias = _bias_at_positions(t5, positions, length)
+    context = context.clamp(min=0)
 
-    def own(number: int, attention: Any, normed: Tensor) -> Tensor:
-        past.write(number, rows, linear(attention.k, normed), linear(attention.v, normed))
-        keys, values = past.read(number, seen)
-        query = heads(attention, linear(attention.q, normed))
+    def self_attend(layer: int, attention: Any, normed: Tensor) -> Tensor:
+        kv_cache.write(layer, slots, linear(attention.k, normed), linear(attention.v, normed))
+        keys, values = kv_cache.read(layer, context)
+        query = split_heads(attention, linear(attention.q, normed))
         if query.is_cuda and query.dtype == torch.float32:
-            return attend(attention, query, keys, values, bias)  # 0.4 of torch's own time at 13 tokens
-        found = functional.scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=1.0)
-        return found.transpose(1, 2).flatten(2)
+            return attend(attention, query, keys, values, bias)  # 0.4 of the time of torch's kernel at 13 tokens
+        attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=1.0)
+        return attended.transpose(1, 2).flatten(2)
 
-    return _layers(t5, memory, tokens, shares, own)
+    return _run_blocks(t5, cross_cache, tokens, layout, self_attend)
 
 
-def _replay(
-    t5: T5ForConditionalGeneration, memory: Memory, shares: Shares, past: Past, tokens: Tensor, before: Tensor
+def _extend_by_graph(
+    t5: T5ForConditionalGeneration,
+    cross_cache: CrossAttentionCache,
+    layout: RaggedLayout,
+    kv_cache: KVCache,
+    tokens: Tensor,
+    past_slots: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """`extend` by a graph. What is there is filled up to a rounded number of rows a query, of tokens, and of tokens
-    before them, so that the same shapes return.
+    """`extend` by a CUDA graph.
+
+    The inputs are padded to a rounded number of rows per query, of tokens, and of tokens before them, so that few
+    different shapes occur.
     """
     length = tokens.shape[1]
-    filled = Shares.even_of(shares.lines, rounded(shares.width, 16), tokens.device)
-    place = shares.query * filled.width + shares.place
-    wide = tokens.new_zeros((filled.lines * filled.width, rounded(length, 4)))
-    wide[place, :length] = tokens
-    earlier = before.new_full((len(wide), rounded(before.shape[1], 8)), -1)
-    earlier[place, : before.shape[1]] = before
-    kept = past.reserve(wide.numel())
-    rows = torch.arange(kept.start, kept.stop, device=tokens.device).view(wide.shape)
+    padded = RaggedLayout.uniform(layout.num_queries, round_up(layout.width, 16), tokens.device)
+    row = layout.query * padded.width + layout.column
+    padded_tokens = tokens.new_zeros((padded.num_queries * padded.width, round_up(length, 4)))
+    padded_tokens[row, :length] = tokens
+    padded_past = past_slots.new_full((len(padded_tokens), round_up(past_slots.shape[1], 8)), -1)
+    padded_past[row, : past_slots.shape[1]] = past_slots
+    allocated = kv_cache.allocate(padded_tokens.numel())
+    slots = torch.arange(allocated.start, allocated.stop, device=tokens.device).view(padded_tokens.shape)
 
-    here: Any = weakref.proxy(past)  # it holds its graphs: held by them as well, its memory would not be free at once
+    # The cache holds its graphs. If they held the cache as well, its memory would not be freed at once.
+    cache_proxy: Any = weakref.proxy(kv_cache)
 
     def run(*arguments: Tensor) -> Tensor:
-        return _extend(t5, memory, filled, here, *arguments)
+        return _extend(t5, cross_cache, padded, cache_proxy, *arguments)
 
-    assert past.replays is not None
-    hidden = past.replays(("extend", id(memory)), run, wide, earlier, rows)
-    return hidden[place, :length], rows[place, :length]
-
-
-_NEVER = 1 << 30
-"""A position after all others, which nothing attends to."""
+    assert kv_cache.graphs is not None
+    states = kv_cache.graphs(("extend", id(cross_cache)), run, padded_tokens, padded_past, slots)
+    return states[row, :length], slots[row, :length]
 
 
-def _layers(
+def _run_blocks(
     t5: T5ForConditionalGeneration,
-    memory: Memory,
+    cross_cache: CrossAttentionCache,
     tokens: Tensor,
-    shares: Shares,
-    own: Callable[[int, Any, Tensor], Tensor],
+    layout: RaggedLayout,
+    self_attend: Callable[[int, Any, Tensor], Tensor],
 ) -> Tensor:
-    """Decoder states [n, T, D] after the tokens [n, T]; own: a layer's self-attention of [n, T, D], heads joined."""
+    """Decoder states [n, T, D] after the tokens [n, T].
+
+    self_attend(layer, attention, normed [n, T, D]) -> [n, T, H * E]: the self-attention of a layer, heads joined.
+    """
     decoder: Any = t5.decoder
-    hidden: Tensor = decoder.dropout(decoder.embed_tokens(tokens))
-    for number, block in enumerate(blocks(t5)):
-        first, cross, feed = block.layer
-        attention = first.SelfAttention
-        hidden = hidden + first.dropout(linear(attention.o, own(number, attention, norm(first.layer_norm, hidden))))
-        source = cross_attend(cross.EncDecAttention, norm(cross.layer_norm, hidden), memory, number, shares)
-        hidden = hidden + cross.dropout(source)
-        hidden = hidden + feed.dropout(_feed(feed.DenseReluDense, norm(feed.layer_norm, hidden)))
-    result: Tensor = decoder.dropout(norm(decoder.final_layer_norm, hidden))
+    states: Tensor = decoder.dropout(decoder.embed_tokens(tokens))
+    for number, block in enumerate(decoder_blocks(t5)):
+        own, cross, feed_forward = block.layer
+        attention = own.SelfAttention
+        attended = self_attend(number, attention, norm(own.layer_norm, states))
+        states = states + own.dropout(linear(attention.o, attended))
+        attended = cross_attend(cross.EncDecAttention, norm(cross.layer_norm, states), cross_cache, number, layout)
+        states = states + cross.dropout(attended)
+        output = _feed_forward(feed_forward.DenseReluDense, norm(feed_forward.layer_norm, states))
+        states = states + feed_forward.dropout(output)
+    result: Tensor = decoder.dropout(norm(decoder.final_layer_norm, states))
     return result
 
 
-def _feed(dense: Any, hidden: Tensor) -> Tensor:
-    """The feed-forward net of T5 v1.0, or the gated one of v1.1."""
+def _feed_forward(dense: Any, states: Tensor) -> Tensor:
+    """The feed-forward network of T5 v1.0, or the gated one of v1.1."""
     if hasattr(dense, "wi"):
-        inner = dense.act(linear(dense.wi, hidden))
+        inner = dense.act(linear(dense.wi, states))
     else:
-        inner = dense.act(linear(dense.wi_0, hidden)) * linear(dense.wi_1, hidden)
+        inner = dense.act(linear(dense.wi_0, states)) * linear(dense.wi_1, states)
     return linear(dense.wo, dense.dropout(inner))
 
 
-def _self_bias(t5: T5ForConditionalGeneration, length: int) -> Tensor:
-    """Relative position bias of the first layer, which all layers use, and -inf above the diagonal: [1, H, T, T]."""
-    attention = blocks(t5)[0].layer[0].SelfAttention
+def _causal_bias(t5: T5ForConditionalGeneration, length: int) -> Tensor:
+    """The relative position bias of the first layer, which all layers use, with a causal mask: [1, H, T, T]."""
+    attention = decoder_blocks(t5)[0].layer[0].SelfAttention
     bias: Tensor = attention.compute_bias(length, length, device=t5.device)
     future = torch.ones(length, length, dtype=torch.bool, device=bias.device).triu(1)
     return bias.masked_fill(future, torch.finfo(bias.dtype).min)
 
 
-def _bias_at(t5: T5ForConditionalGeneration, positions: Tensor, length: int) -> Tensor:
-    """The same for the last `length` of C tokens at positions [n, C], towards all of them: [n, H, length, C]."""
-    by_distance = _self_bias(t5, positions.shape[1])[0, :, -1].flip(-1)
+def _bias_at_positions(t5: T5ForConditionalGeneration, positions: Tensor, length: int) -> Tensor:
+    """The causal bias of the last `length` of C tokens at positions [n, C], towards all of them: [n, H, length, C]."""
+    by_distance = _causal_bias(t5, positions.shape[1])[0, :, -1].flip(-1)
     distance = positions[:, -length:, None] - positions[:, None]
     bias = by_distance[:, distance.clamp(min=0)].transpose(0, 1)
     return bias.masked_fill((distance < 0).unsqueeze(1), torch.finfo(bias.dtype).min)

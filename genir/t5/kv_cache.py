@@ -1,4 +1,4 @@
-"""Self-attention keys and values of what T5's decoder has written: kept once, whoever goes on from there."""
+"""The KV cache of T5's decoder: each token is stored once and shared by all beams that extend it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,114 +7,120 @@ import torch
 from torch import Tensor
 from transformers import T5ForConditionalGeneration
 
-from genir.t5.attention import blocks
-from genir.t5.cuda_graphs import Replays
+from genir.t5.attention import decoder_blocks
+from genir.t5.cuda_graphs import CUDAGraphCache
 
-_KEPT = 1 << 30
-"""Bytes that are kept for the next search, see `kept`."""
-_FIRST = 4096
-"""Rows that a GPU has room for at once: more room is at another place, and all graphs are captured anew."""
+_MAX_KEPT_BYTES = 1 << 30
+"""Bytes that are kept for later searches on a CPU, see `max_kept_bytes`."""
+_FIRST_GPU_CAPACITY = 4096
+"""Slots that are allocated at first on a GPU: growing moves the cache, and then all graphs must be captured again."""
 
 
-class Past:
-    """Self-attention keys and values of every decoder token run so far, a row each in every layer. Nothing is ever
-    reordered: a partial docid names the rows of its tokens.
+class KVCache:
+    """Self-attention keys and values of every decoder token run so far, one slot per token in every layer.
 
-    replays: on a GPU, the graphs of passes that write here; else None.
+    Nothing is ever reordered: a partial docid is a list of the slots of its tokens. Slots are numbered from 0.
+
+    size: slots in use. graphs: on a GPU, the CUDA graphs of the passes that write into this cache; else None.
     """
 
     def __init__(self, t5: T5ForConditionalGeneration) -> None:
-        attention = blocks(t5)[0].layer[0].SelfAttention
+        attention = decoder_blocks(t5)[0].layer[0].SelfAttention
         self.size = 0
         self._shape = (attention.n_heads, attention.key_value_proj_dim)
-        self._layers = [t5.shared.weight.new_empty((0, 2 * attention.inner_dim)) for _ in blocks(t5)]
-        places = ((module._parameters, name) for module in t5.modules() for name in module._parameters)
-        self._weights = [(held, name, _address(held, name)) for held, name in places]
+        self._layers = [t5.shared.weight.new_empty((0, 2 * attention.inner_dim)) for _ in decoder_blocks(t5)]
+        weights = ((module._parameters, name) for module in t5.modules() for name in module._parameters)
+        self._weights = [(parameters, name, _address(parameters, name)) for parameters, name in weights]
         self._training = t5.training
-        self.replays = Replays(kept(t5.device)) if by_graphs(t5) else None
+        self.graphs = CUDAGraphCache(max_kept_bytes(t5.device)) if uses_cuda_graphs(t5) else None
         self._trie: object = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its room, and of its graphs."""
-        return sum(layer.nbytes for layer in self._layers) + (0 if self.replays is None else self.replays.nbytes)
+        """Bytes of the allocated slots and of the graphs."""
+        return sum(layer.nbytes for layer in self._layers) + (0 if self.graphs is None else self.graphs.nbytes)
 
-    def fits(self, t5: T5ForConditionalGeneration) -> bool:
-        """Whether it is of a model's type and on its device, and its graphs do what the model does: all weights are
-        where they read them, and there is dropout, or none, as when they were captured.
+    def is_compatible(self, t5: T5ForConditionalGeneration) -> bool:
+        """Whether the cache has a model's dtype and device, and its graphs still do what the model does.
+
+        Graphs read the weights at fixed addresses, and have dropout or not, as when they were captured.
         """
-        same = self._layers[0].dtype == t5.dtype and self._layers[0].device == t5.device
-        if not same or self.replays is None:
-            return same
+        same_kind = self._layers[0].dtype == t5.dtype and self._layers[0].device == t5.device
+        if not same_kind or self.graphs is None:
+            return same_kind
         return t5.training == self._training and all(
-            _address(held, name) == address for held, name, address in self._weights
+            _address(parameters, name) == address for parameters, name, address in self._weights
         )
 
-    def use(self, trie: object) -> None:
-        """Search in a trie from now on. Graphs hold what they use, so those of another one are forgotten."""
-        if self.replays is not None and self._trie is not None and self._trie is not trie:
-            self.replays.clear()
+    def bind_trie(self, trie: object) -> None:
+        """Prepare for searches in a trie: graphs hold the tensors they use, so those of another trie are deleted."""
+        if self.graphs is not None and self._trie is not None and self._trie is not trie:
+            self.graphs.clear()
         self._trie = trie
 
-    def reserve(self, count: int) -> range:
-        """Row numbers for `count` more tokens. Room at least doubles, so that it is seldom made."""
-        rows = range(self.size, self.size + count)
-        self.size = rows.stop
+    def allocate(self, count: int) -> range:
+        """Allocate `count` slots. The capacity at least doubles when it grows, so that it seldom does."""
+        slots = range(self.size, self.size + count)
+        self.size = slots.stop
         if self.size > len(self._layers[0]):
-            room = max(self.size, 2 * len(self._layers[0]), 0 if self.replays is None else _FIRST)
+            least = 0 if self.graphs is None else _FIRST_GPU_CAPACITY
+            capacity = max(self.size, 2 * len(self._layers[0]), least)
             for number, layer in enumerate(self._layers):
-                self._layers[number] = layer.new_empty((room, layer.shape[1]))
+                self._layers[number] = layer.new_empty((capacity, layer.shape[1]))
                 self._layers[number][: len(layer)] = layer
-            if self.replays is not None:
-                self.replays.clear()
-        return rows
+            if self.graphs is not None:
+                self.graphs.clear()
+        return slots
 
-    def write(self, number: int, rows: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Keep keys, values [n, T, H * E] of a layer at reserved rows [n, T]."""
-        self._layers[number].index_copy_(0, rows.flatten(), torch.cat([keys, values], -1).flatten(0, 1))
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store keys and values [n, T, H * E] of a layer in allocated slots [n, T]."""
+        self._layers[layer].index_copy_(0, slots.flatten(), torch.cat([keys, values], -1).flatten(0, 1))
 
-    def read(self, number: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values [n, H, T, E] of a layer at rows [n, T]."""
-        found = self._layers[number].index_select(0, rows.flatten()).view(*rows.shape, 2, *self._shape)
-        keys, values = found.permute(2, 0, 3, 1, 4)
+    def read(self, layer: int, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values [n, H, T, E] of a layer in slots [n, T]."""
+        stored = self._layers[layer].index_select(0, slots.flatten()).view(*slots.shape, 2, *self._shape)
+        keys, values = stored.permute(2, 0, 3, 1, 4)
         return keys, values
 
 
-def _address(held: Mapping[str, Tensor | None], name: str) -> int | None:
-    weight = held.get(name)
+def _address(parameters: Mapping[str, Tensor | None], name: str) -> int | None:
+    weight = parameters.get(name)
     return None if weight is None else weight.data_ptr()
 
 
-def kept(device: torch.device) -> int:
-    """Bytes of keys, values and graphs that are kept for the next search."""
-    return _KEPT if device.type == "cpu" else torch.cuda.get_device_properties(device).total_memory // 8
+def max_kept_bytes(device: torch.device) -> int:
+    """Bytes of keys, values and graphs that are kept for later searches; on a GPU an eighth of its memory."""
+    if device.type == "cpu":
+        return _MAX_KEPT_BYTES
+    return torch.cuda.get_device_properties(device).total_memory // 8
 
 
-def by_graphs(t5: T5ForConditionalGeneration) -> bool:
-    """Whether passes of a model go by graphs."""
+def uses_cuda_graphs(t5: T5ForConditionalGeneration) -> bool:
+    """Whether the decoder passes of a model run as CUDA graphs."""
     return t5.device.type == "cuda"
 
 
-class Pasts:
-    """Those that no search uses at present. Their room is kept, for as many searches as there are at a time: to get it
-    from the system takes longer than to fill it.
+class KVCachePool:
+    """KV caches that no search uses at present.
+
+    Their memory is kept, for as many searches as run at a time: allocating it takes longer than filling it.
     """
 
     def __init__(self) -> None:
-        self.idle: list[Past] = []
+        self.idle: list[KVCache] = []
 
     @contextmanager
-    def one(self, t5: T5ForConditionalGeneration) -> Iterator[Past]:
-        """An empty one, for one search with a model."""
+    def borrow(self, t5: T5ForConditionalGeneration) -> Iterator[KVCache]:
+        """An empty cache for one search with a model."""
         try:
-            past = self.idle.pop()  # not looked at before: another thread may be searching
+            cache = self.idle.pop()  # without looking first: another thread may be searching
         except IndexError:
-            past = Past(t5)
-        if not past.fits(t5):
-            past = Past(t5)
-        past.size = 0
-        yield past
-        # Without the only one, each search would capture its graphs anew; but a training may need the memory more.
-        most = kept(t5.device) * (1 if self.idle or past.replays is None else 2)
-        if past.nbytes + sum(other.nbytes for other in self.idle) <= most:
-            self.idle.append(past)
+            cache = KVCache(t5)
+        if not cache.is_compatible(t5):
+            cache = KVCache(t5)
+        cache.size = 0
+        yield cache
+        # Dropping the only one with graphs would capture them anew in each search; but a training may need the memory.
+        limit = max_kept_bytes(t5.device) * (1 if self.idle or cache.graphs is None else 2)
+        if cache.nbytes + sum(other.nbytes for other in self.idle) <= limit:
+            self.idle.append(cache)

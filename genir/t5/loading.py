@@ -1,4 +1,4 @@
-"""Loading Hugging Face seq2seq models, and mending what transformers changes about their heads."""
+"""Loading Hugging Face seq2seq models, and correcting how transformers ties and saves their heads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,29 +13,21 @@ from transformers import T5ForConditionalGeneration
 from genir.errors import GenirError
 
 
-def set_dropout(model: T5ForConditionalGeneration, rate: float) -> None:
-    """The dropout of all layers and of the attention weights, in place."""
-    model.config.dropout_rate = rate
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = rate
-        elif isinstance(getattr(module, "dropout", None), float):  # of the attention weights
-            setattr(module, "dropout", rate)  # noqa: B010
-
-
 def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditionalGeneration:
-    """`load_seq2seq`, of a T5; anything else raises GenirError."""
+    """Load a T5 by Hugging Face name or folder, as `load_seq2seq` does. Raises GenirError for any other model."""
     model = load_seq2seq(name, device)
     if not isinstance(model, T5ForConditionalGeneration):
         raise GenirError(f"{name}: is a {type(model).__name__}, but a T5 is needed")
     if model.lm_head.weight is not model.shared.weight:
-        model.config.tie_word_embeddings = False  # transformers 5 forgets it, and would save the opposite
+        model.config.tie_word_embeddings = False  # transformers 5 loses this, and would save the opposite
     return model
 
 
 def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
-    """`from_pretrained` onto a device (default: CUDA where there is one, else the CPU), in fp32 and evaluation mode;
-    GenirError when the name leads nowhere or to a damaged file.
+    """Load a seq2seq model by Hugging Face name or folder, in fp32 and evaluation mode.
+
+    device: where to put it; by default CUDA where there is a GPU, else the CPU.
+    Raises GenirError when there is no such model or its file is damaged.
     """
     try:
         with silence_transformers():
@@ -49,7 +41,7 @@ def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Silence transformers: it warns that an untied head is untied, and its bars for each file clutter the terminal."""
+    """Suppress the warnings of transformers about untied heads, and its progress bars for each file."""
     log: Any = transformers.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
@@ -63,9 +55,20 @@ def silence_transformers() -> Iterator[None]:
 
 
 def untie(model: T5ForConditionalGeneration, head: Tensor) -> None:
-    """Give the model a head of its own [V, D], in memory and in what is saved: transformers 5 ties every fresh or
-    resized T5, whatever its config says.
+    """Give the model a separate head [V, D], in memory and in what is saved.
+
+    transformers 5 ties the head of every new or resized T5 to its embedding, whatever the config says.
     """
     model.lm_head.weight = nn.Parameter(head)
     model.config.tie_word_embeddings = False
     model.all_tied_weights_keys.pop("lm_head.weight", None)
+
+
+def set_dropout(model: T5ForConditionalGeneration, rate: float) -> None:
+    """Set the dropout rate of all layers and of the attention weights, in place."""
+    model.config.dropout_rate = rate
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        elif isinstance(getattr(module, "dropout", None), float):  # dropout of the attention weights
+            setattr(module, "dropout", rate)  # noqa: B010

@@ -1,4 +1,4 @@
-"""Rows of several queries, one after another, and the same rows as a matrix with a line a query."""
+"""Ragged batches: decoder rows grouped by query, and their padded form with one line per query."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,43 +7,49 @@ import torch
 from torch import Tensor
 
 
-class Shares(NamedTuple):
-    """Which query each of n decoder rows belongs to, in the order of queries: query, place [n] are a row's line and
-    column in a matrix of `lines` lines and `width` columns; even: it has no holes.
+class RaggedLayout(NamedTuple):
+    """Which query each of n rows belongs to, for queries with different numbers of rows.
+
+    Rows are grouped by query, in the order of the queries. In the padded form [num_queries, width, ...], row i stands
+    at [query[i], column[i]].
+
+    query, column [n]: line and column of each row in the padded form. num_queries, width: its size. is_uniform: all
+    queries have the same number of rows, so that nothing is padded.
     """
 
     query: Tensor
-    place: Tensor
-    lines: int
+    column: Tensor
+    num_queries: int
     width: int
-    even: bool
+    is_uniform: bool
 
     @classmethod
-    def of(cls, counts: Sequence[int], there: Tensor | torch.device) -> "Shares":
-        """The first counts[0] rows belong to query 0, the next counts[1] to query 1, and so on. there: the same counts
-        on the device, or the device: to copy them to a GPU means to wait for it.
+    def from_lengths(cls, lengths: Sequence[int], on_device: Tensor | torch.device) -> "RaggedLayout":
+        """The layout in which query i has lengths[i] rows.
+
+        on_device: the same lengths as a tensor on the device, or the device. Copying them to a GPU would wait for it.
         """
-        rows = there if isinstance(there, Tensor) else torch.tensor(counts, device=there)
-        device = rows.device
-        total, width = sum(counts), max(counts)
-        query = torch.repeat_interleave(rows, output_size=total)
-        place = torch.arange(total, device=device) - (rows.cumsum(0) - rows)[query]
-        return cls(query, place, len(counts), width, min(counts) == width)
+        counts = on_device if isinstance(on_device, Tensor) else torch.tensor(lengths, device=on_device)
+        device = counts.device
+        total, width = sum(lengths), max(lengths)
+        query = torch.repeat_interleave(counts, output_size=total)
+        column = torch.arange(total, device=device) - (counts.cumsum(0) - counts)[query]
+        return cls(query, column, len(lengths), width, min(lengths) == width)
 
     @classmethod
-    def even_of(cls, lines: int, width: int, device: torch.device) -> "Shares":
-        """`width` rows for each of `lines` queries; nothing is copied from the CPU."""
-        place = torch.arange(lines * width, device=device)
-        return cls(place // width, place % width, lines, width, True)
+    def uniform(cls, num_queries: int, width: int, device: torch.device) -> "RaggedLayout":
+        """The layout in which each query has `width` rows; nothing is copied from the CPU."""
+        index = torch.arange(num_queries * width, device=device)
+        return cls(index // width, index % width, num_queries, width, True)
 
-    def matrix(self, flat: Tensor, fill: float = 0) -> Tensor:
-        """[n, ...] -> [lines, width, ...], `fill` in the holes."""
-        if self.even:
-            return flat.view(self.lines, self.width, *flat.shape[1:])
-        made = flat.new_full((self.lines, self.width, *flat.shape[1:]), fill)
-        made[self.query, self.place] = flat
-        return made
+    def pad(self, rows: Tensor, fill: float = 0) -> Tensor:
+        """Rows [n, ...] in the padded form [num_queries, width, ...], with `fill` as padding."""
+        if self.is_uniform:
+            return rows.view(self.num_queries, self.width, *rows.shape[1:])
+        padded = rows.new_full((self.num_queries, self.width, *rows.shape[1:]), fill)
+        padded[self.query, self.column] = rows
+        return padded
 
-    def flat(self, matrix: Tensor) -> Tensor:
-        """[lines, width, ...] -> [n, ...]."""
-        return matrix.flatten(0, 1) if self.even else matrix[self.query, self.place]
+    def unpad(self, padded: Tensor) -> Tensor:
+        """The padded form [num_queries, width, ...] back as rows [n, ...]."""
+        return padded.flatten(0, 1) if self.is_uniform else padded[self.query, self.column]

@@ -1,1 +1,1 @@
-"""Training: supervised fine-tuning and refinement on candidate lists, resumable to the same weights."""
+"""Training: supervised fine-tuning and refinement on candidate lists, both resumable with identical results."""

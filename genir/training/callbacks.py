@@ -1,4 +1,4 @@
-"""Trainer callbacks: the progress bar, the last evaluation, and the mark of a complete checkpoint."""
+"""Trainer callbacks: a progress bar, an evaluation after the last step, and a marker of complete checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,28 @@ from transformers import (
 from genir.console import progress
 
 COMPLETE = "complete"
+"""Name of the empty file that marks a checkpoint folder as completely written."""
 
 
 class MarkComplete(TrainerCallback):
-    """Puts an empty file into a checkpoint once everything of it is written."""
+    """Writes a marker file into each checkpoint folder after all of its other files."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Mark the checkpoint of this step."""
+        """Mark the checkpoint of the current step."""
         (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
 class EvaluateLast(TrainerCallback):
-    """The last step is measured and kept too, when it is no multiple of eval_steps."""
+    """Evaluates and saves the model after the last step, even when that step is not a multiple of eval_steps."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        """Ask for both."""
+        """Request an evaluation and a checkpoint after the last step."""
         if state.global_step >= state.max_steps:
             control.should_evaluate = control.should_save = True
 
 
 class ShowProgress(TrainerCallback):
-    """A bar with the time left, the loss and the last dev measure."""
+    """Shows a progress bar with the remaining time, the loss and the last value of the dev measure `metric`."""
 
     def __init__(self, title: str, metric: str) -> None:
         self.title = title
@@ -45,20 +46,20 @@ class ShowProgress(TrainerCallback):
         self.task = TaskID(0)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        """Open the bar where training begins or resumes."""
+        """Start the bar at the step at which training starts or resumes."""
         self.bar = progress()
         self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, note="")
         self.bar.start()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        """Advance."""
+        """Advance the bar to the current step."""
         if self.bar is not None:
             self.bar.update(self.task, completed=state.global_step)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kw: Any
     ) -> None:
-        """Show the newest figures; each dev measure also gets a line of its own that stays."""
+        """Show the latest loss and dev measure beside the bar, and print each dev measure on its own line."""
         if "loss" in logs:
             self.loss = f"loss {float(logs['loss']):.3f}"
         if (value := logs.get(f"eval_{self.metric}")) is not None:
@@ -69,6 +70,6 @@ class ShowProgress(TrainerCallback):
             self.bar.update(self.task, note=f"{self.loss}  {self.dev}")
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        """Close the bar."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.stop()

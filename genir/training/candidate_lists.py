@@ -1,6 +1,7 @@
-"""Candidate lists for refinement: which docids a query's positives are compared with, and their reference log-probs.
+"""Candidate lists for refinement: the positives and negatives of each example, with grades and reference log-probs.
 
-Shapes: P examples of a pool, C candidates of an example at most, B examples of a batch, N candidates of one step.
+Shapes: P examples, C candidates of an example at most, B examples of a batch, N candidates used in one step, L levels,
+S tokens.
 """
 
 import hashlib
@@ -24,17 +25,16 @@ from genir.docids.table import DocidTable
 from genir.files import atomic_file
 from genir.retriever import Retriever
 from genir.tokenizer import tokenize
-from genir.training.examples import ExampleStream, LabelledQuery, docid_batch
-from genir.training.negatives import NegativeCandidate, keep_negatives
+from genir.training.examples import ExampleStream, LabelledQuery, gather_codes
+from genir.training.negatives import MinedNegatives, NegativeCandidate, filter_negatives
 from genir.training.teacher import Teacher, apply_teacher
-
-Mined = Mapping[str, Sequence[int]]
-"""query id -> rows of the docid table that were mined as its negatives"""
 
 
 class CandidateLists(NamedTuple):
-    """Examples with their candidates, positives first: rows [P, C] of the docid table, -1 where there are fewer; grades
-    [P, C]; reference [P, C], log p(docid | text) under the frozen model.
+    """P examples with their candidates, positives first.
+
+    texts: P strings. doc_indices [P, C]: documents, -1 at padding. grades [P, C]. reference [P, C]: log p(docid | text)
+    under the frozen model, 0 at padding.
     """
 
     texts: list[str]
@@ -44,7 +44,7 @@ class CandidateLists(NamedTuple):
 
 
 def draw_examples(stream: ExampleStream) -> list[LabelledQuery]:
-    """All examples of a stream, each once."""
+    """Return the distinct examples of a stream in their order, without those whose text is empty."""
     seen: dict[tuple[str, tuple[int, ...]], LabelledQuery] = {}
     for index in range(len(stream)):
         example = stream.labelled(index)
@@ -57,69 +57,74 @@ def build_candidate_lists(
     reference: Retriever,
     examples: Sequence[LabelledQuery],
     judged: Mapping[str, Sequence[int]],
-    mined: Mined,
+    mined: MinedNegatives,
     settings: PreferenceConfig,
     folder: Path | None = None,
     teacher: Teacher | None = None,
 ) -> CandidateLists:
-    """Give each example its candidates: its positives, the policy's own beam, and what was mined for its query.
+    """Collect the candidates of each example: its positives, the policy's beam search results, and mined negatives.
 
-    judged: query id -> rows that are relevant. No relevant document, and none that shares a docid with one or with
-    another candidate, becomes a negative; those left out are counted and told. The teacher grades the lists. The
-    reference's log-probs are kept in `folder` under a hash of the lists.
+    judged: query id -> indices of its relevant documents. A document that is relevant, or shares its docid with a
+    relevant document or with another candidate, does not become a negative; the number of omitted documents is printed.
+    If a teacher is given, it grades the lists. The reference's log-probs are cached in `folder`.
     """
-    docid = docid_numbers(retriever.table.codes)
+    numbers = docid_numbers(retriever.table.codes)
     beams = beam_candidates(retriever, [example.text for example in examples], settings.beam_candidates)
     dropped: Counter[str] = Counter()
     lists = []
     for example, beam in zip(examples, beams, strict=True):
-        mine = mined.get(example.query_id, ())[: settings.mined_candidates]
+        own = mined.get(example.query_id, ())[: settings.mined_candidates]
         found = [NegativeCandidate(doc_index, "beam", rank) for rank, doc_index in enumerate(beam, 1)]
-        found += [NegativeCandidate(doc_index, "mined", rank) for rank, doc_index in enumerate(mine, 1)]
+        found += [NegativeCandidate(doc_index, "mined", rank) for rank, doc_index in enumerate(own, 1)]
         relevant = {*example.doc_indices, *judged.get(example.query_id, ())}
-        negatives = [candidate.doc_index for candidate in keep_negatives(found, relevant, docid, dropped)]
-        graded = sorted(zip(example.doc_indices, example.gains, strict=True), key=lambda item: item[1])
-        positives = {
-            docid[doc_index]: (doc_index, gain) for doc_index, gain in graded
-        }  # of one docid, the highest grade stays
+        negatives = [candidate.doc_index for candidate in filter_negatives(found, relevant, numbers, dropped)]
+        ascending = sorted(zip(example.doc_indices, example.gains, strict=True), key=lambda item: item[1])
+        # Of several positives with one docid, the one with the highest grade stays.
+        positives = {numbers[doc_index]: (doc_index, gain) for doc_index, gain in ascending}
         lists.append((list(positives.values()), negatives))
-    doc_indices, grades = _padded(lists)
-    _tell(doc_indices, grades, dropped)
+    doc_indices, grades = _pad_lists(lists)
+    _print_summary(doc_indices, grades, dropped)
     if teacher is not None:
-        doc_indices, grades = _best_first(doc_indices, apply_teacher(teacher(examples, doc_indices), grades))
+        doc_indices, grades = _sort_by_grade(doc_indices, apply_teacher(teacher(examples, doc_indices), grades))
     texts = [example.text for example in examples]
     return CandidateLists(texts, doc_indices, grades, reference_logps(reference, texts, doc_indices, settings, folder))
 
 
-def _padded(lists: Sequence[tuple[list[tuple[int, int]], list[int]]]) -> tuple[NDArray[np.int64], Tensor]:
-    """Lists of (positive row, gain) and of negative rows as rows and grades [P, C]."""
+def _pad_lists(lists: Sequence[tuple[list[tuple[int, int]], list[int]]]) -> tuple[NDArray[np.int64], Tensor]:
+    """Document indices and grades [P, C] of lists of positives (document index, gain) and negatives (document index).
+
+    The grade of a positive is log2(gain + 1), that of a negative 0.
+    """
     width = max(len(positives) + len(negatives) for positives, negatives in lists)
     doc_indices = np.full((len(lists), width), -1, np.int64)
     grades = torch.zeros(len(lists), width)
-    for place, (positives, negatives) in enumerate(lists):
-        doc_indices[place, : len(positives) + len(negatives)] = [doc_index for doc_index, _ in positives] + negatives
-        grades[place, : len(positives)] = torch.tensor([gain + 1.0 for _, gain in positives]).log2()
+    for number, (positives, negatives) in enumerate(lists):
+        doc_indices[number, : len(positives) + len(negatives)] = [doc_index for doc_index, _ in positives] + negatives
+        grades[number, : len(positives)] = torch.tensor([gain + 1.0 for _, gain in positives]).log2()
     return doc_indices, grades
 
 
-def _best_first(doc_indices: NDArray[np.int64], grades: Tensor) -> tuple[NDArray[np.int64], Tensor]:
-    """Candidates of each list by falling grade, padding last."""
+def _sort_by_grade(doc_indices: NDArray[np.int64], grades: Tensor) -> tuple[NDArray[np.int64], Tensor]:
+    """Sort the candidates of each list by descending grade, with the padding last."""
     order = grades.masked_fill(torch.from_numpy(doc_indices < 0), -1).sort(dim=1, descending=True, stable=True).indices
     return np.take_along_axis(doc_indices, order.numpy(), 1), grades.gather(1, order)
 
 
-def _tell(doc_indices: NDArray[np.int64], grades: Tensor, dropped: Mapping[str, int]) -> None:
-    """One line: how many candidates, and what was left out."""
+def _print_summary(doc_indices: NDArray[np.int64], grades: Tensor, dropped: Mapping[str, int]) -> None:
+    """Print one line with the number of candidates and of omitted documents."""
     positives = int((grades > 0).sum())
-    told = "".join(f"; left out, {reason}: {number:,}" for reason, number in dropped.items())
+    omitted = "".join(f"; omitted ({reason}): {number:,}" for reason, number in dropped.items())
     count = int((doc_indices >= 0).sum())
     console.print(
-        f"[dim]{len(doc_indices):,} lists of {positives:,} positives and {count - positives:,} negatives{told}[/]"
+        f"[dim]{len(doc_indices):,} lists with {positives:,} positives and {count - positives:,} negatives{omitted}[/]"
     )
 
 
 def beam_candidates(retriever: Retriever, texts: Sequence[str], count: int) -> list[list[int]]:
-    """Rows of the `count` best documents of each text: what a search will confuse with the relevant ones."""
+    """Return the indices of the `count` documents that a beam search ranks highest for each text.
+
+    They are the documents that the current policy confuses with the relevant ones.
+    """
     if not count:
         return [[] for _ in texts]
     hits = retriever.search_many(texts, k=count, beams=count, batch_size=64, show_progress=True)
@@ -133,7 +138,11 @@ def reference_logps(
     settings: PreferenceConfig,
     folder: Path | None,
 ) -> Tensor:
-    """log p(docid | text) [P, C] under the reference, 0 at padding; computed once and kept in `folder`."""
+    """log p(docid | text) [P, C] under the reference, 0 at padding.
+
+    With a folder, the values are cached there under a hash of the lists, so that a resumed stage does not compute them
+    again.
+    """
     key = hashlib.sha256(json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens]).encode()).hexdigest()[:16]
     path = None if folder is None else folder / f"reference-{key}.safetensors"
     if path is None or not path.exists():
@@ -152,27 +161,29 @@ def reference_logps(
 def candidate_logps(
     retriever: Retriever, texts: Sequence[str], doc_indices: NDArray[np.int64], max_tokens: int
 ) -> Tensor:
-    """log p(docid | text) [B, N] of candidates given by their rows [B, N], 0 at -1."""
+    """log p(docid | text) [B, N] of the documents doc_indices [B, N], 0 where the index is -1."""
     device = retriever.model.device
     inputs = {name: x.to(device) for name, x in tokenize(retriever.tokenizer, texts, max_tokens).items()}
     logps = retriever.model.sequence_logps(
-        retriever.model.encode(**inputs), candidate_codes(retriever.table, doc_indices).to(device)
+        retriever.model.encode(**inputs), gather_candidate_codes(retriever.table, doc_indices).to(device)
     )
     return logps.masked_fill(torch.from_numpy(doc_indices < 0).to(device), 0)
 
 
-def candidate_codes(table: DocidTable, doc_indices: NDArray[np.int64]) -> Tensor:
-    """Docids [B, N, L] of candidates [B, N]; padded ones get the first document's."""
-    return docid_batch(table.codes, doc_indices.clip(0).ravel()).view(*doc_indices.shape, -1)
+def gather_candidate_codes(table: DocidTable, doc_indices: NDArray[np.int64]) -> Tensor:
+    """Return the docids [B, N, L] of the documents doc_indices [B, N]; at -1, the docid of the first document."""
+    return gather_codes(table.codes, doc_indices.clip(0).ravel()).view(*doc_indices.shape, -1)
 
 
-class PreferenceData(Dataset[tuple[int, NDArray[np.int64]]]):
-    """Draws of (example of the pool, places of its candidates), each a function of (seed, number): every positive, as
-    far as `candidates` allows, then negatives at random. The pool is walked in a new order each time.
+class PreferenceDataset(Dataset[tuple[int, NDArray[np.int64]]]):
+    """Random draws (number of a list, columns of some of its candidates), each a function of the seed and its index.
+
+    A draw takes the positives first, up to half of `candidates_per_step` if the list has negatives, and fills up with
+    random negatives. Each pass over the lists takes them in a new random order.
     """
 
-    def __init__(self, pool: CandidateLists, length: int, settings: PreferenceConfig, seed: int) -> None:
-        self.pool = pool
+    def __init__(self, lists: CandidateLists, length: int, settings: PreferenceConfig, seed: int) -> None:
+        self.lists = lists
         self.length = length
         self.settings = settings
         self.seed = seed
@@ -181,36 +192,38 @@ class PreferenceData(Dataset[tuple[int, NDArray[np.int64]]]):
         return self.length
 
     def __getitem__(self, index: int) -> tuple[int, NDArray[np.int64]]:
-        size = len(self.pool.texts)
-        walk, step = divmod(index, size)
-        example = int(np.random.default_rng((self.seed, walk)).permutation(size)[step])
+        epoch, step = divmod(index, len(self.lists.texts))
+        number = int(np.random.default_rng((self.seed, epoch)).permutation(len(self.lists.texts))[step])
         rng = np.random.default_rng((self.seed, index, 1))
-        count = int((self.pool.doc_indices[example] >= 0).sum())
-        positives = int((self.pool.grades[example] > 0).sum())
-        most = self.settings.candidates_per_step
-        kept = rng.permutation(positives)[: max(1, most // 2 if count > positives else most)]
-        others = positives + rng.permutation(count - positives)[: most - len(kept)]
-        return example, np.concatenate([kept, others])
+        count = int((self.lists.doc_indices[number] >= 0).sum())
+        positives = int((self.lists.grades[number] > 0).sum())
+        limit = self.settings.candidates_per_step
+        chosen = rng.permutation(positives)[: max(1, limit // 2 if count > positives else limit)]
+        negatives = positives + rng.permutation(count - positives)[: limit - len(chosen)]
+        return number, np.concatenate([chosen, negatives])
 
 
 class PreferenceCollator:
-    """Draws -> input_ids, attention_mask [B, S], codes [B, N, L], grades, reference [B, N], mask [B, N] bool."""
+    """Turns draws into a batch: input_ids, attention_mask [B, S], codes [B, N, L], grades, reference, mask [B, N].
 
-    def __init__(self, retriever: Retriever, pool: CandidateLists, max_tokens: int) -> None:
+    mask is true at candidates and false at padding.
+    """
+
+    def __init__(self, retriever: Retriever, lists: CandidateLists, max_tokens: int) -> None:
         self.retriever = retriever
-        self.pool = pool
+        self.lists = lists
         self.max_tokens = max_tokens
 
     def __call__(self, draws: Sequence[tuple[int, NDArray[np.int64]]]) -> dict[str, Any]:
-        width = max(len(places) for _, places in draws)
-        places = np.stack([np.pad(places, (0, width - len(places)), constant_values=-1) for _, places in draws])
-        chosen = np.array([example for example, _ in draws])[:, None]
-        mask = places >= 0
-        doc_indices = np.where(mask, self.pool.doc_indices[chosen, places], -1)
-        batch = tokenize(self.retriever.tokenizer, [self.pool.texts[example] for example, _ in draws], self.max_tokens)
+        width = max(len(columns) for _, columns in draws)
+        columns = np.stack([np.pad(found, (0, width - len(found)), constant_values=-1) for _, found in draws])
+        numbers = np.array([number for number, _ in draws])[:, None]
+        mask = columns >= 0
+        doc_indices = np.where(mask, self.lists.doc_indices[numbers, columns], -1)
+        batch = tokenize(self.retriever.tokenizer, [self.lists.texts[number] for number, _ in draws], self.max_tokens)
         return batch | {
-            "codes": candidate_codes(self.retriever.table, doc_indices),
-            "grades": self.pool.grades[chosen, places],
-            "reference": self.pool.reference[chosen, places],
+            "codes": gather_candidate_codes(self.retriever.table, doc_indices),
+            "grades": self.lists.grades[numbers, columns],
+            "reference": self.lists.reference[numbers, columns],
             "mask": torch.from_numpy(mask),
         }

@@ -1,4 +1,4 @@
-"""Checkpoints of a running training: where they are, which are complete, and when they are deleted."""
+"""The checkpoint folder of a training stage: preparing it, finding the checkpoint to resume from, and deleting it."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from genir.retriever import Retriever
 from genir.training.callbacks import COMPLETE
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end; half-written ones are deleted."""
+def find_last_checkpoint(folder: Path) -> str | None:
+    """Path of the newest complete checkpoint in a folder, or None; incomplete checkpoints are deleted."""
     found: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
         if (path / COMPLETE).exists():
@@ -25,10 +25,15 @@ def last_checkpoint(folder: Path) -> str | None:
     return str(found[max(found)]) if found else None
 
 
-def work_folder(config: Config, name: str, settings: Any, reads: Sequence[str]) -> Path:
-    """RUN/checkpoints/NAME, emptied when it belongs to other settings or data."""
+def prepare_work_folder(config: Config, name: str, settings: Any, inputs: Sequence[str]) -> Path:
+    """Return RUN/checkpoints/NAME, the folder of stage `name`, without files that other settings or data produced.
+
+    settings: the settings of the stage as JSON values. inputs: what the stage reads, as paths relative to the run
+    folder. A hash of the settings, the seed and the inputs' contents is kept in the folder; when it differs, the folder
+    is emptied.
+    """
     work = config.run_folder / "checkpoints" / name
-    parts = [settings, config.seed, *(content_hash(config.run_folder / path) for path in reads)]
+    parts = [settings, config.seed, *(content_hash(config.run_folder / path) for path in inputs)]
     wanted = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     mark = work / "belongs_to.json"
     if not mark.exists() or read_json(mark) != wanted:
@@ -37,13 +42,23 @@ def work_folder(config: Config, name: str, settings: Any, reads: Sequence[str]) 
     return work
 
 
-def finish(config: Config, name: str, retriever: Retriever, log: Sequence[dict[str, Any]], work: Path) -> None:
-    """Save RUN/NAME, the retriever and its log, and give up the checkpoints."""
-    retriever.save_pretrained(config.run_folder / name)
-    write_json(config.run_folder / name / "log.json", list(log))
+def delete_work_folder(work: Path) -> None:
+    """Delete the work folder of a stage, and RUN/checkpoints with it if no other stage has one."""
     shutil.rmtree(work)
     if not any(work.parent.iterdir()):
         work.parent.rmdir()
+
+
+def save_trained_retriever(
+    config: Config, name: str, retriever: Retriever, log: Sequence[dict[str, Any]], work: Path
+) -> None:
+    """Save the retriever and the log of training stage `name` to RUN/NAME, then delete its checkpoints.
+
+    Prints the best value of the stage's dev measure.
+    """
+    retriever.save_pretrained(config.run_folder / name)
+    write_json(config.run_folder / name / "log.json", list(log))
+    delete_work_folder(work)
     metric = getattr(config, name).metric
     best = max(entry[f"eval_{metric}"] for entry in log if f"eval_{metric}" in entry)
     console.print(f"{name}: dev {metric} {best:.3f}")

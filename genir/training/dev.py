@@ -1,4 +1,7 @@
-"""Measures on the dev queries while a model is trained."""
+"""Evaluation on dev queries during training: retrieval measures, and how refinement changes log-probabilities.
+
+Shapes: P candidate lists, C candidates per list at most, B lists of a batch, D model width.
+"""
 
 from collections.abc import Callable
 
@@ -9,16 +12,19 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config, LoopConfig, PreferenceConfig
 from genir.evaluation.measures import measure
 from genir.evaluation.trec import qrels
-from genir.losses import CandidateBatch, better, ches
+from genir.losses import CandidateBatch, ches, preferred_pairs
 from genir.retriever import Retriever
 from genir.tokenizer import tokenize
-from genir.training.candidate_lists import CandidateLists, candidate_codes
+from genir.training.candidate_lists import CandidateLists, gather_candidate_codes
 
 
-def dev_measures(
+def make_dev_evaluator(
     config: Config, settings: LoopConfig, retriever: Retriever, data: PreparedCollection
 ) -> Callable[[], dict[str, float]]:
-    """A function that searches the first dev queries and returns the mean of each measure."""
+    """Return a function that searches the first eval_queries dev queries and returns the mean of each measure.
+
+    The function searches with the retriever's current weights; its result maps ir-measures names to values.
+    """
     queries = data.queries("dev")[: settings.eval_queries]
     wanted = {query.id for query in queries}
     judged = {query_id: grades for query_id, grades in qrels(data.judgments("dev")).items() if query_id in wanted}
@@ -33,39 +39,42 @@ def dev_measures(
     return evaluate
 
 
-def diagnostics(policy: Retriever, pool: CandidateLists, settings: PreferenceConfig) -> dict[str, float]:
-    """What refinement did to a pool's log-probs: their means over positives and negatives, the margin and accuracy of
-    delta = policy - reference over all pairs, and CHES of the best negative.
+def compute_diagnostics(policy: Retriever, lists: CandidateLists, settings: PreferenceConfig) -> dict[str, float]:
+    """Show how refinement has changed the log-probabilities of candidate lists.
+
+    positive_logp and negative_logp are the mean log-probabilities of positives and of negatives; margin is the mean of
+    delta(d+) - delta(d-) over all pairs with different grades, delta = policy - reference, and accuracy the share of
+    pairs where it is positive; ches is the mean CHES score of the first positive and the first negative of each list.
     """
     parts = [
-        _scored(policy, pool, slice(start, start + settings.batch_size), settings.max_tokens)
-        for start in range(0, len(pool.texts), settings.batch_size)
+        _score_lists(policy, lists, slice(start, start + settings.batch_size), settings.max_tokens)
+        for start in range(0, len(lists.texts), settings.batch_size)
     ]
-    logps, alike = (torch.cat(x) for x in zip(*parts, strict=True))
-    mask = torch.from_numpy(pool.doc_indices >= 0)
-    c = CandidateBatch(logps, pool.reference, pool.grades, mask)
-    margin = (c.delta.unsqueeze(2) - c.delta.unsqueeze(1))[better(c)]
+    logps, similarity = (torch.cat(x) for x in zip(*parts, strict=True))
+    mask = torch.from_numpy(lists.doc_indices >= 0)
+    c = CandidateBatch(logps, lists.reference, lists.grades, mask)
+    margin = (c.delta.unsqueeze(2) - c.delta.unsqueeze(1))[preferred_pairs(c)]
     return {
-        "positive_logp": float(logps[mask & (pool.grades > 0)].mean()),
-        "negative_logp": float(logps[mask & (pool.grades <= 0)].mean()),
+        "positive_logp": float(logps[mask & (lists.grades > 0)].mean()),
+        "negative_logp": float(logps[mask & (lists.grades <= 0)].mean()),
         "margin": float(margin.mean()),
         "accuracy": float((margin > 0).float().mean()),
-        "ches": float(alike.mean()),
+        "ches": float(similarity.mean()),
     }
 
 
 @torch.inference_mode()
-def _scored(policy: Retriever, pool: CandidateLists, part: slice, max_tokens: int) -> tuple[Tensor, Tensor]:
-    """Log-probs [B, C] of a part of the pool, and CHES [B] of its first positive and first negative."""
+def _score_lists(policy: Retriever, lists: CandidateLists, part: slice, max_tokens: int) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [B, C] of some of the lists, and the CHES score [B] of their first positive and negative."""
     model = policy.model
     training = model.t5.training
     model.t5.train(False)
-    rows = pool.doc_indices[part]
-    inputs = {k: x.to(model.device) for k, x in tokenize(policy.tokenizer, pool.texts[part], max_tokens).items()}
+    doc_indices = lists.doc_indices[part]
+    inputs = {k: x.to(model.device) for k, x in tokenize(policy.tokenizer, lists.texts[part], max_tokens).items()}
     encoded = model.encode(**inputs)
-    codes = candidate_codes(policy.table, rows).to(model.device)
-    logps = model.sequence_logps(encoded, codes).cpu().masked_fill(torch.from_numpy(rows < 0), 0)
-    negative = (pool.grades[part] > 0).sum(-1).clamp(max=rows.shape[1] - 1)
+    codes = gather_candidate_codes(policy.table, doc_indices).to(model.device)
+    logps = model.sequence_logps(encoded, codes).cpu().masked_fill(torch.from_numpy(doc_indices < 0), 0)
+    negative = (lists.grades[part] > 0).sum(-1).clamp(max=doc_indices.shape[1] - 1)
     pair = torch.stack([torch.zeros_like(negative), negative], 1).to(model.device)
     hidden = model.docid_states(encoded, codes.gather(1, pair.unsqueeze(-1).expand(-1, -1, codes.shape[-1])))
     model.t5.train(training)

@@ -1,10 +1,14 @@
-"""Training examples (text -> document), drawn at random but each a function of its number, and their tensors.
+"""Training examples (text -> document): random, but each a function of the seed and its index, and their tensors.
 
-Because example i depends only on (seed, i), a resumed training sees exactly what an unbroken one would have seen.
+Because example i depends only on (seed, i), a resumed training sees exactly the examples that an uninterrupted one
+would have seen.
+
+Shapes: B examples of a batch, S tokens, L levels.
 """
 
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -12,21 +16,26 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from genir.collection.prepared import PreparedCollection
 from genir.config import LoopConfig, Mix, SpanConfig
 from genir.docids.order import Array
+from genir.docids.table import DocidTable
+from genir.errors import GenirError, error_at
+from genir.evaluation.trec import qrels
+from genir.files import numbered_lines, parse_json_line
 from genir.records import Document
 from genir.tokenizer import tokenize
 
 
 class Example(NamedTuple):
-    """A text and the row of the document that answers it."""
+    """A text, and the index of the document whose docid the model should generate for it."""
 
     text: str
     doc_index: int
 
 
 class LabelledQuery(NamedTuple):
-    """A query, the rows of its relevant documents, and the gain 2^grade - 1 of each."""
+    """A query, the indices of its relevant documents, and the gain 2^grade - 1 of each of them."""
 
     text: str
     doc_indices: tuple[int, ...]
@@ -34,12 +43,47 @@ class LabelledQuery(NamedTuple):
     query_id: str = ""
 
 
-def labelled_queries(
-    texts: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], doc_indices: Mapping[str, int]
+class ExampleSources(NamedTuple):
+    """What training examples are drawn from: documents for random spans, train queries, and pseudo queries."""
+
+    documents: Sequence[Document]
+    queries: Sequence[LabelledQuery]
+    pseudo_queries: Sequence[Example]
+
+
+def read_sources(run: Path, data: PreparedCollection, table: DocidTable, mix: Mapping[Mix, float]) -> ExampleSources:
+    """Read the documents and train queries of a run and, if the mix names them, its pseudo queries.
+
+    Raises GenirError if pseudo queries are missing or belong to other documents.
+    """
+    texts = {query.id: query.text for query in data.queries("train")}
+    queries = label_queries(texts, qrels(data.judgments("train")), table.doc_indices)
+    pseudo_queries = _read_pseudo_queries(run, table) if "pseudo_queries" in mix else []
+    return ExampleSources(data.documents, queries, pseudo_queries)
+
+
+def _read_pseudo_queries(run: Path, table: DocidTable) -> list[Example]:
+    path = run / "pseudo_queries" / "queries.jsonl"
+    if not path.exists():
+        raise GenirError(f"{path}: missing, but a training mix names pseudo_queries; run genir queries CONFIG first")
+    examples = []
+    for line, text in numbered_lines(path):
+        entry = parse_json_line(text, path, line)
+        if entry["doc_id"] not in table.doc_indices:
+            raise error_at(path, line, f"document {entry['doc_id']!r} has no docid; run the queries stage again")
+        examples.append(Example(entry["text"], table.doc_indices[entry["doc_id"]]))
+    return examples
+
+
+def label_queries(
+    texts: Mapping[str, str], judged: Mapping[str, Mapping[str, int]], doc_indices: Mapping[str, int]
 ) -> list[LabelledQuery]:
-    """The queries that have a relevant document, with their judgments as rows of the docid table."""
+    """Return the queries that have a relevant document (grade above 0), with their judgments as document indices.
+
+    texts: query id -> text. judged: query id -> doc_id -> grade. doc_indices: doc_id -> index in the docid table.
+    """
     result = []
-    for query_id, grades in qrels.items():
+    for query_id, grades in judged.items():
         relevant = {doc_indices[doc_id]: 2**grade - 1 for doc_id, grade in grades.items() if grade > 0}
         if relevant:
             result.append(LabelledQuery(texts[query_id], tuple(relevant), tuple(relevant.values()), query_id))
@@ -47,28 +91,19 @@ def labelled_queries(
 
 
 class ExampleStream(Dataset[Example]):
-    """A mix of document spans, queries and pseudo queries of a given length.
+    """A dataset of `length` examples drawn from a mix of document spans, train queries and pseudo queries.
 
-    A query's document is drawn in proportion to its gain. Words are dropped at random, so that no single one is
-    always there to lean on.
+    mix: kind of example -> relative frequency. The document of a query is drawn in proportion to its gain. Words are
+    dropped at random, so that the model does not come to depend on any single word.
     """
 
     def __init__(
-        self,
-        length: int,
-        seed: int,
-        mix: Mapping[Mix, float],
-        documents: Sequence[Document],
-        queries: Sequence[LabelledQuery],
-        pseudo_queries: Sequence[Example],
-        settings: LoopConfig,
+        self, length: int, seed: int, mix: Mapping[Mix, float], sources: ExampleSources, settings: LoopConfig
     ) -> None:
         self.length = length
         self.seed = seed
         self.kinds, self.weights = list(mix), list(mix.values())
-        self.documents = documents
-        self.queries = queries
-        self.pseudo_queries = pseudo_queries
+        self.sources = sources
         self.settings = settings
 
     def __len__(self) -> int:
@@ -80,23 +115,25 @@ class ExampleStream(Dataset[Example]):
         return Example(example.text, rng.choices(example.doc_indices, example.gains)[0])
 
     def labelled(self, index: int) -> LabelledQuery:
-        """Example `index` with all its relevant documents."""
+        """Return example `index` with all of its relevant documents instead of one."""
         rng = random.Random(f"{self.seed}/{index}")
         kind = rng.choices(self.kinds, self.weights)[0]
         if kind == "spans":
-            doc_index = rng.randrange(len(self.documents))
-            return LabelledQuery(random_span(self.documents[doc_index], self.settings.spans, rng), (doc_index,), (1,))
+            doc_index = rng.randrange(len(self.sources.documents))
+            span = random_span(self.sources.documents[doc_index], self.settings.spans, rng)
+            return LabelledQuery(span, (doc_index,), (1,))
         if kind == "pseudo_queries":
-            text, doc_index = rng.choice(self.pseudo_queries)
+            text, doc_index = rng.choice(self.sources.pseudo_queries)
             query = LabelledQuery(text, (doc_index,), (1,))
         else:
-            query = rng.choice(self.queries)
+            query = rng.choice(self.sources.queries)
         return query._replace(text=drop_words(query.text, self.settings.query_word_dropout, rng))
 
 
 def random_span(document: Document, settings: SpanConfig, rng: random.Random) -> str:
-    """A few successive words of the text with some dropped, sometimes after the title; never empty unless the document
-    is.
+    """Return some consecutive words of a document's text, a part of them dropped, sometimes preceded by the title.
+
+    The span is empty only if the document is.
     """
     words = document.text.split()
     if not words:
@@ -107,14 +144,17 @@ def random_span(document: Document, settings: SpanConfig, rng: random.Random) ->
     return f"{document.title} {span}" if rng.random() < settings.title_share else span
 
 
-def drop_words(text: str, share: float, rng: random.Random) -> str:
-    """Drop each word with probability `share`; all of them never."""
-    kept = [word for word in text.split() if rng.random() >= share]
+def drop_words(text: str, probability: float, rng: random.Random) -> str:
+    """Drop each word independently with the given probability; if all words would go, return the text unchanged."""
+    kept = [word for word in text.split() if rng.random() >= probability]
     return " ".join(kept) if kept else text
 
 
 class Collator:
-    """Examples -> input_ids, attention_mask [B, S] and codes [B, 1, L], L as in the longest docid of the batch."""
+    """Turns examples into input_ids and attention_mask [B, S] and codes [B, 1, L].
+
+    Texts are truncated to `max_tokens` tokens. L is the length of the longest docid of the batch.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, codes: Array, max_tokens: int) -> None:
         self.tokenizer = tokenizer
@@ -123,10 +163,10 @@ class Collator:
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         batch = tokenize(self.tokenizer, [example.text for example in examples], self.max_tokens)
-        return batch | {"codes": docid_batch(self.codes, [example.doc_index for example in examples]).unsqueeze(1)}
+        return batch | {"codes": gather_codes(self.codes, [example.doc_index for example in examples]).unsqueeze(1)}
 
 
-def docid_batch(codes: Array, doc_indices: Any) -> Tensor:
-    """The docids of some rows [n]: [n, L] int64, without the levels that none of them reaches."""
+def gather_codes(codes: Array, doc_indices: Any) -> Tensor:
+    """Return the docids of n documents [n, L] int64, L the length of the longest of them; -1 is padding."""
     chosen = torch.from_numpy(codes[doc_indices]).long()
     return chosen[:, : int((chosen >= 0).any(0).sum())]

@@ -1,4 +1,4 @@
-"""Start a new T5 as a lexical retriever, so that training refines BM25 instead of discovering it.
+"""Initialise a new T5 as a lexical retriever, so that training refines BM25 instead of discovering it.
 
 A T5 of random weights spends a small machine's whole budget on learning which words belong to which document. Here the
 weights are set so that, before the first step, log p(docid | query) ranks as BM25 over the model's own tokens does:
@@ -31,35 +31,38 @@ from genir.docids.table import CodeLayout
 from genir.model import DocidModel
 
 K1, B = 0.9, 0.4  # BM25 as in Anserini
-EMBEDDING_SCALE = 0.1  # rms of an embedding: small enough for Adam to move it
-BRANCH_SCALE = 0.02  # of the other residual branches' output weights
-ATTENTION_GAIN = 10.0  # attended sum over the decoder's own state
-HEAD_SCALE = 1.5  # mean length of a document's head vector: sharpness of the first softmax
+EMBEDDING_SCALE = 0.1  # root mean square of an embedding: small enough for Adam to move it
+BRANCH_SCALE = 0.02  # factor on the output weights of the other residual branches
+ATTENTION_GAIN = 10.0  # size of the attended sum relative to the decoder's own state
+HEAD_SCALE = 1.5  # mean length of a document's head vector, which sets how sharp the first softmax is
 
 
 def initialise_from_bm25(
     model: DocidModel, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], codes: Array, seed: int
 ) -> None:
-    """Set the weights of a fresh `model` in place; `texts` are the N documents in the order of `codes` [N, L]."""
+    """Set the weights of a new `model` in place, so that it ranks as BM25 does.
+
+    texts: the N documents, in the order of `codes` [N, L]. seed: of the randomised SVD.
+    """
     width = model.t5.config.d_model
-    matrix = bm25_matrix(token_counts(tokenizer, texts, len(tokenizer)))
+    matrix = compute_bm25_matrix(count_tokens(tokenizer, texts, len(tokenizer)))
     rank = min(width - 1, *matrix.shape)
     left, values, right = randomized_svd(matrix, rank, n_iter=4, random_state=seed)
     tokens = torch.from_numpy(left * np.sqrt(values)).float()
     documents = torch.from_numpy(right.T * np.sqrt(values)).float()
     with torch.no_grad():
         _set_embeddings(model, tokens)
-        _silence_branches(model)
+        _scale_down_branches(model)
         _set_attention(model)
         head = model.t5.lm_head.weight
         documents = documents * (HEAD_SCALE / documents.norm(dim=1).mean())
         head[:, -1] = 0
-        head[model.layout.base :, :rank] = code_vectors(documents, torch.from_numpy(codes).long(), model.layout)
+        head[model.layout.base :, :rank] = compute_code_vectors(documents, torch.from_numpy(codes).long(), model.layout)
         head[model.layout.base :, rank:] = 0
 
 
-def token_counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], vocabulary: int) -> sparse.csr_matrix:
-    """How often each token occurs in each document: [N, V], special tokens left out."""
+def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], vocab_size: int) -> sparse.csr_matrix:
+    """Count the occurrences of each token in each document: [N, V], without special tokens."""
     indices: list[NDArray[np.int64]] = []
     lengths = []
     for text in texts:
@@ -68,13 +71,13 @@ def token_counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], vocab
         lengths.append(len(ids))
     columns = np.concatenate(indices)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    counts = sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(lengths), vocabulary))
+    counts = sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(lengths), vocab_size))
     counts.sum_duplicates()
     return counts
 
 
-def bm25_matrix(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """BM25 weights [V, N] from counts [N, V], with Lucene's idf: log(1 + (N - df + 0.5) / (df + 0.5))."""
+def compute_bm25_matrix(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Compute BM25 weights [V, N] from counts [N, V], with Lucene's idf, log(1 + (N - df + 0.5) / (df + 0.5))."""
     total = counts.shape[0]
     frequency = np.asarray((counts > 0).sum(0)).ravel()
     idf = np.log1p((total - frequency + 0.5) / (frequency + 0.5))
@@ -85,45 +88,48 @@ def bm25_matrix(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix((idf[weights.col] * saturated, (weights.col, weights.row)), shape=counts.shape[::-1])
 
 
-def code_vectors(documents: Tensor, codes: Tensor, layout: CodeLayout) -> Tensor:
-    """Vectors [sum K, R] of all codes, so that those of a docid sum to its documents' vectors [N, R] as well as may
-    be level by level: each is the mean of what the levels before it have left.
+def compute_code_vectors(documents: Tensor, codes: Tensor, layout: CodeLayout) -> Tensor:
+    """Compute a vector for each code [sum K, R], so that the vectors of a docid's codes sum to about its document's.
+
+    documents: document vectors [N, R]. codes [N, L]. The vector of a code is the mean of its documents' residuals, that
+    is, of what the vectors of the levels before have left of their vectors. Text docids share one codebook, so that the
+    result is [V, R]; see `_average_by_token`.
     """
     if layout.text:
-        return _token_means(documents, codes, layout.vocabulary)
-    rest = documents.clone()
+        return _average_by_token(documents, codes, layout.vocab_size)
+    residual = documents.clone()
     levels = []
     for level, size in enumerate(layout.sizes):
-        here = codes[:, level] >= 0
-        code = codes[here, level]
+        present = codes[:, level] >= 0
+        code = codes[present, level]
         count = torch.bincount(code, minlength=size).clamp(min=1).unsqueeze(1)
-        mean = documents.new_zeros(size, documents.shape[1]).index_add_(0, code, rest[here]) / count
-        rest[here] -= mean[code]
+        mean = documents.new_zeros(size, documents.shape[1]).index_add_(0, code, residual[present]) / count
+        residual[present] -= mean[code]
         levels.append(mean)
     return torch.cat(levels)
 
 
-def _token_means(documents: Tensor, codes: Tensor, vocabulary: int) -> Tensor:
-    """Text docids: a token's vector is the mean over its places in docids of the documents' vectors, [V, R]."""
-    row, level = (codes >= 0).nonzero(as_tuple=True)
-    token = codes[row, level]
-    count = torch.bincount(token, minlength=vocabulary).clamp(min=1).unsqueeze(1)
-    return documents.new_zeros(vocabulary, documents.shape[1]).index_add_(0, token, documents[row]) / count
+def _average_by_token(documents: Tensor, codes: Tensor, vocab_size: int) -> Tensor:
+    """Text docids: the vector of a token is the mean document vector over all of its occurrences in docids [V, R]."""
+    doc_index, level = (codes >= 0).nonzero(as_tuple=True)
+    token = codes[doc_index, level]
+    count = torch.bincount(token, minlength=vocab_size).clamp(min=1).unsqueeze(1)
+    return documents.new_zeros(vocab_size, documents.shape[1]).index_add_(0, token, documents[doc_index]) / count
 
 
 def _set_embeddings(model: DocidModel, tokens: Tensor) -> None:
-    """Step 2, and a decoder start whose last dimension alone is large, for the attention's query to read."""
+    """Step 2. The decoder's start token gets a large value in the last dimension only, for the query of step 3."""
     shared = model.t5.shared.weight
-    vocabulary, rank = tokens.shape
+    vocab_size, rank = tokens.shape
     length = tokens.norm(dim=1, keepdim=True)
     known = length > 1e-6 * length.max()
     log_length = torch.where(known, length.clamp(min=1e-12).log(), 0)
     centre = log_length[known].median()
     shared.normal_(std=EMBEDDING_SCALE / 10)
     scale = EMBEDDING_SCALE * shared.shape[1] ** 0.5
-    shared[:vocabulary, :rank] += torch.where(known, tokens / length.clamp(min=1e-12), 0) * scale
-    # A token that no document holds says nothing: the lowest attention.
-    shared[:vocabulary, -1] = torch.where(known, (log_length - centre).clamp(-3, 3), -3)[:, 0] * EMBEDDING_SCALE
+    shared[:vocab_size, :rank] += torch.where(known, tokens / length.clamp(min=1e-12), 0) * scale
+    # A token that no document contains carries no information, so it gets the lowest attention.
+    shared[:vocab_size, -1] = torch.where(known, (log_length - centre).clamp(-3, 3), -3)[:, 0] * EMBEDDING_SCALE
     start = model.t5.config.decoder_start_token_id
     shared[start] = 0
     shared[start, -1] = scale
@@ -131,14 +137,15 @@ def _set_embeddings(model: DocidModel, tokens: Tensor) -> None:
         shared[model.layout.base :, -1] = scale  # codes are decoder inputs too
 
 
-def _silence_branches(model: DocidModel) -> None:
+def _scale_down_branches(model: DocidModel) -> None:
+    """Step 4: shrink the output weights of all residual branches."""
     for name, weight in model.t5.named_parameters():
         if name.endswith((".o.weight", ".wo.weight")):
             weight.mul_(BRANCH_SCALE)
 
 
 def _set_attention(model: DocidModel) -> None:
-    """Step 3: every head attends by the last dimension; values and output pass the states through."""
+    """Step 3: every head attends by the last dimension; value and output projections start near the identity."""
     blocks: Any = model.t5.decoder.block
     attention = blocks[-1].layer[1].EncDecAttention
     width, heads, inner = model.t5.config.d_model, model.t5.config.num_heads, attention.inner_dim
@@ -148,7 +155,7 @@ def _set_attention(model: DocidModel) -> None:
     for first in range(0, inner, inner // heads):
         attention.q.weight[first] = 0
         attention.k.weight[first] = 0
-        attention.q.weight[first, -1] = width**-0.5  # the decoder's normed state has sqrt(D) there
+        attention.q.weight[first, -1] = width**-0.5  # the normalised decoder state is sqrt(D) there
         attention.k.weight[first, -1] = 1
     through = torch.eye(inner, width)
     attention.v.weight.copy_(attention.v.weight * 0.1 + through)

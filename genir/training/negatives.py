@@ -1,10 +1,11 @@
-"""Negatives for a query: drawn from BM25's ranks and from docids next to a positive's; what is dropped is counted.
+"""Hard negatives: draws from bands of a ranking, documents with similar docids, filtering, and the negatives file.
 
-Shapes: N documents, L levels.
+Shapes: N documents.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,19 +13,27 @@ from numpy.typing import NDArray
 
 from genir.config import Band
 from genir.docids.order import Array, Ordered
+from genir.docids.table import DocidTable
+from genir.errors import error_at
+from genir.files import numbered_lines, parse_json_line
+
+MinedNegatives = Mapping[str, Sequence[int]]
+"""query id -> indices of the documents that were mined as its negatives"""
 
 
 class NegativeCandidate(NamedTuple):
-    """A row of the docid table, where it came from, and its rank there from 1."""
+    """A document that may become a negative: its index, the source that proposed it, and its rank there, from 1."""
 
     doc_index: int
     source: str
     rank: int
 
 
-def draw_bands(ranking: Sequence[int], bands: Iterable[Band], rng: np.random.Generator) -> list[NegativeCandidate]:
-    """From each band of a ranking of rows, `count` at random (all, where there are fewer), in the order of their ranks
-    (DDRO, arXiv 2504.05181, appendix: 10 of ranks 1 to 100, 10 of 101 to 500, 12 of 501 to 1000).
+def draw_from_bands(ranking: Sequence[int], bands: Iterable[Band], rng: np.random.Generator) -> list[NegativeCandidate]:
+    """Draw `count` documents at random from each band of a BM25 ranking, or all of a band that has fewer.
+
+    ranking: document indices, best first. The drawn documents keep the order of their ranks. DDRO (arXiv 2504.05181,
+    appendix) draws 10 from ranks 1 to 100, 10 from 101 to 500 and 12 from 501 to 1000.
     """
     drawn = []
     for band in bands:
@@ -34,12 +43,16 @@ def draw_bands(ranking: Sequence[int], bands: Iterable[Band], rng: np.random.Gen
     return drawn
 
 
-def siblings(ordered: Ordered, places: NDArray[np.int64], doc_index: int, count: int) -> list[NegativeCandidate]:
-    """The `count` documents whose docids share the longest prefixes with that of `row`; of equal ones those nearer in
-    docid order. places [N]: where each row stands in that order.
+def find_siblings(
+    ordered: Ordered, positions: NDArray[np.int64], doc_index: int, count: int
+) -> list[NegativeCandidate]:
+    """Find the `count` documents whose docids share the longest prefixes with the docid of `doc_index`.
+
+    Among equal prefix lengths, documents that are closer in docid order come first. positions [N]: the position of
+    each document in docid order.
     """
     order, shared = ordered
-    left = right = int(places[doc_index])
+    left = right = int(positions[doc_index])
     length_left = length_right = int(shared.max(initial=0)) + 1
     found: list[NegativeCandidate] = []
     while len(found) < count and (left > 0 or right < len(order) - 1):
@@ -53,23 +66,43 @@ def siblings(ordered: Ordered, places: NDArray[np.int64], doc_index: int, count:
     return found
 
 
-def keep_negatives(
-    found: Iterable[NegativeCandidate], relevant: Collection[int], docid: Array, dropped: Counter[str]
+def filter_negatives(
+    found: Iterable[NegativeCandidate], relevant: Collection[int], docid_numbers: Array, dropped: Counter[str]
 ) -> list[NegativeCandidate]:
-    """Those that may serve as negatives: not relevant, not of a relevant document's docid, each docid once.
+    """Return the candidates that can serve as negatives, at most one for each docid.
 
-    relevant: rows; docid [N]: number of each row's docid. Counts what is left out in `dropped`, by reason.
+    A document that is relevant, or shares its docid with a relevant document, cannot. relevant: document indices.
+    docid_numbers [N]: equal for documents with the same docid. `dropped` counts the omitted candidates by reason.
     """
-    taken = {int(docid[doc_index]) for doc_index in relevant}
+    taken = {int(docid_numbers[doc_index]) for doc_index in relevant}
     kept: dict[int, NegativeCandidate] = {}
     for candidate in found:
-        number = int(docid[candidate.doc_index])
+        number = int(docid_numbers[candidate.doc_index])
         if candidate.doc_index in relevant:
             dropped["relevant"] += 1
         elif number in taken:
             dropped["shares a docid with a relevant document"] += 1
         elif number in kept:
-            dropped["is there already"] += 1
+            dropped["duplicate docid"] += 1
         else:
             kept[number] = candidate
     return list(kept.values())
+
+
+def read_negatives(path: Path, table: DocidTable) -> MinedNegatives:
+    """Read the negatives of each train query from the file that the negatives stage writes; no file means none.
+
+    Raises GenirError for a malformed line and for a document that is not in the table.
+    """
+    mined: dict[str, list[int]] = {}
+    if not path.exists():
+        return mined
+    for line, text in numbered_lines(path):
+        entry = parse_json_line(text, path, line)
+        try:
+            mined[entry["query_id"]] = [table.doc_indices[negative["doc_id"]] for negative in entry["negatives"]]
+        except (KeyError, TypeError) as error:
+            raise error_at(
+                path, line, f"not a line that the negatives stage wrote ({error!r}); run that stage again"
+            ) from None
+    return mined

@@ -1,9 +1,8 @@
-"""A teacher grades candidate lists: scores from a JSONL file, or from a cross-encoder that reads query and document.
+"""Teachers that grade candidate lists: scores from a JSONL file, or a cross-encoder that reads query and document.
 
 Shapes: P examples, C candidates of an example.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,48 +15,55 @@ from torch import Tensor
 from genir.console import track
 from genir.docids.table import DocidTable
 from genir.errors import GenirError, error_at
-from genir.files import numbered_lines
+from genir.files import numbered_lines, parse_json_line
 from genir.records import Document
 from genir.training.examples import LabelledQuery
 
-TOP = 3.0  # grade of the candidate that the teacher likes best; the worst gets 0
+MAX_GRADE = 3.0
+"""Grade of the candidate to which the teacher gives the highest score; the one with the lowest score gets 0."""
 Scores = NDArray[np.float32]
 Teacher = Callable[[Sequence[LabelledQuery], NDArray[np.int64]], Scores]
-"""Examples and their candidates' rows [P, C], -1 at padding -> scores [P, C], nan where the teacher says nothing"""
+"""Examples and the document indices of their candidates [P, C], -1 at padding -> scores [P, C], NaN where unscored"""
 
 
 def open_teacher(name: str, table: DocidTable, documents: Sequence[Document]) -> Teacher:
-    """The teacher of a setting: a path that ends with .jsonl, else a cross-encoder's name or folder."""
+    """Return the teacher that a setting names: a file of scores (*.jsonl), or a cross-encoder by name or folder."""
     if name.endswith(".jsonl"):
-        return score_file(Path(name), table)
-    return cross_encoder(name, documents)
+        return read_scores(Path(name), table)
+    return load_cross_encoder(name, documents)
 
 
-def score_file(path: Path, table: DocidTable) -> Teacher:
-    """Scores of lines {"query_id": ..., "doc_id": ..., "score": number}; spans have no query id and get none."""
+def read_scores(path: Path, table: DocidTable) -> Teacher:
+    """Return a teacher that looks up scores from lines {"query_id": ..., "doc_id": ..., "score": number}.
+
+    Random spans have no query id, so they get no scores. Raises GenirError for a missing file or a malformed line.
+    """
     known: dict[tuple[str, int], float] = {}
     if not path.exists():
-        raise GenirError(f"{path}: no such file (teacher)")
+        raise GenirError(f"{path}: no such file; set teacher to a .jsonl file of scores or to a cross-encoder")
     for line, text in numbered_lines(path):
+        entry = parse_json_line(text, path, line)
         try:
-            entry = json.loads(text)
             known[entry["query_id"], table.doc_indices[entry["doc_id"]]] = float(entry["score"])
         except (ValueError, KeyError, TypeError) as error:
             wanted = '{"query_id": ..., "doc_id": a known document, "score": a number}'
-            raise error_at(path, line, f"needs {wanted}: {error!r}") from None
+            raise error_at(path, line, f"must be {wanted}: {error!r}") from None
 
-    def scores(examples: Sequence[LabelledQuery], rows: NDArray[np.int64]) -> Scores:
+    def score(examples: Sequence[LabelledQuery], doc_indices: NDArray[np.int64]) -> Scores:
         found = [
-            [known.get((example.query_id, row), np.nan) for row in mine]
-            for example, mine in zip(examples, rows.tolist(), strict=True)
+            [known.get((example.query_id, doc_index), np.nan) for doc_index in candidates]
+            for example, candidates in zip(examples, doc_indices.tolist(), strict=True)
         ]
-        return np.array(found, np.float32).reshape(rows.shape)
+        return np.array(found, np.float32).reshape(doc_indices.shape)
 
-    return scores
+    return score
 
 
-def cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
-    """Scores of a sentence-transformers CrossEncoder, by name or folder."""
+def load_cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
+    """Return a teacher that scores with a sentence-transformers CrossEncoder, given by name or folder.
+
+    Raises GenirError if sentence-transformers is not installed or the model cannot be loaded.
+    """
     try:
         from sentence_transformers import CrossEncoder
     except ImportError:
@@ -67,24 +73,26 @@ def cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
     except (OSError, ValueError) as error:
         raise GenirError(f"teacher {name}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
-    def scores(examples: Sequence[LabelledQuery], rows: NDArray[np.int64]) -> Scores:
-        found = np.full(rows.shape, np.nan, np.float32)
-        for place, example in enumerate(track(examples, "teacher", len(examples))):
-            real = rows[place] >= 0
-            pairs = [(example.text, documents[row].body) for row in rows[place][real].tolist()]
-            found[place][real] = model.predict(pairs, show_progress_bar=False)
+    def score(examples: Sequence[LabelledQuery], doc_indices: NDArray[np.int64]) -> Scores:
+        found = np.full(doc_indices.shape, np.nan, np.float32)
+        for number, example in enumerate(track(examples, "teacher", len(examples))):
+            real = doc_indices[number] >= 0
+            pairs = [(example.text, documents[doc_index].body) for doc_index in doc_indices[number][real].tolist()]
+            found[number][real] = model.predict(pairs, show_progress_bar=False)
         return found
 
-    return scores
+    return score
 
 
 def apply_teacher(scores: Scores, grades: Tensor) -> Tensor:
-    """Grades [P, C] after the teacher: each list's scores scaled to 0 .. TOP, but never below a judged grade. What the
-    teacher does not score, and lists that it cannot tell apart, keep the judged grades.
+    """Combine a teacher's scores with judged grades: [P, C] each -> [P, C].
+
+    The scores of each list are scaled linearly to 0 .. MAX_GRADE; a candidate gets the higher of its scaled score and
+    its judged grade. Candidates without a score, and lists whose scores are all equal, keep their judged grades.
     """
     given = torch.from_numpy(scores)
     unknown = given.isnan()
     low = given.masked_fill(unknown, torch.inf).amin(1, keepdim=True)
     high = given.masked_fill(unknown, -torch.inf).amax(1, keepdim=True)
-    scaled = TOP * (given - low) / (high - low)
+    scaled = MAX_GRADE * (given - low) / (high - low)
     return torch.where(unknown | (high <= low), grades, torch.maximum(scaled, grades))

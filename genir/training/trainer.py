@@ -1,8 +1,12 @@
-"""The one training loop: `transformers.Trainer` with our loss, retrieval measures on dev, and exact resumption."""
+"""The training loop: `transformers.Trainer` with docid losses, retrieval measures on dev, and exact resumption.
+
+Shapes: B queries, N candidates.
+"""
 
 from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,117 +21,150 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.config import LoopConfig
-from genir.files import clear_os_errors
+from genir.files import atomic_folder, clear_os_errors, read_json, write_json
 from genir.model import DocidModel
-from genir.t5.loading import silence_transformers
+from genir.retriever import Retriever
+from genir.t5.loading import load_t5, silence_transformers
 from genir.training.callbacks import EvaluateLast, MarkComplete, ShowProgress
-from genir.training.checkpoints import last_checkpoint
+from genir.training.checkpoints import find_last_checkpoint
 
 Loss = Callable[[DocidModel, dict[str, Tensor]], Tensor]
+"""Model and batch -> one loss value per query [B]"""
 Evaluate = Callable[[], dict[str, float]]
+"""Evaluates the current weights and returns measures by name; one of them is the `metric` of the settings"""
 
 
-class Places(NamedTuple):
-    """Where a training keeps its checkpoints and its TensorBoard log."""
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training from start to end: a phase of supervised training, or a round of refinement.
 
+    title: label of the progress bar. checkpoints: folder for checkpoints. log_folder: folder for the TensorBoard log.
+    """
+
+    title: str
+    model: DocidModel
+    examples: Dataset[Any]
+    collator: Callable[[Sequence[Any]], dict[str, Tensor]]
+    loss: Loss
+    evaluate: Evaluate
+    settings: LoopConfig
+    steps: int
+    learning_rate: float
+    seed: int
     checkpoints: Path
-    log: Path
+    log_folder: Path
 
 
 def negative_log_likelihood(model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
-    """The SFT loss: -log p(docid | text), one value a query [B], averaged over its N = 1 candidates."""
+    """The loss of supervised training: -log p(docid | text) [B], averaged over the N = 1 candidates of a text."""
     encoded = model.encode(batch["input_ids"], batch["attention_mask"])
     return -model.sequence_logps(encoded, batch["codes"]).mean(1)
 
 
-def fit(
-    model: DocidModel,
-    examples: Dataset[Any],
-    collator: Callable[[Sequence[Any]], dict[str, Tensor]],
-    loss: Loss,
-    evaluate: Evaluate,
-    settings: LoopConfig,
-    steps: int,
-    learning_rate: float,
-    seed: int,
-    places: Places,
-    title: str,
+def run_phase(
+    number: int, work: Path, retriever: Retriever, make_job: Callable[[], TrainingJob]
 ) -> list[dict[str, Any]]:
-    """Train `model` in place and leave it with the weights that were best on dev; return the log, one dict an entry.
+    """Run phase (or round) `number` of a training stage and give the retriever the best weights; return its log.
 
-    An interrupted training goes on from its last complete checkpoint, to the same weights as an unbroken one.
+    A finished phase leaves its weights and log in `work`/done-NUMBER. If that folder exists, it is only loaded, and
+    make_job is not called.
     """
-    resume = last_checkpoint(places.checkpoints)
-    arguments = TrainingArguments(
-        output_dir=str(places.checkpoints),
-        max_steps=steps,
+    done = work / f"done-{number}"
+    if not done.exists():
+        job = make_job()
+        log = train(job)
+        with atomic_folder(done) as folder, silence_transformers():
+            job.model.t5.save_pretrained(folder)
+            write_json(folder / "log.json", [entry | {"phase": number} for entry in log])
+    retriever.model = DocidModel(load_t5(str(done)), retriever.model.layout, retriever.model.softmax_over)
+    return list(read_json(done / "log.json"))
+
+
+def train(job: TrainingJob) -> list[dict[str, Any]]:
+    """Train the job's model in place and leave it with the weights that were best on dev; return the log entries.
+
+    An interrupted training resumes from its last complete checkpoint and ends with the same weights as an uninterrupted
+    one.
+    """
+    settings = job.settings
+    resume = find_last_checkpoint(job.checkpoints)
+    arguments = training_arguments(
+        job.checkpoints,
+        settings.eval_steps,
+        job.seed,
+        max_steps=job.steps,
         per_device_train_batch_size=settings.batch_size,
-        learning_rate=learning_rate,
+        learning_rate=job.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=min(settings.warmup_steps, steps // 2),
+        warmup_steps=min(settings.warmup_steps, job.steps // 2),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        eval_strategy="steps",
-        eval_steps=settings.eval_steps,
         eval_on_start=resume is None,
-        save_strategy="steps",
-        save_steps=settings.eval_steps,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        restore_callback_states_from_checkpoint=True,  # else a resumed training forgets its patience
+        restore_callback_states_from_checkpoint=True,  # otherwise a resumed training forgets its patience
         metric_for_best_model=f"eval_{settings.metric}",
         greater_is_better=True,
-        logging_steps=10,
-        report_to="none",
-        disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=seed,
     )
-    use_one_gpu(arguments)
-    trainer = DocidTrainer(model, loss, evaluate, settings.embedding_lr_multiplier, arguments, examples, collator)
+    trainer = DocidTrainer(job, arguments)
     tensorboard: Any = TensorBoardCallback  # untyped in transformers
-    trainer.add_callback(tensorboard(SummaryWriter(str(places.log))))
+    trainer.add_callback(tensorboard(SummaryWriter(str(job.log_folder))))
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(ShowProgress(title, settings.metric))
-    trainer.add_callback(MarkComplete())
     trainer.add_callback(EvaluateLast())
-    with silence_transformers(), clear_os_errors(places.checkpoints):
-        trainer.train(resume_from_checkpoint=resume)
-    model.t5.train(False)
+    run_trainer(trainer, ShowProgress(job.title, settings.metric), resume)
+    job.model.t5.train(False)
     return list(trainer.state.log_history)
 
 
-def use_one_gpu(arguments: TrainingArguments) -> None:
-    """Else transformers makes a batch as many times as large as there are GPUs: another training."""
+def training_arguments(checkpoints: Path, eval_steps: int, seed: int, **others: Any) -> TrainingArguments:
+    """Return the TrainingArguments that all trainings share, together with `others`.
+
+    The model is evaluated and saved to `checkpoints` every `eval_steps` steps, and the best weights are restored at the
+    end. Only one GPU is used.
+    """
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        eval_strategy="steps",
+        eval_steps=eval_steps,
+        save_strategy="steps",
+        save_steps=eval_steps,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        logging_steps=10,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=seed,
+        **others,
+    )
+    # With several GPUs transformers would multiply the batch size by their number, which is a different training.
     arguments._n_gpu = 1
+    return arguments
+
+
+def run_trainer(trainer: Trainer, bar: ShowProgress, resume: str | None) -> None:
+    """Run a trainer with a progress bar, from the checkpoint `resume` or from the start; mark complete checkpoints.
+
+    Raises GenirError if the disk is full.
+    """
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(bar)
+    trainer.add_callback(MarkComplete())
+    with silence_transformers(), clear_os_errors(Path(str(trainer.args.output_dir))):
+        trainer.train(resume_from_checkpoint=resume)
 
 
 class DocidTrainer(Trainer):
-    """A Trainer whose loss sees docids and whose evaluation is a retrieval."""
+    """A Trainer whose loss works on docids and whose evaluation runs the job's retrieval on dev queries."""
 
-    def __init__(
-        self,
-        docid_model: DocidModel,
-        loss: Loss,
-        measure: Evaluate,
-        embedding_lr_multiplier: float,
-        arguments: TrainingArguments,
-        examples: Dataset[Any],
-        collator: Callable[[Sequence[Any]], dict[str, Tensor]],
-    ) -> None:
+    def __init__(self, job: TrainingJob, arguments: TrainingArguments) -> None:
         super().__init__(
-            model=docid_model.t5,
+            model=job.model.t5,
             args=arguments,
-            data_collator=collator,
-            train_dataset=examples,
+            data_collator=job.collator,
+            train_dataset=job.examples,
             eval_dataset=[],
         )
-        self.docid_model = docid_model
-        self.loss = loss
-        self.measure = measure
-        self.embedding_lr_multiplier = embedding_lr_multiplier
+        self.job = job
 
     def compute_loss(
         self,
@@ -136,29 +173,34 @@ class DocidTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Mean loss of the batch."""
-        return self.loss(self.docid_model, inputs).mean()
+        """Return the mean loss of the batch."""
+        return self.job.loss(self.job.model, inputs).mean()
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """Retrieval measures on dev queries, under their ir-measures names."""
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.measure().items()}
+        """Return and log the measures of the job's evaluation."""
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.job.evaluate().items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        """The stream is random already, and its order must not depend on anything but its seed."""
+        """Take the examples in order: the dataset is random already, and must depend on nothing but its seed."""
         return SequentialSampler(cast(Sized, self.train_dataset))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW; embeddings and docid head learn at `embedding_rate` times the rate: most rows get few gradients."""
+        """Create AdamW; embeddings and docid head learn at `embedding_lr_multiplier` times the learning rate.
+
+        They need a higher rate because most of their vectors get a gradient in few steps.
+        """
         if self.optimizer is None:
-            named = list(self.docid_model.t5.named_parameters())
-            tables = {id(self.docid_model.t5.shared.weight), id(self.docid_model.t5.lm_head.weight)}
+            t5 = self.job.model.t5
+            named = list(t5.named_parameters())
+            tables = {id(t5.shared.weight), id(t5.lm_head.weight)}
             rate = self.args.learning_rate
+            multiplier = self.job.settings.embedding_lr_multiplier
             groups = [
                 {"params": [p for _, p in named if id(p) not in tables], "lr": rate},
-                {"params": [p for _, p in named if id(p) in tables], "lr": rate * self.embedding_lr_multiplier},
+                {"params": [p for _, p in named if id(p) in tables], "lr": rate * multiplier},
             ]
             self.optimizer = torch.optim.AdamW(
                 groups, lr=rate, betas=(0.9, 0.99), weight_decay=self.args.weight_decay, fused=True

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from genir.bm25.bm25s_index import BM25
+from genir.bm25.bm25s_index import BM25sIndex
 from genir.config import BaselineConfig
 from genir.errors import GenirError
 from genir.records import Document
@@ -15,8 +15,8 @@ DOCUMENTS = [
 ]
 
 
-def test_scores_are_the_formula_s():
-    index = BM25(DOCUMENTS, BaselineConfig(k1=1.2, b=0.5, stemmer=None))
+def test_scores_follow_lucene_s_bm25_formula():
+    index = BM25sIndex(DOCUMENTS, BaselineConfig(k1=1.2, b=0.5, stemmer=None))
     words = [[w.strip(";,") for w in document.body.split()] for document in DOCUMENTS]
     average = sum(map(len, words)) / 3
     found = dict(index.search_many(["mice leaves"], 3)[0])
@@ -30,15 +30,22 @@ def test_scores_are_the_formula_s():
         assert found[document.id] == pytest.approx(score, rel=1e-5)
 
 
-def test_documents_without_a_common_word_are_no_hits():
-    index = BM25(DOCUMENTS, BaselineConfig(stemmer=None))
+def test_hits_are_in_the_order_of_their_scores_and_at_most_k():
+    index = BM25sIndex(DOCUMENTS, BaselineConfig(stemmer=None))
+    [hits] = index.search_many(["mice leaves"], 3)
+    assert [score for _, score in hits] == sorted((score for _, score in hits), reverse=True)
+    assert index.search_many(["mice leaves"], 2) == [hits[:2]]
+
+
+def test_documents_without_a_word_of_the_query_are_not_returned():
+    index = BM25sIndex(DOCUMENTS, BaselineConfig(stemmer=None))
     assert [doc_id for doc_id, _ in index.search_many(["owls"], 10)[0]] == ["a"]
     assert index.search_many(["nothing like it"], 10) == [[]]
 
 
-def test_stemming_is_a_choice_and_an_unknown_one_is_named():
-    assert BM25(DOCUMENTS, BaselineConfig(stemmer=None)).search_many(["leaf hunting"], 3) == [[]]
-    found = BM25(DOCUMENTS, BaselineConfig(stemmer="english")).search_many(["leaf hunting"], 3)[0]
+def test_stemming_is_a_setting_and_an_unknown_stemmer_is_an_error():
+    assert BM25sIndex(DOCUMENTS, BaselineConfig(stemmer=None)).search_many(["leaf hunting"], 3) == [[]]
+    found = BM25sIndex(DOCUMENTS, BaselineConfig(stemmer="english")).search_many(["leaf hunting"], 3)[0]
     assert [doc_id for doc_id, _ in found] == ["a"]
     with pytest.raises(GenirError, match="no stemmer 'klingon'"):
-        BM25(DOCUMENTS, BaselineConfig(stemmer="klingon"))
+        BM25sIndex(DOCUMENTS, BaselineConfig(stemmer="klingon"))

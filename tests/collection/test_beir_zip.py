@@ -1,18 +1,16 @@
-"""Sets of BEIR, made by the prepare stage from their zip files."""
-
 import os
 import zipfile
 
 import pytest
 
-from genir.collection.published import find_published
+from genir.collection.beir_zip import open_beir_set, zip_name
 from genir.errors import GenirError
 from tests.helpers.beir import left_behind, write_beir
 
 
 @pytest.fixture
 def zipped(tmp_path):
-    """The zip of a BEIR set, with its folder inside."""
+    """The zip file of a BEIR set in the folder `raw`."""
     folder = write_beir(
         tmp_path / "nfcorpus",
         [{"_id": f"d{i}", "title": "t", "text": "x"} for i in range(3)],
@@ -26,26 +24,36 @@ def zipped(tmp_path):
     return tmp_path / "raw" / "nfcorpus.zip"
 
 
-def test_a_beir_zip_reads_like_its_folder_and_its_counts_are_those_of_the_catalogue(prepare, zipped, tmp_path):
-    packed = prepare("beir/nfcorpus")
-    documents, judgments = list(packed.documents), packed.judgments("test")
-    assert [d.id for d in documents] == ["d0", "d1", "d2"]
-    assert os.listdir(tmp_path / "raw") == ["nfcorpus.zip"]  # as it was, else the stage would run again
-    zipfile.ZipFile(zipped).extractall(tmp_path / "raw")
+def test_a_zip_file_reads_the_same_as_the_folder_that_it_unpacks_to(zipped):
+    def read():
+        source = open_beir_set(zipped.parent, "nfcorpus")
+        judgments = [judgment for split in source.splits for _, judgment in source.judgments(split)]
+        return source.splits, list(source.documents()), list(source.queries()), judgments
+
+    packed = read()
+    assert packed[0] == ["test", "train"]
+    assert [document.id for document in packed[1]] == ["d0", "d1", "d2"]
+    assert os.listdir(zipped.parent) == ["nfcorpus.zip"]  # a changed input would make the stage run again
+    with zipfile.ZipFile(zipped) as archive:
+        archive.extractall(zipped.parent)
     zipped.unlink()
-    unpacked = prepare("beir/nfcorpus")
-    assert (list(unpacked.documents), unpacked.judgments("test")) == (documents, judgments)
+    assert read() == packed
+
+
+def test_a_sample_of_a_beir_set_is_prepared_only_if_the_published_counts_are_not_expected(prepare, zipped):
+    data = prepare("beir/nfcorpus")
+    assert [document.id for document in data.documents] == ["d0", "d1", "d2"]
     with pytest.raises(GenirError, match=r"3 documents instead of 3,633.* 1 test judgments instead of 12,334"):
         prepare("beir/nfcorpus", expect=True)
 
 
-def test_a_damaged_zip_is_named_and_nothing_is_left_behind(prepare, zipped, tmp_path):
+def test_a_damaged_zip_file_is_reported_and_the_stage_leaves_no_files(prepare, zipped, tmp_path):
     whole = zipped.read_bytes()
     zipped.write_bytes(whole[:-40])
-    with pytest.raises(GenirError, match=r"nfcorpus\.zip: damaged or cut short"):
+    with pytest.raises(GenirError, match=r"nfcorpus\.zip: damaged or incomplete"):
         prepare("beir/nfcorpus")
     zipped.write_bytes(whole.replace(b"nfcorpus/", b"scidocs_/"))
-    with pytest.raises(GenirError, match=r"no nfcorpus/corpus\.jsonl in this zip"):
+    with pytest.raises(GenirError, match=r"this zip file has no nfcorpus/corpus\.jsonl"):
         prepare("beir/nfcorpus")
     zipped.write_bytes(whole.replace(b'"title": "t"', b'"title": "u"'))
     with pytest.raises(GenirError, match=r"nfcorpus\.zip/nfcorpus/corpus\.jsonl:\d: the zip file is damaged"):
@@ -53,15 +61,9 @@ def test_a_damaged_zip_is_named_and_nothing_is_left_behind(prepare, zipped, tmp_
     assert left_behind(tmp_path) == []
 
 
-def test_a_set_that_has_no_train_split_says_so(prepare, zipped, tmp_path):
-    zipfile.ZipFile(zipped).extractall(tmp_path / "raw")
-    (tmp_path / "raw" / "nfcorpus" / "qrels" / "train.tsv").unlink()
-    with pytest.raises(GenirError, match="no split 'train' to train on; there are: test"):
-        prepare("beir/nfcorpus")
-
-
-def test_every_beir_set_of_the_catalogue_is_a_build_with_counts():
-    for name in ("nfcorpus", "arguana", "quora", "cqadupstack/android", "webis-touche2020/v2", "msmarco"):
-        build = find_published(f"beir/{name}")
-        assert build.counts.documents > 1000
-        assert "test" in build.counts.splits
+def test_the_zip_file_of_a_set_is_found_by_name_and_an_unknown_set_is_reported():
+    assert zip_name("nfcorpus") == "nfcorpus.zip"
+    assert zip_name("cqadupstack/android") == "cqadupstack.zip"
+    assert zip_name("webis-touche2020/v2") == "webis-touche2020.zip"
+    with pytest.raises(GenirError, match="beir/lunch: BEIR has no such set; there are: "):
+        zip_name("lunch")

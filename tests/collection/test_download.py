@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: ranges, cut connections, wrong hashes, a full disk."""
+"""Downloads from a server on this machine: range requests, broken connections, wrong hashes, a full disk."""
 
 import hashlib
 import http.server
@@ -10,19 +10,23 @@ import pytest
 
 from genir.collection import download
 from genir.collection.download import fetch, fetch_all
-from genir.collection.sources import Source, SourceGroup, load_sources, require
+from genir.collection.sources import Source, SourceGroup
 from genir.errors import GenirError
 
 CONTENT = os.urandom(300_000)
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT; `cut`: bytes after which each answer breaks off; `ranges`: whether parts are served."""
+    """Serves CONTENT and records the range of each request.
 
-    cut, ranges, errors, asked = 0, True, 0, []
+    limit: bytes after which each response breaks off, 0 for none; ranges: whether range requests are honoured; errors:
+    how many of the next requests are answered with status 503.
+    """
+
+    limit, ranges, errors, requested = 0, True, 0, []
 
     def do_GET(self):
-        Server.asked.append(self.headers.get("Range"))
+        Server.requested.append(self.headers.get("Range"))
         if self.path == "/nowhere":
             self.send_error(404)
             return
@@ -40,7 +44,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
-        self.wfile.write(CONTENT[start : start + (Server.cut or len(CONTENT))])
+        self.wfile.write(CONTENT[start : start + (Server.limit or len(CONTENT))])
         self.close_connection = True
 
     def log_message(self, *args):
@@ -61,90 +65,92 @@ def address():
 @pytest.fixture
 def source(address, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.0)
-    Server.cut, Server.ranges, Server.errors, Server.asked = 0, True, 0, []
+    Server.limit, Server.ranges, Server.errors, Server.requested = 0, True, 0, []
     return Source("x.gz", f"{address}/x.gz", len(CONTENT), ("sha256", hashlib.sha256(CONTENT).hexdigest()))
 
 
-def test_a_file_arrives_whole_and_is_not_fetched_twice(source, tmp_path):
+def test_a_file_is_downloaded_once(source, tmp_path):
     assert fetch(source, tmp_path / "new").read_bytes() == CONTENT
     fetch(source, tmp_path / "new")
-    assert len(Server.asked) == 1
+    assert len(Server.requested) == 1
     assert os.listdir(tmp_path / "new") == ["x.gz"]
 
 
-def test_a_connection_that_breaks_off_again_and_again_is_taken_up_where_it_was(source, tmp_path):
-    Server.cut = 70_000
+def test_a_connection_that_breaks_off_repeatedly_is_resumed_where_it_broke_off(source, tmp_path):
+    Server.limit = 70_000
     assert fetch(source, tmp_path).read_bytes() == CONTENT
-    assert Server.asked == [None, "bytes=70000-", "bytes=140000-", "bytes=210000-", "bytes=280000-"]
+    assert Server.requested == [None, "bytes=70000-", "bytes=140000-", "bytes=210000-", "bytes=280000-"]
 
 
-def test_what_an_earlier_command_left_is_not_fetched_again(source, tmp_path):
+def test_a_download_that_an_earlier_command_began_is_resumed(source, tmp_path):
     (tmp_path / ".x.gz.part").write_bytes(CONTENT[:1000])
     assert fetch(source, tmp_path).read_bytes() == CONTENT
-    assert Server.asked == ["bytes=1000-"]
+    assert Server.requested == ["bytes=1000-"]
     (tmp_path / "x.gz").rename(tmp_path / ".x.gz.part")  # killed after the last byte
     assert fetch(source, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_server_without_ranges_sends_all_again(source, tmp_path):
+def test_a_server_that_ignores_ranges_restarts_the_file(source, tmp_path):
     Server.ranges = False
     (tmp_path / ".x.gz.part").write_bytes(b"something else")
     assert fetch(source, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_server_that_never_gets_to_the_end_is_given_up_and_the_part_is_kept(source, tmp_path):
-    Server.ranges, Server.cut = False, 1000
-    with pytest.raises(GenirError, match=r"the connection was cut after 1,000 bytes; the same command goes on"):
+def test_a_server_that_never_completes_the_file_is_an_error_and_the_partial_file_is_kept(source, tmp_path):
+    Server.ranges, Server.limit = False, 1000
+    with pytest.raises(
+        GenirError, match=r"the connection was interrupted after 1,000 bytes; run the same command again to resume"
+    ):
         fetch(source, tmp_path)
     assert os.listdir(tmp_path) == [".x.gz.part"]
 
 
-def test_a_server_that_is_busy_for_a_while_is_asked_again(source, tmp_path):
+def test_a_server_that_is_unavailable_for_a_while_is_tried_again(source, tmp_path):
     Server.errors = 3
     assert fetch(source, tmp_path).read_bytes() == CONTENT
 
 
-def test_no_server_and_no_file_are_one_clear_line(source, tmp_path):
+def test_a_missing_file_or_server_is_reported_with_its_address(source, tmp_path):
     with pytest.raises(GenirError, match="/nowhere: the server answers 404"):
         fetch(source._replace(url=source.url.replace("x.gz", "nowhere")), tmp_path)
     with pytest.raises(GenirError, match=r"http://127\.0\.0\.1:9/x: .*refused"):
         fetch(source._replace(url="http://127.0.0.1:9/x"), tmp_path)
 
 
-def test_a_wrong_hash_leaves_nothing(source, tmp_path):
+def test_a_downloaded_file_with_a_wrong_hash_is_deleted(source, tmp_path):
     wrong = source._replace(hash=("md5", "0" * 32))
-    with pytest.raises(GenirError, match=r"not the published x\.gz \(md5 \w+, not 0+\)"):
+    with pytest.raises(GenirError, match=r"not the published x\.gz \(md5 is \w+, expected 0+\)"):
         fetch(wrong, tmp_path)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_file_of_one_s_own_with_another_hash_is_named_and_kept(source, tmp_path):
+def test_an_existing_file_with_a_wrong_hash_is_reported_and_kept(source, tmp_path):
     (tmp_path / "x.gz").write_bytes(b"mine")
     with pytest.raises(GenirError, match=r"not the published x\.gz"):
         fetch(source, tmp_path)
     assert (tmp_path / "x.gz").read_bytes() == b"mine"
 
 
-def test_a_file_without_a_known_hash_is_said_not_to_be_verified(source, tmp_path, capsys):
+def test_a_file_without_a_known_hash_is_printed_as_not_verified(source, tmp_path, capsys):
     fetch(source._replace(hash=None), tmp_path)
     assert "not verified" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_full_disk_is_one_clear_line(source, tmp_path):
+def test_a_full_disk_is_reported_and_the_file_does_not_get_its_name(source, tmp_path):
     (tmp_path / ".x.gz.part").symlink_to("/dev/full")
     with pytest.raises(GenirError, match=r"x\.gz: no space left on the disk"):
         fetch(source, tmp_path)
     assert not (tmp_path / "x.gz").exists()
 
 
-def test_too_little_room_is_said_before_anything_is_sent(source, tmp_path):
-    with pytest.raises(GenirError, match="MB are needed"):
+def test_insufficient_disk_space_is_reported_before_any_request(source, tmp_path):
+    with pytest.raises(GenirError, match="MB"):
         fetch(source._replace(size=10**18), tmp_path)
-    assert Server.asked == []
+    assert Server.requested == []
 
 
-def test_of_a_group_only_what_is_missing_is_fetched(source, tmp_path):
+def test_only_the_missing_files_of_a_group_are_downloaded(source, tmp_path):
     group = SourceGroup(
         "g", "for tests", {name: source._replace(name=name) for name in ("a.gz", "b.tar.gz", "c.tar.gz")}
     )
@@ -152,25 +158,3 @@ def test_of_a_group_only_what_is_missing_is_fetched(source, tmp_path):
         (tmp_path / name).touch()
     fetch_all(group, ["a.gz", "b.tar.gz/one", "b.tar.gz/two", "c.tar.gz/three"], tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["a", "c.tar.gz", "one", "two"]
-
-
-def test_every_listed_source_has_an_address_and_a_hash_of_its_kind_s_length():
-    for group in load_sources().values():
-        assert group.terms
-        for name, source in group.files.items():
-            assert source.url.startswith("https://")
-            assert source.hash is None or len(source.hash[1]) == {"md5": 32, "sha256": 64}[source.hash[0]]
-            assert source.size is None or source.size > 0
-            assert name == source.name
-
-
-def test_missing_raw_files_are_named_with_what_to_do(tmp_path):
-    names = ["simplified-nq-train.jsonl.gz", "nq-dev-all.jsonl.gz", "vocab.txt"]
-    (tmp_path / "nq-dev-all.jsonl").touch()
-    with pytest.raises(GenirError) as error:
-        require(tmp_path, names, "nq")
-    assert "simplified-nq-train.jsonl.gz, vocab.txt missing" in str(error.value)
-    assert "nq-dev-all" not in str(error.value)
-    assert "genir prepare CONFIG --download" in str(error.value)
-    with pytest.raises(GenirError, match=r"collectionandqueries\.tar\.gz missing.* 1,058 MB"):
-        require(tmp_path / "nowhere", ["collectionandqueries.tar.gz/collection.tsv"], "msmarco-passage")

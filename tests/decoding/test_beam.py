@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LogitsProcessor, LogitsProcessorList, PrefixConstrainedLogitsProcessor
 
-from genir.decoding.beam import _CROWD, beam_search
+from genir.decoding.beam import _DIRECT_PER_BEAM, beam_search
 from genir.decoding.trie import Trie
 from genir.model import Encoded
 from tests.helpers.models import make_model
@@ -20,10 +20,10 @@ from tests.helpers.search import EOS, assert_same, brute_force, distinct, querie
 
 
 @pytest.mark.parametrize("v10", [True, False])
-@pytest.mark.parametrize("normalize", ["level", "full"])
+@pytest.mark.parametrize("softmax_over", ["level", "full"])
 @pytest.mark.parametrize("sizes", [(9,), (4, 4), (3, 4, 2, 5)])
-def test_with_as_many_beams_as_docids_it_equals_scoring_every_docid(make_model, sizes, normalize, v10):
-    model = make_model(sizes, normalize, v10)
+def test_with_as_many_beams_as_docids_it_equals_scoring_every_docid(make_model, sizes, softmax_over, v10):
+    model = make_model(sizes, softmax_over, v10)
     codes = random_codes(25, sizes, 1)
     trie = Trie.from_codes(codes)
     encoded = model.encode(*queries(5))
@@ -59,7 +59,7 @@ class LevelSoftmax(LogitsProcessor):
 def generate(model, codes, ids, mask, beams, k):
     """Hugging Face's beam search over a dict trie: tokens of k docids a query, and their scores."""
     root = {}
-    for docid in model.tokens(distinct(codes)).masked_fill(distinct(codes) < 0, -1).tolist():
+    for docid in model.codes_to_tokens(distinct(codes)).masked_fill(distinct(codes) < 0, -1).tolist():
         node = root
         for token in docid:
             node = node.setdefault(token, {}) if token >= 0 else node
@@ -71,7 +71,7 @@ def generate(model, codes, ids, mask, beams, k):
         return list(node) or [0]
 
     processors = [PrefixConstrainedLogitsProcessor(allowed, beams)]
-    if model.normalize == "level":
+    if model.softmax_over == "level":
         processors.insert(0, LevelSoftmax(model.layout))
     output = model.t5.generate(
         input_ids=ids, attention_mask=mask, num_beams=beams, num_return_sequences=k, max_new_tokens=codes.shape[1],
@@ -82,17 +82,17 @@ def generate(model, codes, ids, mask, beams, k):
 
 
 @pytest.mark.parametrize("v10", [True, False])
-@pytest.mark.parametrize("normalize", ["level", "full"])
+@pytest.mark.parametrize("softmax_over", ["level", "full"])
 @pytest.mark.parametrize(("levels", "beams"), [(1, 4), (3, 2), (3, 10), (12, 5)])
-def test_it_equals_hugging_face_generate_with_a_dict_trie(make_model, levels, beams, normalize, v10):
+def test_it_equals_hugging_face_generate_with_a_dict_trie(make_model, levels, beams, softmax_over, v10):
     """Same docids in the same order and the same scores, with fewer beams than docids."""
-    model = make_model((6,) * levels, normalize, v10)
+    model = make_model((6,) * levels, softmax_over, v10)
     codes = random_codes(60, (6,) * levels, 2)
     ids, mask = queries(4)
     k = min(4, beams)
     tokens, scores = generate(model, codes, ids, mask, beams, k)
     result = beam_search(model, Trie.from_codes(codes), model.encode(ids, mask), beams, k)
-    assert model.tokens(distinct(codes)[result.leaves.flatten()]).tolist() == tokens.tolist()
+    assert model.codes_to_tokens(distinct(codes)[result.leaves.flatten()]).tolist() == tokens.tolist()
     torch.testing.assert_close(result.scores, scores, atol=1e-4, rtol=0)
 
 
@@ -139,16 +139,16 @@ def test_every_search_equals_a_plain_one_and_its_certificate_is_true(data):
     model.t5.lm_head.weight.data.mul_(sharpness)
     trie = Trie.from_codes(codes)
     encoded = model.encode(*queries(2, seed, data.draw(st.sampled_from([4, 7]))))
-    crowd = data.draw(st.sampled_from([1, _CROWD, 4]))  # how many are set aside and looked through afterwards
+    crowd = data.draw(st.sampled_from([1, _DIRECT_PER_BEAM, 4]))  # how many are set aside and looked through afterwards
     allowed, docids = None, [tuple(x for x in row if x >= 0) for row in distinct(codes).tolist()]
     some = range(len(docids))
     if data.draw(st.booleans()):
         rows = data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=count, unique=True))
-        allowed = trie.allow(np.array(rows))
+        allowed = trie.restrict_to(np.array(rows))
         some = allowed.leaves.tolist()
     with torch.no_grad():
         each = model.code_logps(encoded, distinct(codes).expand(2, -1, -1))
-    with patch("genir.decoding.beam._CROWD", crowd):
+    with patch("genir.decoding.beam._DIRECT_PER_BEAM", crowd):
         results = [beam_search(model, trie, encoded, beams, k, allowed, exact) for exact in (False, True)]
     for b in range(2):
         known = {docid[:m]: each[b, i, :m].sum().item() for i, docid in enumerate(docids) for m in range(1, levels + 1)}
@@ -166,9 +166,9 @@ def test_every_search_equals_a_plain_one_and_its_certificate_is_true(data):
             assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
-@pytest.mark.parametrize("normalize", ["level", "full"])
-def test_wider_beams_certify_more_and_what_is_not_certified_can_be_wrong(make_model, normalize):
-    model = make_model((5,) * 4, normalize)
+@pytest.mark.parametrize("softmax_over", ["level", "full"])
+def test_wider_beams_certify_more_and_what_is_not_certified_can_be_wrong(make_model, softmax_over):
+    model = make_model((5,) * 4, softmax_over)
     codes = random_codes(300, (5,) * 4, 4)
     trie = Trie.from_codes(codes)
     encoded = model.encode(*queries(20))

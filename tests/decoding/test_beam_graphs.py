@@ -14,7 +14,7 @@ import genir.t5.cuda_graphs
 import genir.t5.kv_cache
 from genir.decoding.beam import beam_search
 from genir.decoding.trie import Trie
-from genir.t5.cuda_graphs import Replays
+from genir.t5.cuda_graphs import CUDAGraphCache
 from genir.t5.loading import set_dropout
 from tests.helpers import search as brute
 from tests.helpers.graph_player import Player, tensors
@@ -28,8 +28,8 @@ def player(monkeypatch):
     made = Player()
     monkeypatch.setattr(genir.t5.cuda_graphs, "capture", made.capture)
     monkeypatch.setattr(genir.t5.cuda_graphs, "new_pool", object)
-    monkeypatch.setattr(genir.t5.kv_cache, "Replays", Replays)
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: True)
+    monkeypatch.setattr(genir.t5.kv_cache, "Replays", CUDAGraphCache)
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: True)
     return made
 
 
@@ -50,15 +50,15 @@ def assert_same(found, wanted):
 def test_graphs_find_the_same(make_model, player, monkeypatch, exact, v10, filtered):
     sizes = (5, 7, 4, 6, 5)
     trie = Trie.from_codes(random_codes(900, sizes, 1))
-    allowed = trie.allow(np.arange(0, 900, 3)) if filtered else None
+    allowed = trie.restrict_to(np.arange(0, 900, 3)) if filtered else None
     model = make_model(sizes, v10=v10)
     cases = [(queries(count, seed, length), beams) for count, seed, length, beams in CASES]
-    by_graphs = [search(model, trie, *batch, beams, 5, allowed=allowed, exact=exact) for batch, beams in cases]
+    uses_cuda_graphs = [search(model, trie, *batch, beams, 5, allowed=allowed, exact=exact) for batch, beams in cases]
     assert player.replayed > 2 * player.captured
-    assert {"remember", "_replay.<locals>.run", "_encode"} <= player.names
+    assert {"precompute_cross_attention", "_extend_by_graph.<locals>.run", "_run_encoder"} <= player.names
     assert ("step_by_graph.<locals>.run" in player.names) != (exact or filtered)
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
-    for (batch, beams), found in zip(cases, by_graphs, strict=True):
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
+    for (batch, beams), found in zip(cases, uses_cuda_graphs, strict=True):
         assert_same(found, search(make_model(sizes, v10=v10), trie, *batch, beams, 5, allowed=allowed, exact=exact))
 
 
@@ -77,10 +77,10 @@ def test_searches_one_after_another_of_any_trie(data):
     trie, make, player = Trie.from_codes(codes), make_model, Player()
     model, plain = make(sizes, seed=seed), make(sizes, seed=seed)
     limits = patch.multiple(
-        genir.t5.kv_cache, _FIRST=data.draw(st.sampled_from([1, 4096])), by_graphs=lambda t5: t5 is model.t5
+        genir.t5.kv_cache, _FIRST_GPU_CAPACITY=data.draw(st.sampled_from([1, 4096])), uses_cuda_graphs=lambda t5: t5 is model.t5
     )
     graphs = patch.multiple(
-        genir.t5.cuda_graphs, capture=player.capture, new_pool=object, _MOST=data.draw(st.sampled_from([3, 256]))
+        genir.t5.cuda_graphs, capture=player.capture, new_pool=object, _MAX_GRAPHS=data.draw(st.sampled_from([3, 256]))
     )
     with limits, graphs:
         for turn in range(3):
@@ -97,9 +97,9 @@ def test_short_sources_of_a_wide_model(make_model, player, monkeypatch):
     trie = Trie.from_codes(random_codes(900, sizes, 1))
     model = make_model(sizes, width=64)
     found = search(model, trie, *queries(3), 10, 5)
-    with torch.inference_mode(), model.past() as past:
-        assert model.remember(model.encode(*queries(3)), past).short is not None
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    with torch.inference_mode(), model.borrow_kv_cache() as past:
+        assert model.precompute_cross_attention(model.encode(*queries(3)), past).short is not None
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     assert_same(found, search(make_model(sizes, width=64), trie, *queries(3), 10, 5))
 
 
@@ -107,7 +107,7 @@ def test_text_docids_of_many_tokens(make_model, player, monkeypatch):
     trie = Trie.from_codes(text_codes(300, 20, 2))
     found = [search(text_model(make_model, 20), trie, *queries(3, seed), 8, 5) for seed in range(3)]
     assert player.captured
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     for seed, result in enumerate(found):
         assert_same(result, search(text_model(make_model, 20), trie, *queries(3, seed), 8, 5))
 
@@ -115,7 +115,7 @@ def test_text_docids_of_many_tokens(make_model, player, monkeypatch):
 def test_graphs_are_captured_anew_when_weights_or_keys_have_moved(make_model, player, monkeypatch):
     sizes = (9, 9, 9)
     trie, model = Trie.from_codes(random_codes(500, sizes, 1)), make_model(sizes)
-    monkeypatch.setattr(genir.t5.kv_cache, "_FIRST", 1)
+    monkeypatch.setattr(genir.t5.kv_cache, "_FIRST_GPU_CAPACITY", 1)
     search(model, trie, *queries(2), 10, 5)
     grown = player.captured
     search(model, trie, *queries(2), 10, 5)
@@ -128,18 +128,18 @@ def test_graphs_are_captured_anew_when_weights_or_keys_have_moved(make_model, pl
         weight.data = weight.data.flip(0).contiguous()
     found = search(model, trie, *queries(2), 10, 5)
     assert player.captured > again
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     model._pasts.idle.clear()
     assert_same(found, search(model, trie, *queries(2), 10, 5))
 
 
 def test_not_more_graphs_are_kept_than_there_is_room_for(make_model, player, monkeypatch):
-    monkeypatch.setattr(genir.t5.cuda_graphs, "_MOST", 4)
+    monkeypatch.setattr(genir.t5.cuda_graphs, "_MAX_GRAPHS", 4)
     sizes = (5, 7, 4, 6, 5)
     trie, model = Trie.from_codes(random_codes(900, sizes, 1)), make_model(sizes)
     found = [search(model, trie, *queries(3, seed, 7 + 4 * seed), 10, 5) for seed in range(4)]
-    assert len(model._pasts.idle[0].replays._graphs) <= 4 < player.captured
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    assert len(model._pasts.idle[0].graphs._graphs) <= 4 < player.captured
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     model._pasts.idle.clear()
     for seed, result in enumerate(found):
         assert_same(result, search(model, trie, *queries(3, seed, 7 + 4 * seed), 10, 5))
@@ -157,7 +157,7 @@ def test_long_sources_leave_no_graphs_that_never_return(make_model, player, monk
     captured = player.captured
     search(model, trie, *queries(count, 0, length), 10, 5)
     assert player.captured == captured > 0
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     model._pasts.idle.clear()
     assert_same(found, search(model, trie, *queries(count, 0, length), 10, 5))
 
@@ -175,7 +175,7 @@ def test_levels_at_which_no_docids_part(make_model, player, monkeypatch, codes):
     trie = Trie.from_codes(codes)
     found = search(make_model((5, 7, 4, 6)), trie, *queries(2), 10, 5)
     assert "step_by_graph.<locals>.run" in player.names
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     assert_same(found, search(make_model((5, 7, 4, 6)), trie, *queries(2), 10, 5))
 
 
@@ -194,7 +194,7 @@ def test_one_weight_may_be_another_tensor_and_all_may_change_in_place(make_model
         attention.q.weight = torch.nn.Parameter(attention.q.weight.flip(0))
         found.append(search(model, trie, *queries(2), 10, 5))
     assert player.captured > captured
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     model._pasts.idle.clear()
     assert_same(found[1], search(model, trie, *queries(2), 10, 5))
     with torch.no_grad():
@@ -212,7 +212,7 @@ def test_graphs_of_a_search_with_dropout_serve_none_without(make_model, player, 
         beam_search(model, trie, encoded, 10, 5)
     model.t5.train(False)
     found = beam_search(model, trie, encoded, 10, 5)
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     model._pasts.idle.clear()
     assert_same(found, beam_search(model, trie, encoded, 10, 5))
 
@@ -222,24 +222,24 @@ def test_one_search_alone_may_keep_twice_the_room_for_its_graphs(make_model, pla
     for _ in range(2):
         search(model, trie, *queries(2), 10, 5)
     captured, held = player.captured, model._pasts.idle[0].nbytes
-    monkeypatch.setattr(genir.t5.kv_cache, "_KEPT", held // 2 + 1)
+    monkeypatch.setattr(genir.t5.kv_cache, "_MAX_KEPT_BYTES", held // 2 + 1)
     search(model, trie, *queries(2), 10, 5)
     assert player.captured == captured
-    with model.past():  # not beside another one
+    with model.borrow_kv_cache():  # not beside another one
         search(model, trie, *queries(2), 10, 5)
     assert len(model._pasts.idle) == 1
-    monkeypatch.setattr(genir.t5.kv_cache, "_KEPT", held // 2 - 1)
+    monkeypatch.setattr(genir.t5.kv_cache, "_MAX_KEPT_BYTES", held // 2 - 1)
     search(model, trie, *queries(2), 10, 5)
     assert not model._pasts.idle
 
 
 def test_graphs_hold_no_more_memory_than_they_may(make_model, player, monkeypatch):
     most = 1 << 20
-    monkeypatch.setattr(genir.t5.kv_cache, "_KEPT", most)
+    monkeypatch.setattr(genir.t5.kv_cache, "_MAX_KEPT_BYTES", most)
     trie, model, held, largest = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4)), [], 0
     for count in range(2, 30):
         search(model, trie, *queries(count), 10, 5)
-        graphs = [tensors(graph[1:3]) for graph in model._pasts.idle[0].replays._graphs.values()]
+        graphs = [tensors(graph[1:3]) for graph in model._pasts.idle[0].graphs._graphs.values()]
         sizes = [sum(x.nbytes for x in graph) for graph in graphs]
         held.append(sum(sizes))
         largest = max(largest, *sizes)
@@ -253,7 +253,7 @@ def test_searches_of_several_tries_and_what_was_encoded_before(make_model, playe
     with torch.no_grad():
         encoded = [model.encode(*queries(2, seed)) for seed in range(3)]
     found = [beam_search(model, trie, states, 10, 5) for trie in tries for states in encoded]
-    monkeypatch.setattr(genir.t5.kv_cache, "by_graphs", lambda t5: False)
+    monkeypatch.setattr(genir.t5.kv_cache, "uses_cuda_graphs", lambda t5: False)
     model._pasts.idle.clear()
     wanted = [search(model, trie, *queries(2, seed), 10, 5) for trie in tries for seed in range(3)]
     for result, other in zip(found, wanted, strict=True):
@@ -263,14 +263,14 @@ def test_searches_of_several_tries_and_what_was_encoded_before(make_model, playe
 def test_what_is_not_used_any_more_is_free_at_once(make_model, player, monkeypatch):
     """Without the collector: a GPU's memory would be full before it comes."""
     trie, model, pasts = Trie.from_codes(random_codes(500, (9, 9, 9), 1)), make_model((9, 9, 9)), []
-    monkeypatch.setattr(genir.t5.kv_cache.Past, "use", lambda self, trie: pasts.append(weakref.ref(self)))
+    monkeypatch.setattr(genir.t5.kv_cache.KVCache, "use", lambda self, trie: pasts.append(weakref.ref(self)))
     gc.collect()
     gc.disable()
     try:
-        monkeypatch.setattr("genir.t5.kv_cache._KEPT", -1)
+        monkeypatch.setattr("genir.t5.kv_cache._MAX_KEPT_BYTES", -1)
         search(model, trie, *queries(2), 10, 5)
         assert pasts.pop()() is None
-        monkeypatch.setattr("genir.t5.kv_cache._KEPT", 1 << 30)
+        monkeypatch.setattr("genir.t5.kv_cache._MAX_KEPT_BYTES", 1 << 30)
         search(model, trie, *queries(2), 10, 5)
         assert pasts[0]() is not None
         t5 = weakref.ref(model.t5)

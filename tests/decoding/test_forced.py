@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from genir.decoding.beam import beam_search
-from genir.decoding.forced import Singles, Tails, score_tails
-from genir.decoding.topk import Finished
+from genir.decoding.forced import Completions, ForcedTails, score_tails
+from genir.decoding.topk import TopK
 from genir.decoding.trie import Trie
 from genir.model import DocidModel
-from genir.t5.kv_cache import Past
-from genir.t5.ragged import Shares
+from genir.t5.kv_cache import KVCache
+from genir.t5.ragged import RaggedLayout
 
 
 class Counting(DocidModel):
@@ -25,7 +25,7 @@ class Counting(DocidModel):
 
 
 def counting(model):
-    return Counting(model.t5, model.layout, model.normalize)
+    return Counting(model.t5, model.layout, model.softmax_over)
 
 
 def encoded(model, count=2):
@@ -81,18 +81,18 @@ def test_tails_that_begin_anywhere_are_scored_as_whole_docids_are(make_model, k)
     states = encoded(model, 2)
     with torch.no_grad():
         each = model.code_logps(states, trie.codes.long().expand(2, -1, -1))
-        memory, past, parked = model.remember(states), Past(model.t5), []
+        memory, past, parked = model.precompute_cross_attention(states), KVCache(model.t5), []
         for done in (0, 2, 4):
             leaf = torch.arange(done, trie.size, 5)
             query = torch.arange(2).repeat_interleave(len(leaf))
             leaf = leaf.repeat(2)
             path = torch.empty(len(leaf), 0).long()
             if done:
-                shares = Shares.of([len(leaf) // 2] * 2, torch.device("cpu"))
-                path = model.extend(memory, shares, past, model.inputs(trie.codes[leaf, : done - 1].long()), path)[1]
-            parked.append(Singles(query, leaf, each[query, leaf, :done].sum(1), path))
-        finished = Finished(2, k, trie.size, torch.device("cpu"))
-        finished, _ = score_tails(model, memory, past, Tails(trie, None, parked), finished, None)
+                shares = RaggedLayout.from_lengths([len(leaf) // 2] * 2, torch.device("cpu"))
+                path = model.extend(memory, shares, past, model.decoder_inputs(trie.codes[leaf, : done - 1].long()), path)[1]
+            parked.append(Completions(query, leaf, each[query, leaf, :done].sum(1), path))
+        finished = TopK(2, k, trie.size, torch.device("cpu"))
+        finished, _ = score_tails(model, memory, past, ForcedTails(trie, None, parked), finished, None)
     some = torch.cat([x.leaf[: len(x.leaf) // 2] for x in parked]).unique()
     for b in range(2):
         scores = each[b, some].sum(1)

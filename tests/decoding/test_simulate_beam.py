@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genir.decoding.forced import survivors
+from genir.decoding.forced import simulate_beam
 
 
 def kept(docids, logp, start, beams):
@@ -47,4 +47,4 @@ def test_it_keeps_what_a_plain_beam_search_finishes(queries, beams, start, data)
         found = kept(set(docids), logp, start, beams)
         wanted += [docid in found for docid in docids]
     query, codes, scores = (torch.tensor(x) for x in zip(*rows, strict=True))
-    assert survivors(query, codes, torch.full_like(query, start), scores, beams).tolist() == wanted
+    assert simulate_beam(query, codes, torch.full_like(query, start), scores, beams).tolist() == wanted

@@ -4,14 +4,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genir.decoding.topk import Finished, best, places
+from genir.decoding.topk import TopK, topk_mask, true_indices
 
 SCORES = st.sampled_from([-math.inf, -3.0, -2.5, -2.0, -1.0, 0.0])
 
 
 @given(st.lists(st.lists(SCORES, min_size=7, max_size=7), min_size=1, max_size=4), st.integers(1, 9))
 def test_the_best_are_those_of_a_stable_sort(rows, most):
-    mask = best(torch.tensor(rows), most)
+    mask = topk_mask(torch.tensor(rows), most)
     for row, got in zip(rows, mask.tolist(), strict=True):
         order = sorted(range(7), key=lambda i: (-row[i], i))
         wanted = {i for i in order[:most] if row[i] > -math.inf}
@@ -22,7 +22,7 @@ def test_the_best_are_those_of_a_stable_sort(rows, most):
 def test_places_are_those_of_nonzero(mask, more):
     mask = torch.tensor(mask)
     wanted = mask.nonzero()[:, 0]
-    assert places(mask, len(wanted) + more)[: len(wanted)].tolist() == wanted.tolist()
+    assert true_indices(mask, len(wanted) + more)[: len(wanted)].tolist() == wanted.tolist()
 
 
 @given(
@@ -35,7 +35,7 @@ def test_finished_keeps_what_sorting_everything_at_the_end_keeps(batches, k, cou
     """Docids come in batches and in any order; their numbers break ties."""
     numbers = list(range(3 * len(batches)))
     rng.shuffle(numbers)
-    finished = Finished(1, k, len(numbers), torch.device("cpu"), count_documents)
+    finished = TopK(1, k, len(numbers), torch.device("cpu"), count_documents)
     every = []
     for batch in batches:
         leaves = [numbers.pop() for _ in batch]
@@ -49,5 +49,5 @@ def test_finished_keeps_what_sorting_everything_at_the_end_keeps(batches, k, cou
             total += documents if count_documents else 1
     got = zip(finished.leaves[0].tolist(), finished.scores[0].tolist(), strict=True)
     assert [(leaf, score) for leaf, score in got if leaf >= 0] == wanted
-    assert finished.missing.tolist() == [max(0, k - total)]
-    assert finished.floor.tolist() == [wanted[-1][1] if total >= k else -math.inf]
+    assert finished.remaining.tolist() == [max(0, k - total)]
+    assert finished.threshold.tolist() == [wanted[-1][1] if total >= k else -math.inf]

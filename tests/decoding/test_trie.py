@@ -45,7 +45,7 @@ def test_the_trie_has_exactly_the_prefixes_of_the_docids(docids):
         for prefix, (first, last) in level.items():
             assert [d for d in distinct if d[:depth] == prefix] == distinct[first:last]
     for leaf, docid in enumerate(distinct):
-        assert trie.documents(leaf).tolist() == [i for i, row in enumerate(docids) if tuple(row) == docid]
+        assert trie.documents_of(leaf).tolist() == [i for i, row in enumerate(docids) if tuple(row) == docid]
 
 
 @given(DOCIDS, st.data())
@@ -65,7 +65,7 @@ def test_a_saved_trie_maps_back_the_same(tmp_path_factory, docids):
     loaded = Trie.load(path)
     assert list(walk(loaded)) == list(walk(trie))
     assert [loaded.documents(leaf).tolist() for leaf in range(loaded.size)] == [
-        trie.documents(leaf).tolist() for leaf in range(trie.size)
+        trie.documents_of(leaf).tolist() for leaf in range(trie.size)
     ]
 
 

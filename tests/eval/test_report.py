@@ -1,8 +1,5 @@
-"""The report of a run: the evaluation's own figures, the extreme queries as examples, texts shown as they are."""
-
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -10,7 +7,7 @@ import pytest
 import eval.compare
 import eval.evaluate
 import eval.report
-from genir.config import load_config, save_config
+from genir.config import load_config
 from genir.errors import GenirError
 from genir.evaluation.trec import write_run
 from genir.files import write_json
@@ -24,7 +21,7 @@ PIXEL = bytes.fromhex(  # a PNG of one pixel
 
 
 class Page(HTMLParser):
-    """Tables as lists of rows of cell texts, images and all text."""
+    """The tables of a page, as lists of rows of cell texts, and the sources of its images."""
 
     def __init__(self, text):
         super().__init__()
@@ -54,7 +51,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def config(tmp_path):
-    """A run folder with 20 test queries, of which the retriever wins some and loses some, measured and compared."""
+    """An evaluated and compared run folder with 20 test queries: sft is better than BM25 on 15 and worse on 5."""
     documents = [{"_id": f"d{i}", "title": f"Title {i}", "text": f"text {i}"} for i in range(20)]
     documents[3]["title"] = HOSTILE
     queries = [{"_id": f"{split}{i}", "text": f"question {i}"} for split in ("train", "test") for i in range(20)]
@@ -91,7 +88,7 @@ def read(config):
     return (folder / "report.md").read_text(), Page((folder / "report.html").read_text())
 
 
-def test_the_tables_hold_the_measures_with_intervals_and_significance(config):
+def test_the_tables_show_measures_with_intervals_and_significance(config):
     text, page = read(config)
     results = next(table for table in page.tables if table[0][:2] == ["run", "queries"])
     assert results[0] == ["run", "queries", "RR@10", "Success@1"]
@@ -118,7 +115,7 @@ def test_the_tables_hold_the_measures_with_intervals_and_significance(config):
     assert f"{measures['sft']['RR@10']['all']['mean']:.3f}".removeprefix("0") in tex
 
 
-def test_the_examples_are_the_largest_gains_and_losses_beside_the_other_s_hits(config):
+def test_the_examples_are_the_largest_gains_and_losses_with_the_hits_of_both_runs(config):
     _, page = read(config)
     won, lost = [table for table in page.tables if table[0][:2] == ["query", "relevant"]]
     assert [row[0] for row in lost[1:]] == ["question 19", "question 18", "question 17", "question 16", "question 15"]
@@ -130,7 +127,7 @@ def test_the_examples_are_the_largest_gains_and_losses_beside_the_other_s_hits(c
     assert right.splitlines() == ["RR@10 1.000", "1. d19 Title 19", "2. d0 Title 0", "3. d1 Title 1"]
 
 
-def test_texts_are_shown_as_they_are(config):
+def test_texts_with_markup_are_shown_literally(config):
     _, page = read(config)
     won = next(table for table in page.tables if table[0][:2] == ["query", "relevant"])
     assert [row[0] for row in won[1:]] == ["question 0", "question 1", "question 2", HOSTILE, "question 4"]
@@ -138,72 +135,97 @@ def test_texts_are_shown_as_they_are(config):
     assert f"1. d3 {HOSTILE}" in won[4][2].splitlines()
 
 
-def test_figures_and_a_card_are_taken_where_they_are(config):
-    text, page = read(config)
-    assert page.images == []
-    assert ["build", "custom"] in page.tables[0]
-    assert ["documents, count", "20"] in page.tables[0]
+def test_figures_are_shown_where_they_exist(config):
+    assert read(config)[1].images == []
     (config.run_folder / "figures").mkdir()
     for name in ("training.png", "measures.test.png", "gains.test.png"):
         (config.run_folder / "figures" / name).write_bytes(PIXEL)
-    write_json(
-        config.run_folder / "evaluation" / "card.json", {"build": "a|b", "counts": {"documents": 12345}, "ids": [1, 2]}
-    )
     text, page = read(config)
     assert len(page.images) == 3
     assert all(image.startswith("data:image/png;base64,") for image in page.images)
     assert re.findall(r"\]\((\.\./figures/.*?)\)", text) == [
-        "../figures/measures.test.png", "../figures/training.png", "../figures/gains.test.png"
+        "../figures/measures.test.png", "../figures/gains.test.png", "../figures/training.png"
     ]  # fmt: skip
-    assert page.tables[0][1:] == [["build", "a|b"], ["counts, documents", "12,345"], ["ids", "1, 2"]]
-    write_json(config.run_folder / "evaluation" / "card.json", {"build": "c", "bm25": {"test": {"R@1": 0.18941}}})
-    assert read(config)[1].tables[0][1:] == [["build", "c"], ["bm25, test, R@1", "0.1894"]]
 
 
-def test_a_certified_share_has_a_column_of_its_own(config):
+def test_the_protocol_card_is_shown_with_nested_keys_and_rounded_numbers(config):
+    def card_rows():
+        page = read(config)[1]
+        return page.tables[-2][1:]  # the last table is that of the stages
+
+    rows = card_rows()
+    assert ["collection", "custom"] in rows
+    assert ["documents, count", "20"] in rows
+    path = config.run_folder / "evaluation" / "card.json"
+    write_json(path, {"collection": "a|b", "counts": {"documents": 12345}, "ids": [1, 2]})
+    assert card_rows() == [["collection", "a|b"], ["counts, documents", "12,345"], ["ids", "1, 2"]]
+    write_json(path, {"collection": "c", "bm25": {"test": {"R@1": 0.18941}}})
+    assert card_rows() == [["collection", "c"], ["bm25, test, R@1", "0.1894"]]
+
+
+def test_certified_shares_have_a_column_and_an_explanation_with_the_cutoff(config):
+    assert "Certified" not in read(config)[0]
     write_json(config.run_folder / "evaluation" / "certificates.json", {"test": {"sft": 0.875}})
-    _, page = read(config)
+    text, page = read(config)
     results = next(table for table in page.tables if table[0][:2] == ["run", "queries"])
     assert results[0][-1] == "certified"
     assert [row[-1] for row in results[1:]] == ["", "", "", "87.5%", "", ""]
+    assert "Certified: share of queries whose top 10 is proven to be the model's best." in text
 
 
-def test_a_comparison_of_something_else_is_not_taken_for_this_evaluation_s(config, capsys):
+def test_test_results_of_another_evaluation_are_not_shown(config, capsys):
     assert "† differs from bm25" in read(config)[0]
-    assert "no significance" not in capsys.readouterr().out
-    own = config.run_folder / "comparison" / "comparison.json"
-    rows = json.loads(own.read_text())
+    assert "without significance" not in capsys.readouterr().out
+    path = config.run_folder / "comparison" / "comparison.json"
+    rows = json.loads(path.read_text())
     other = load_config(config.run_folder.parent.parent / "c.yaml", ["evaluate.measures=[RR@10,AP]"])
     eval.evaluate.main(other)
     renamed = [row | {"a": f"mine/{row['a']}", "b": f"mine/{row['b']}"} for row in rows]
     for wrong in (rows, renamed, [row | {"difference": 0.5} for row in rows]):
-        write_json(own, wrong)
+        write_json(path, wrong)
         text, page = read(other if wrong is rows else config)
         assert "†" not in text
+        assert "significant" not in text.splitlines()[2]
         assert not [table for table in page.tables if "p Holm" in table[0]]
         assert "dagger" not in (config.run_folder / "report" / "results.tex").read_text()
         assert f"run: genir compare {config.run_folder}, then report again" in capsys.readouterr().out
         eval.evaluate.main(config)
-    own.unlink()
+    path.unlink()
     assert "†" not in read(config)[0]
 
 
-def test_a_comparison_with_another_folder_leaves_the_run_s_own(config):
-    own = (config.run_folder / "comparison" / "comparison.json").read_text()
-    save_config(config, config.run_folder / "config.yaml")
-    other = shutil.copytree(config.run_folder, config.run_folder.parent / "other")
-    eval.compare.command(str(config.run_folder), others=[other])
-    assert (config.run_folder / "comparison" / "comparison.json").read_text() == own
-    rows = json.loads((config.run_folder / "comparison_with" / "comparison.json").read_text())
-    assert {row["a"] for row in rows} == {"a_b/bm25"}
-    with pytest.raises(GenirError, match="nope: no such run folder"):
-        eval.compare.command(str(config.run_folder), others=[other.parent / "nope"], over_seeds=True)
-    eval.evaluate.main(load_config(other, ["evaluate.measures=[RR@10,AP]"]))
-    with pytest.raises(GenirError, match=r"per_query.tsv: has no Success@1 of test; run: genir evaluate .*/other"):
-        eval.compare.command(str(config.run_folder), others=[other])
+def test_the_result_comes_first_and_how_the_run_was_made_comes_last(config):
+    """The run of 20 queries is right at rank 1 for 15 of them and at the ranks 3 to 7 for the others."""
+    for name in ("training.png", "measures.test.png", "gains.test.png"):
+        (config.run_folder / "figures").mkdir(exist_ok=True)
+        (config.run_folder / "figures" / name).write_bytes(PIXEL)
+    report = {"documents": 20, "unique_share": 1, "unique_share_before_collisions": 0.5, "collisions": "extend",
+              "shared_prefix": [{"neighbours": "1-1", "shared": 1.5}, {"neighbours": "random", "shared": 0.5}],
+              "warnings": ["a_warning"]}  # fmt: skip
+    write_json(config.run_folder / "docids" / "report.json", report)
+    text, page = read(config)
+    title, blank, sentence = text.splitlines()[:3]
+    mean = (15 + sum(1 / rank for rank in range(3, 8))) / 20
+    bm25 = (15 / 4 + 5) / 20
+    assert (title, blank) == ("# a\\_b", "")
+    assert sentence.startswith(f"**On test (20 queries), SFT reaches RR@10 .{mean * 1000:.0f} ")
+    assert f"against .{bm25 * 1000:.0f} for BM25 (difference +.{(mean - bm25) * 1000:.0f}, significant" in sentence
+    assert re.findall(r"^## (.*)", text, re.M) == [
+        "Measures",
+        "Significance",
+        "Largest gains of sft over bm25, test",
+        "Largest losses of sft against bm25, test",
+        "Docids",
+        "Training",
+        "Protocol card",
+        "How it was made",
+    ]
+    assert [table[0][0] for table in page.tables] == ["run", "split", "query", "query", "", "stage"]
+    assert "shares with its nearest neighbour: 1.50, random documents: 0.50." in text
+    assert "- Warning: a\\_warning" in text
 
 
-def test_a_run_that_was_not_measured_is_named(tmp_path):
+def test_a_run_without_evaluation_raises_an_error_that_says_what_to_run(tmp_path):
     (tmp_path / "c.yaml").write_text(f"collection: {{path: x}}\nruns_dir: {tmp_path}\n")
     with pytest.raises(GenirError, match="run evaluate first"):
         eval.report.main(load_config(tmp_path / "c.yaml"))

@@ -5,20 +5,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genir.evaluation.measures import measure
-from genir.evaluation.tied_docids import SHUFFLES, tie_measures
+from genir.evaluation.tied_docids import SHUFFLES, measure_tie_orders
 
 NAMES = ["RR@10", "nDCG@10"]
 
 
 @settings(max_examples=20)
 @given(st.lists(st.integers(0, 2), min_size=4, max_size=4), st.sampled_from([1, 2, 3]))
-def test_best_and_worst_are_those_of_all_orders_within_a_docid(grades, cut):
-    """Against every permutation: the first `cut` of four documents share a docid, the others another."""
+def test_best_and_worst_are_the_extremes_over_all_orders_within_a_docid(grades, cut):
+    """Compare with all permutations; the first `cut` of four documents share one docid, the others share another."""
     names = ["a", "b", "c", "d"]
     judged = {"q": dict(zip(names, grades, strict=True))}
     run = {"q": {name: 4.0 - place for place, name in enumerate(names)}}
     docid = {name: int(place >= cut) for place, name in enumerate(names)}
-    got = tie_measures(run, judged, docid, NAMES, 0)
+    got = measure_tie_orders(run, judged, docid, NAMES, 0)
     orders = [(*first, *last) for first in permutations(names[:cut]) for last in permutations(names[cut:])]
     for name in NAMES:
         all_values = [
@@ -30,7 +30,7 @@ def test_best_and_worst_are_those_of_all_orders_within_a_docid(grades, cut):
         assert abs(got["expected"][name]["q"] - mean) <= 4 * spread / 2 / SHUFFLES**0.5 + 1e-9
 
 
-def test_without_shared_docids_nothing_is_open():
+def test_without_shared_docids_all_orders_have_the_same_measures():
     run, judged = {"q": {"a": 2.0, "b": 1.0}}, {"q": {"b": 1}}
-    got = tie_measures(run, judged, {"a": 0, "b": 1}, NAMES, 0)
+    got = measure_tie_orders(run, judged, {"a": 0, "b": 1}, NAMES, 0)
     assert [got[order]["RR@10"]["q"] for order in got] == pytest.approx([0.5] * 3)

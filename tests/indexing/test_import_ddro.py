@@ -1,4 +1,4 @@
-"""DDRO's published layout, on small models saved in it: scores are those of Hugging Face's own forward pass."""
+"""Small models and docids in the layout that DDRO published; scores are compared with Hugging Face's forward pass."""
 
 import json
 
@@ -19,25 +19,26 @@ from genir.t5.loading import silence_transformers, untie
 from indexing.import_ddro import command, docid_table, original_id, read_docids
 from indexing.prepare_collection import main as prepare
 
-BASE, VOCABULARY = 32_128, 38_272
+BASE, VOCAB_SIZE = 32_128, 38_272
 QUERIES = ["owls hunt mice", "where do tea leaves wither one two"]
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory, tokenizer):
-    """A tiny T5 of the original shape with DDRO's vocabulary, as its config says: tied, untied, or `own`: a head of its
-    own that was trained under a config that calls it tied.
+    """Folders of tiny T5 models of the original shape with DDRO's vocabulary size, by the kind of their head.
+
+    tied and untied: as the config says. separate: untied weights with a config that says tied, as DDRO trained them.
     """
 
     def save(kind):
         folder = tmp_path_factory.mktemp(kind)
         torch.manual_seed(0)
         config = T5Config(
-            vocab_size=VOCABULARY, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2, decoder_start_token_id=0
+            vocab_size=VOCAB_SIZE, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2, decoder_start_token_id=0
         )
         t5 = T5ForConditionalGeneration(config)
         if kind != "tied":
-            untie(t5, torch.randn(VOCABULARY, 16) * 0.5)
+            untie(t5, torch.randn(VOCAB_SIZE, 16) * 0.5)
         with silence_transformers():
             t5.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -47,7 +48,7 @@ def published(tmp_path_factory, tokenizer):
         (folder / "config.json").write_text(json.dumps(about))
         return folder
 
-    return {kind: save(kind) for kind in ("untied", "own", "tied")}
+    return {kind: save(kind) for kind in ("untied", "separate", "tied")}
 
 
 def pq_lines(count=12, levels=24):
@@ -73,8 +74,8 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def scores_by_hugging_face(folder, tokenizer, query, tokens, scaled):
-    """log p(docid | query) from the logits over the whole vocabulary, as transformers computes them."""
+def hugging_face_logp(folder, tokenizer, query, tokens, scaled):
+    """log p(docid | query) from the logits of transformers over the whole vocabulary."""
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
     assert model.config.scale_decoder_outputs == scaled
     with torch.no_grad():
@@ -82,9 +83,9 @@ def scores_by_hugging_face(folder, tokenizer, query, tokens, scaled):
     return float(logits.log_softmax(-1)[range(len(tokens)), tokens].sum())
 
 
-@pytest.mark.parametrize(("kind", "scaled"), [("untied", False), ("own", True), ("tied", True)])
+@pytest.mark.parametrize(("kind", "scaled"), [("untied", False), ("separate", True), ("tied", True)])
 @pytest.mark.parametrize("docids", ["pq", "tu"])
-def test_scores_are_hugging_face_s_own(published, tokenizer, tmp_path, kind, scaled, docids):
+def test_scores_are_those_of_hugging_face(published, tokenizer, tmp_path, kind, scaled, docids):
     lines = pq_lines() if docids == "pq" else tu_lines()
     (tmp_path / "docids.txt").write_text("\n".join(lines) + "\n")
     done = run(published[kind], tmp_path / "docids.txt", tmp_path / "out")
@@ -97,18 +98,16 @@ def test_scores_are_hugging_face_s_own(published, tokenizer, tmp_path, kind, sca
         name, _, tokens = line.partition("\t")
         tokens = [token for token in map(int, tokens.split(",")) if token > 1] + ([1] if docids == "tu" else [])
         doc_id = name[1:-1].upper()
-        wanted[doc_id] = [
-            scores_by_hugging_face(published[kind], tokenizer, query, tokens, scaled) for query in QUERIES
-        ]
+        wanted[doc_id] = [hugging_face_logp(published[kind], tokenizer, query, tokens, scaled) for query in QUERIES]
     for number, hits in enumerate(retriever.search_many(QUERIES, k=20, beams=20)):
         assert {hit.doc_id for hit in hits} == wanted.keys()
         for hit in hits:
             assert hit.score == pytest.approx(wanted[hit.doc_id][number], abs=1e-4)
-    again = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")  # and still a plain Hugging Face folder
-    assert (again.lm_head.weight is again.shared.weight) == (kind == "tied")
+    loaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")  # it is a Hugging Face folder too
+    assert (loaded.lm_head.weight is loaded.shared.weight) == (kind == "tied")
 
 
-def test_tables_of_codes_take_no_new_documents_and_text_does(published, tmp_path):
+def test_documents_can_be_added_to_text_docids_but_not_to_code_docids(published, tmp_path):
     for name, lines in (("pq", pq_lines()), ("tu", tu_lines())):
         (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
         run(published["untied"], tmp_path / f"{name}.txt", tmp_path / name)
@@ -117,11 +116,11 @@ def test_tables_of_codes_take_no_new_documents_and_text_does(published, tmp_path
         Retriever.from_pretrained(tmp_path / "pq").add([new])
     retriever = Retriever.from_pretrained(tmp_path / "tu")
     retriever.add([new])
-    assert retriever.table.docid("new")[-1] == 1
+    assert retriever.table.docid_of(retriever.table.doc_index("new"))[-1] == 1
     assert "new" in {hit.doc_id for hit in retriever.search("one", k=9)}
 
 
-def test_an_imported_retriever_is_searched_in_a_run_folder(published, beir, tmp_path):
+def test_an_imported_retriever_can_be_searched_in_a_run_folder(published, beir, tmp_path):
     (tmp_path / "c.yaml").write_text(
         f"collection: {{path: {beir}}}\nruns_dir: {tmp_path}\nname: ddro\nsearch: {{k: 12, beams: 12}}\n"
     )
@@ -135,7 +134,7 @@ def test_an_imported_retriever_is_searched_in_a_run_folder(published, beir, tmp_
     assert all(scores.keys() == {f"D{i}" for i in range(12)} for scores in found.values())
 
 
-def test_ids_are_spelt_as_the_collection_spells_them():
+def test_doc_ids_are_converted_to_those_of_the_collection():
     assert [original_id(x) for x in ("[d301595]", "[45]", "d7", "[doc7]", "[D12]")] == [
         "D301595",
         "45",
@@ -150,34 +149,38 @@ def test_ids_are_spelt_as_the_collection_spells_them():
     [
         (["[d1]\t32128,32384", "[d2] 32128"], r"d\.txt:2: '\[d2\] 32128' is not \[doc_id\], a tab, and tokens"),
         (["[d1]\t32128,x"], r"d\.txt:1: .* is not \[doc_id\]"),
-        (["[d1]\t32128", "[d1]\t32129"], r"d\.txt:2: document 'D1' is there twice"),
+        (["[d1]\t32128", "[d1]\t32129"], r"d\.txt:2: document 'D1' occurs twice"),
+        (["[]\t32128"], r"d\.txt:1: the doc_id is empty"),
         (["[d1]\t0,1,0"], r"d\.txt:1: document 'D1' has no docid"),
         ([""], r"d\.txt:1: "),
-        ([], r"d\.txt: no docids"),
+        ([], r"d\.txt: the file has no docids"),
         (["[d1]\t32128,35200", "[d2]\t5,6,1"], r"d\.txt:2: mixes codes"),
         (["[d1]\t5,32128"], r"d\.txt:1: mixes codes"),
-        (["[d1]\t32128,35200", "[d2]\t32128"], r"d\.txt:2: 1 codes, but the docids before have 2"),
-        (["[d1]\t32128,35200", "[d2]\t35199,35199"], r"d\.txt:2: a code lies outside its level, of 2 with 3072 codes"),
+        (["[d1]\t32128,35200", "[d2]\t32128"], r"d\.txt:2: 1 codes, but the docids before it have 2"),
+        (
+            ["[d1]\t32128,35200", "[d2]\t35199,35199"],
+            r"d\.txt:2: a code is outside its level; there are 2 levels of 3072 codes",
+        ),
         (["[d1]\t38272"], r"d\.txt:1: token 38272, but the model has 38272"),
         (["[d1]\t5,6,1", "[d2]\t40000"], r"d\.txt:2: token 40000"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path, lines, words):
+def test_an_invalid_line_is_named(tmp_path, lines, words):
     path = tmp_path / "d.txt"
     path.write_text("".join(line + "\n" for line in lines))
     with pytest.raises(GenirError, match=words):
-        docid_table(path, *read_docids(path), VOCABULARY)
+        docid_table(path, *read_docids(path), VOCAB_SIZE)
 
 
-def test_a_folder_of_other_files_is_refused_before_the_model_is_read(tmp_path):
+def test_a_folder_of_other_files_is_rejected_before_the_model_is_loaded(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
-    with pytest.raises(GenirError, match="out: holds something that is no retriever"):
+    with pytest.raises(GenirError, match="out: holds something that is not a retriever"):
         run(tmp_path / "none", tmp_path / "none.txt", tmp_path / "out")
     assert (tmp_path / "out" / "thesis.tex").read_text() == "precious"
 
 
-def test_mistakes_leave_nothing(published, tmp_path):
+def test_failed_imports_write_nothing(published, tmp_path):
     (tmp_path / "d.txt").write_text("[d1]\t5,x\n")
     for arguments, words in (
         ((published["untied"], tmp_path / "none.txt"), "no such file"),

@@ -1,43 +1,53 @@
+import http.server
 import os
 import re
+import threading
+from functools import partial
 
 import pytest
 
-from genir.collection.prepared import DocumentFile, PreparedCollection
+from genir.collection.prepared import PreparedCollection
+from genir.collection.sources import Source, SourceGroup
 from genir.config import load_config
 from genir.errors import GenirError
-from genir.records import Judgment, Query
-from indexing.prepare_collection import main
+from genir.records import Document, Judgment, Query
+from indexing import prepare_collection
+from tests.helpers.beir import left_behind
+from tests.helpers.raw_files import DOCUMENT_FILES, write_raw
 
 
 @pytest.fixture
-def prepare(beir, tmp_path):
+def prepare_beir(beir, tmp_path):
+    """Run the stage on the folder of the fixture `beir`, with overrides of settings."""
     (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
 
     def run(*overrides):
         config = load_config(tmp_path / "c.yaml", overrides)
-        main(config)
+        prepare_collection.main(config)
         return PreparedCollection(config.run_folder / "collection")
 
     return run
 
 
-def test_what_is_prepared_is_the_collection(prepare):
-    data = prepare()
+def test_the_prepared_collection_has_the_documents_queries_and_judgments_of_the_source(prepare_beir):
+    data = prepare_beir()
     assert [d.id for d in data.documents] == [f"d{i}" for i in range(12)]
     assert data.documents[5].url == "/x/5"
-    assert data.documents[2:4] == [data.documents[2], data.documents[3]]
-    assert data.documents[-1] == list(data.documents)[-1]
     assert data.judgments("dev")[:2] == [Judgment("q0-dev", "d0", 2), Judgment("q0-dev", "d4", 1)]
     assert data.queries("test")[0] == Query("q0-test", "where do owls hunt mice with keyword0 test")
     assert len(data.queries("train")) == 12
-    with pytest.raises(IndexError):
-        data.documents[12]
 
 
-def test_a_dev_split_is_carved_from_train_by_query_and_always_the_same(prepare, beir):
+def test_preparing_a_prepared_collection_gives_the_same_files(prepare_beir):
+    first = prepare_beir().folder
+    second = prepare_beir("name=again", f"collection.path={first}").folder
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv", "qrels/dev.tsv", "qrels/test.tsv"):
+        assert (second / name).read_bytes() == (first / name).read_bytes()
+
+
+def test_a_dev_split_is_carved_from_train_by_query_and_is_always_the_same(prepare_beir, beir):
     (beir / "qrels" / "dev.tsv").unlink()
-    first, second = (prepare("collection.dev_fraction=0.4") for _ in range(2))
+    first, second = (prepare_beir("collection.dev_fraction=0.4") for _ in range(2))
     dev = {query.id for query in first.queries("dev")}
     train = {query.id for query in first.queries("train")}
     assert dev
@@ -53,71 +63,94 @@ def test_a_dev_split_is_carved_from_train_by_query_and_always_the_same(prepare, 
     ("name", "line", "words"),
     [
         ("qrels/test.tsv", "q0-test\tnowhere\t1", "test.tsv:26: document 'nowhere' is not in the corpus"),
-        ("qrels/test.tsv", "nobody\td0\t1", "test.tsv:26: query 'nobody' is not among the queries"),
         ("qrels/test.tsv", "q0-test\td0\t1", "test.tsv:26: query 'q0-test' and document 'd0' are judged twice"),
-        ("qrels/test.tsv", "q0-test\td1\t31", "test.tsv:26: the grade 31 is out of range: .* grades go up to 30"),
-        ("qrels/train.tsv", "q0-train\td1\t-100000000000000000000", "train.tsv:26: the grade -1000.* is out of range"),
+        ("queries.jsonl", '{"_id": "q", "text": ""}', "queries.jsonl:37: the query is empty"),
         ("corpus.jsonl", "{", "corpus.jsonl:13: not valid JSON"),
     ],
 )
-def test_a_mistake_is_named_and_nothing_is_left_behind(prepare, beir, tmp_path, name, line, words):
+def test_a_mistake_is_reported_and_the_stage_leaves_no_files(prepare_beir, beir, tmp_path, name, line, words):
     with open(beir / name, "a") as handle:
         handle.write(line + "\n")
     with pytest.raises(GenirError, match=words):
-        prepare()
-    assert os.listdir(tmp_path / "runs" / "c") == []
+        prepare_beir()
+    assert left_behind(tmp_path) == []
 
 
-def test_a_missing_or_empty_split_is_named_before_anything_is_read(prepare, beir, tmp_path):
+def test_a_missing_split_is_reported_before_anything_is_written(prepare_beir, beir, tmp_path):
     with pytest.raises(GenirError, match="no split 'test2'"):
-        prepare("search.splits=[test2]")
+        prepare_beir("search.splits=[test2]")
+    (beir / "qrels" / "train.tsv").rename(beir / "qrels" / "learn.tsv")
+    with pytest.raises(GenirError, match=r"no split 'train' to train on; .* collection\.splits=\{train: dev\}"):
+        prepare_beir()
     assert not (tmp_path / "runs").exists()
-    (beir / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n")
-    with pytest.raises(GenirError, match="'test' has no judgments"):
-        prepare()
+    assert len(prepare_beir("collection.splits={train: learn}").queries("train")) == 12
 
 
-def test_a_split_to_learn_from_or_choose_by_needs_a_relevant_document(prepare, beir):
+def test_train_and_dev_need_a_relevant_document_and_test_does_not(prepare_beir, beir):
     for split in ("train", "dev"):
         path = beir / "qrels" / f"{split}.tsv"
         judged = path.read_text()
         path.write_text(re.sub(r"\t\d$", "\t0", judged, flags=re.M))
         with pytest.raises(GenirError, match=f"the split '{split}' needs a relevant document"):
-            prepare()
+            prepare_beir()
         path.write_text(judged)
-    (beir / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0-test\td0\t30\nq0-test\td1\t0\n")
-    assert [row.grade for row in prepare().judgments("test")] == [30, 0]
+    (beir / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0-test\td0\t0\nq0-test\td1\t0\n")
+    assert [judgment.grade for judgment in prepare_beir().judgments("test")] == [0, 0]
 
 
-def test_the_split_that_will_be_carved_can_be_searched(prepare, beir):
+def test_the_dev_split_that_will_be_carved_can_be_searched(prepare_beir, beir):
     (beir / "qrels" / "dev.tsv").unlink()
-    assert prepare("search.splits=[dev, test]", "collection.dev_fraction=0.4").queries("dev")
     (beir / "qrels" / "test.tsv").unlink()
-    with pytest.raises(
-        GenirError, match=r"no split 'test', .* there are: train, dev \(a share of train\).* search\.splits=\[dev\]"
-    ):
-        prepare("collection.dev_fraction=0.4")
-    assert prepare("search.splits=[dev]", "collection.dev_fraction=0.4").splits == ["dev", "train"]
+    with pytest.raises(GenirError, match=r"no split 'test', .* there are: train, dev \(carved from train\)"):
+        prepare_beir("collection.dev_fraction=0.4")
+    assert prepare_beir("search.splits=[dev]", "collection.dev_fraction=0.4").splits == ["dev", "train"]
 
 
-def test_a_collection_that_is_elsewhere_is_named_by_its_key(prepare):
+def test_a_missing_collection_is_reported_with_the_setting_that_names_it(prepare_beir):
     with pytest.raises(GenirError, match=r"collection\.path nowhere: no such folder from /"):
-        prepare("collection.path=nowhere")
+        prepare_beir("collection.path=nowhere")
 
 
-def test_too_few_queries_for_a_dev_split_say_so(prepare, beir):
-    (beir / "qrels" / "dev.tsv").unlink()
-    (beir / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq0-train\td0\t1\n")
-    with pytest.raises(GenirError, match="too few train queries"):
-        prepare()
-
-
-def test_a_document_file_is_read_without_its_stage_only_with_a_clear_error(tmp_path):
-    with pytest.raises(GenirError, match="run the prepare stage first"):
-        DocumentFile(tmp_path / "corpus.jsonl")
-
-
-def test_an_unwritable_place_is_named(prepare, tmp_path):
+def test_a_file_in_the_place_of_the_run_folder_is_reported(prepare_beir, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(GenirError, match="a file stands where a folder is needed"):
-        prepare(f"runs_dir={tmp_path / 'file'}")
+    with pytest.raises(GenirError, match="file"):
+        prepare_beir(f"runs_dir={tmp_path / 'file'}")
+
+
+def test_the_splits_of_a_published_collection_cannot_be_renamed(prepare):
+    with pytest.raises(GenirError, match=r"collection\.splits: nq320k has fixed splits \(train, test\)"):
+        prepare("nq320k", "collection.splits={dev: test}")
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_download_fetches_the_missing_raw_files_and_prepares_them(prepare, tmp_path, monkeypatch):
+    handler = partial(QuietHandler, directory=str(write_raw(tmp_path / "served", DOCUMENT_FILES)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=partial(server.serve_forever, 0.01)).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    sources = {name: Source(name, f"{address}/{name}") for name in DOCUMENT_FILES}
+    groups = {"msmarco-doc": SourceGroup("msmarco-doc", "terms", sources)}
+    monkeypatch.setattr(prepare_collection, "load_sources", lambda: groups)
+    with pytest.raises(GenirError, match=r"missing msmarco-docs\.tsv\.gz"):
+        prepare("msmarco-doc-top300k")
+    try:
+        prepare_collection.command(str(tmp_path / "c.yaml"), [], download=True)
+        prepare_collection.command(str(tmp_path / "c.yaml"), [], download=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert sorted(os.listdir(tmp_path / "raw")) == sorted(
+        name for name in DOCUMENT_FILES if "2019" not in name and "2020" not in name
+    )
+    documents = PreparedCollection(tmp_path / "runs" / "c" / "collection").documents
+    assert documents[1] == Document("D2", "", "no title", "http://b.org/y")
+
+
+def test_download_without_a_published_collection_is_an_error(beir, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
+    with pytest.raises(GenirError, match=r"name the collection with collection\.published=NAME"):
+        prepare_collection.command(str(tmp_path / "c.yaml"), [], download=True)

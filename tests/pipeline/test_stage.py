@@ -1,8 +1,8 @@
+"""Stages are skipped when nothing changed, and recorded when they run."""
+
 import json
-import os
 
 import pytest
-import torch
 import typer
 
 from genir.config import load_config
@@ -33,7 +33,7 @@ def run(tmp_path):
     return go
 
 
-def test_a_stage_runs_once_and_again_only_when_something_changed(run, tmp_path):
+def test_a_stage_runs_again_only_when_something_it_uses_changed(run, tmp_path):
     assert run()
     assert not run()
     assert not run("search.batch_size=7")  # a setting it does not use
@@ -53,7 +53,7 @@ def test_a_stage_runs_once_and_again_only_when_something_changed(run, tmp_path):
     assert not run("seed=2")
 
 
-def test_its_record_holds_what_is_needed_to_repeat_it(run, tmp_path):
+def test_the_record_holds_what_is_needed_to_repeat_the_stage(run, tmp_path):
     run()
     record = json.loads((tmp_path / "r" / "stage.json").read_text())["copy"]
     assert record["settings"] == {"baseline": {"backend": "bm25s", "k1": 0.9, "b": 0.4, "stemmer": "english"}}
@@ -66,7 +66,7 @@ def test_its_record_holds_what_is_needed_to_repeat_it(run, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b"[]", b'{"copy": 3}', b"[" * 200_000])
-def test_a_damaged_record_says_what_to_do_and_damaged_hashes_are_taken_again(run, tmp_path, damage):
+def test_a_damaged_record_is_a_clear_error_and_damaged_hashes_are_recomputed(run, tmp_path, damage):
     run()
     (tmp_path / "r" / ".hashes.json").write_bytes(damage)
     assert not run()
@@ -77,33 +77,13 @@ def test_a_damaged_record_says_what_to_do_and_damaged_hashes_are_taken_again(run
     assert run()
 
 
-def test_threads_are_the_setting_s_else_the_environment_s_else_the_usable_cores(run, tmp_path, monkeypatch):
-    def used(*overrides):
-        run(*overrides, force=True)
-        record = json.loads((tmp_path / "r" / "stage.json").read_text())["copy"]
-        assert record["threads"] == torch.get_num_threads()
-        return record["threads"]
-
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 4}, raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    try:
-        assert used("threads=2") == 2
-        torch.set_num_threads(1)
-        assert used() == 1
-        monkeypatch.delenv("OMP_NUM_THREADS")
-        assert used() == 3
-        assert not run("threads=1")  # no reason to run again
-    finally:
-        torch.set_num_threads(1)
-
-
-def test_a_missing_input_names_the_file_and_the_remedy(run, tmp_path):
+def test_a_missing_input_is_named_with_the_remedy(run, tmp_path):
     (tmp_path / "r" / "in.txt").unlink()
     with pytest.raises(GenirError, match=r"in\.txt: missing; run the stages before this one first"):
         run()
 
 
-def test_a_failed_or_stopped_stage_is_not_recorded(tmp_path, run):
+def test_an_interrupted_stage_is_not_recorded(tmp_path, run):
     config = load_config(tmp_path / "r.yaml")
 
     def stop(config):
@@ -113,3 +93,12 @@ def test_a_failed_or_stopped_stage_is_not_recorded(tmp_path, run):
         execute(STAGE, stop, config)
     assert exit_.value.exit_code == 130
     assert not (tmp_path / "r" / "stage.json").exists()
+
+
+def test_a_stage_that_runs_again_says_why(run, capsys):
+    run()
+    assert "runs again" not in capsys.readouterr().out
+    run("baseline.k1=1.2")
+    assert "runs again: setting baseline.k1 changed from 0.9 to 1.2" in capsys.readouterr().out
+    run("baseline.k1=1.2", force=True)
+    assert "runs again: --force" in capsys.readouterr().out

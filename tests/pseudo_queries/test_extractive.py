@@ -1,4 +1,4 @@
-"""Pseudo queries without a model."""
+"""Extractive pseudo queries: what is taken from a document, and in which order."""
 
 import math
 import re
@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genir.pseudo_queries.extractive import (
+    extract_all_queries,
     extract_queries,
-    headings,
-    keyphrases,
-    ranked,
-    sentences,
-    shortened,
-    text_queries,
-    titled,
+    find_headings,
+    find_keyphrases,
+    prepend_title,
+    rank_by_weight,
+    shorten,
+    split_sentences,
 )
 from genir.records import Document
 
@@ -25,9 +25,9 @@ He was born in Tottenham and went to a school in Burford.
 short line. He kept a record of the weather for thirty years without a day left out!"""
 
 
-def test_every_query_is_made_of_the_document_s_own_words():
+def test_a_query_contains_words_of_its_document_only():
     documents = [Document("a", "Luke Howard", TEXT), Document("b", "", "One sentence about the tides of the sea.")]
-    made = {doc_id: list(texts) for doc_id, texts in text_queries(documents, 8)}
+    made = {doc_id: list(texts) for doc_id, texts in extract_all_queries(documents, 8)}
     assert list(made) == ["a", "b"]
     for document in documents:
         own = set(re.findall(r"\w+", document.body))
@@ -40,13 +40,13 @@ def test_every_query_is_made_of_the_document_s_own_words():
     assert "Luke Howard Latin words" in made["a"]
 
 
-def test_words_that_other_documents_have_too_count_least():
+def test_words_that_are_rare_in_other_documents_come_first():
     common = [
         Document(str(i), "", f"the river flows through valley number{i} and nothing else is here") for i in range(9)
     ]
     (_, *_), last = [
         list(texts)
-        for _, texts in text_queries(
+        for _, texts in extract_all_queries(
             [
                 *common,
                 common[0]._replace(
@@ -59,43 +59,50 @@ def test_words_that_other_documents_have_too_count_least():
     assert last[1] == "The obsidian lighthouse flows through a valley"
 
 
-def test_parts_of_a_text():
-    assert sentences(TEXT)[0] == "Clouds are named after Latin words."
-    assert sentences(TEXT)[-1] == "He kept a record of the weather for thirty years without a day left out!"
-    assert headings(TEXT) == ["Early life", "Later years"]
-    assert headings("A single line") == []
-    weights = dict.fromkeys(
-        ["luke", "howard", "chemist", "london", "latin", "words", "a1", "a2", "a3", "a4", "a5"], 1.0
-    )
-    assert keyphrases("Luke Howard, the chemist of London. Latin words", weights) == [
-        "Luke Howard", "chemist", "London", "Latin words"
-    ]  # fmt: skip
-    assert keyphrases("a1 a2 a3 a4 a5 and LUKE. luke", weights) == ["a1 a2 a3 a4", "a5", "LUKE"]
-    assert ranked(["luke luke", "luke howard", "of it"], {"luke": 1, "howard": 2}) == [
-        "luke howard",
-        "luke luke",
-        "of it",
-    ]
-    assert titled("Luke Howard", "Howard's names") == "Luke Howard Howard's names"
-    assert titled("Luke Howard", "luke howard") == "Luke Howard"
-    assert titled("", "names") == "names"
+def test_sentences_end_at_punctuation_or_line_ends_and_are_longer_than_phrases():
+    assert split_sentences(TEXT)[0] == "Clouds are named after Latin words."
+    assert split_sentences(TEXT)[-1] == "He kept a record of the weather for thirty years without a day left out!"
+
+
+def test_headings_are_short_lines_of_a_text_with_several_lines():
+    assert find_headings(TEXT) == ["Early life", "Later years"]
+    assert find_headings("A single line") == []
+
+
+def test_keyphrases_are_sequences_of_up_to_four_content_words():
+    words = ["luke", "howard", "chemist", "london", "latin", "words", "a1", "a2", "a3", "a4", "a5"]
+    weights = dict.fromkeys(words, 1.0)
+    wanted = ["Luke Howard", "chemist", "London", "Latin words"]
+    assert find_keyphrases("Luke Howard, the chemist of London. Latin words", weights) == wanted
+    assert find_keyphrases("a1 a2 a3 a4 a5 and LUKE. luke", weights) == ["a1 a2 a3 a4", "a5", "LUKE"]
+
+
+def test_parts_are_ranked_by_the_weights_of_their_distinct_words():
+    ranked = rank_by_weight(["luke luke", "luke howard", "of it"], {"luke": 1, "howard": 2})
+    assert ranked == ["luke howard", "luke luke", "of it"]
+
+
+def test_a_title_is_not_repeated_in_what_follows_it():
+    assert prepend_title("Luke Howard", "Howard's names") == "Luke Howard Howard's names"
+    assert prepend_title("Luke Howard", "luke howard") == "Luke Howard"
+    assert prepend_title("", "names") == "names"
 
 
 @given(st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "the", "of", "a"]), max_size=20), st.integers(1, 8))
-def test_a_shortened_sentence_keeps_the_most_telling_words_in_their_order(words, most):
+def test_a_shortened_sentence_keeps_the_words_with_the_highest_weights_in_their_order(words, limit):
     weights = {"alpha": 4.0, "beta": 3.0, "gamma": 2.0, "delta": 1.0}
-    got = shortened(" ".join(words), weights, most).split()
-    if len(words) <= most:
+    got = shorten(" ".join(words), weights, limit).split()
+    if len(words) <= limit:
         assert got == words
         return
     distinct = list(dict.fromkeys(words))
-    assert len(got) == min(most, len(distinct))
+    assert len(got) == min(limit, len(distinct))
     kept, lost = [weights.get(w, 0) for w in got], [weights.get(w, 0) for w in distinct if w not in got]
     assert min(kept) >= max(lost, default=-math.inf)
     assert got == [word for word in distinct if word in got]
 
 
 @given(st.text(max_size=300), st.text(max_size=40))
-def test_any_text_is_taken(text, title):
+def test_any_text_can_be_processed(text, title):
     for query in extract_queries(Document("x", title, text), {}, 5):
         assert isinstance(query, str)

@@ -1,70 +1,74 @@
-"""The decoder over kept keys and values, against Hugging Face's whole model on whole sequences."""
+"""The decoder against Hugging Face's whole model on whole sequences."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from genir.t5.kv_cache import Past
-from genir.t5.ragged import Shares
+from genir.t5 import decoder
+from genir.t5.cross_attention import precompute_cross_attention
+from genir.t5.kv_cache import KVCache
+from genir.t5.ragged import RaggedLayout
+from tests.helpers.models import make_model
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=[4, 6], ids=["short", "long"])
+@pytest.fixture(params=[4, 6], ids=["folded", "not folded"])
 def inputs(request):
-    """Of sources up to 4 tokens the small model takes shorter keys and values."""
+    """Three queries; sources of at most 4 tokens have folded cross-attention projections in the small model."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(3, 20, (3, request.param), generator=generator)
     mask = (torch.arange(request.param) < torch.tensor([[request.param], [2], [3]])).long()
     return ids * mask, mask
 
 
-def states(model, ids, mask, tokens):
-    """Decoder states after a sequence of tokens, by Hugging Face."""
-    output = model.t5(
+def hugging_face_states(t5, ids, mask, tokens):
+    """Hugging Face's decoder states [T, D] after the tokens, for one query."""
+    output = t5(
         input_ids=ids[None], attention_mask=mask[None], decoder_input_ids=torch.tensor([tokens]),
         output_hidden_states=True,
     )  # fmt: skip
-    return model._scaled(output.decoder_hidden_states[-1][0])
+    return output.decoder_hidden_states[-1][0]
+
+
+def assert_states_are_those_of_whole_sequences(t5, inputs, sequences, states):
+    """Compare the states [n, T, D] after the last T tokens of n sequences, given as (query, tokens)."""
+    for (query, tokens), got in zip(sequences, states, strict=True):
+        expected = hugging_face_states(t5, inputs[0][query], inputs[1][query], tokens)
+        torch.testing.assert_close(got, expected[-len(got) :], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("v10", [True, False])
-def test_tokens_that_follow_others_get_the_states_of_the_whole_sequence(make_model, inputs, v10):
-    """Partial docids of three queries branch, go on by unequal pieces, and one of them stops: no cache is reordered."""
+def test_candidates_that_are_decoded_together_get_the_states_of_hugging_face(inputs, v10):
     model = make_model((9, 9, 9, 9), v10=v10)
-    past = Past(model.t5)
+    tokens = torch.randint(0, 40, (3, 2, 5), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        memory = model.remember(model.encode(*inputs))
-        assert (memory.short is None) == (inputs[0].shape[1] > 4)
-        tokens = torch.tensor([[0]] * 3)
-        _, rows = model.extend(memory, Shares.of([1, 1, 1], CPU), past, tokens, torch.empty(3, 0).long())
-        paths = {query: rows[query].tolist() for query in range(3)}
-        grown = [(0, [0, 5, 7]), (0, [0, 6, 8]), (2, [0, 4, 4])]  # query 0 branches, query 1 stops
-        before = torch.tensor([paths[query] for query, _ in grown])
-        hidden, rows = model.extend(
-            memory, Shares.of([2, 0, 1], CPU), past, torch.tensor([x[1:] for _, x in grown]), before
-        )
-        for (query, sequence), got in zip(grown, hidden, strict=True):
-            wanted = states(model, inputs[0][query], inputs[1][query], sequence)
-            torch.testing.assert_close(got, wanted[1:], atol=1e-5, rtol=1e-5)
-        mixed = [(0, [0, 5, 7, 20, 21]), (0, [0, 30, 31]), (2, [0, 4, 4, 9, 9])]  # pasts of unequal length
-        before = torch.tensor([[*paths[0], *rows[0].tolist()], [*paths[0], -1, -1], [*paths[2], *rows[2].tolist()]])
-        hidden, _ = model.extend(
-            memory, Shares.of([2, 0, 1], CPU), past, torch.tensor([x[-2:] for _, x in mixed]), before
-        )
-        for (query, sequence), got in zip(mixed, hidden, strict=True):
-            wanted = states(model, inputs[0][query], inputs[1][query], sequence)
-            torch.testing.assert_close(got, wanted[-2:], atol=1e-5, rtol=1e-5)
+        cache = precompute_cross_attention(model.t5, *model.encode(*inputs))
+        states = decoder.decode(model.t5, cache, tokens)
+        for query in range(3):
+            sequences = [(query, candidate) for candidate in tokens[query].tolist()]
+            assert_states_are_those_of_whole_sequences(model.t5, inputs, sequences, states[query])
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=6).filter(any))
-def test_rows_go_into_a_matrix_and_back(counts):
-    shares = Shares.of(counts, CPU)
-    flat = torch.arange(1, sum(counts) + 1)
-    matrix = shares.matrix(flat, 0)
-    assert [[x for x in row if x] for row in matrix.tolist()] == [
-        flat[sum(counts[:i]) : sum(counts[: i + 1])].tolist() for i in range(len(counts))
-    ]
-    assert torch.equal(shares.flat(matrix), flat)
+@pytest.mark.parametrize("v10", [True, False])
+def test_tokens_that_extend_cached_ones_get_the_states_of_the_whole_sequence(inputs, v10):
+    """The docids of one query branch, those of another end, and later ones continue after unequal numbers of tokens."""
+    model = make_model((9, 9, 9, 9), v10=v10)
+    kv_cache, t5 = KVCache(model.t5), model.t5
+
+    def extend(lengths, tokens, past_slots):
+        layout = RaggedLayout.from_lengths(lengths, CPU)
+        return decoder.extend(t5, cross_cache, layout, kv_cache, torch.tensor(tokens), past_slots)
+
+    with torch.no_grad():
+        cross_cache = precompute_cross_attention(t5, *model.encode(*inputs))
+        _, start = extend([1, 1, 1], [[0]] * 3, torch.empty(3, 0).long())
+        first = [(0, [0, 5, 7]), (0, [0, 6, 8]), (2, [0, 4, 4])]
+        past_slots = start[[query for query, _ in first]]
+        states, slots = extend([2, 0, 1], [tokens[1:] for _, tokens in first], past_slots)
+        assert_states_are_those_of_whole_sequences(t5, inputs, first, states)
+
+        second = [(0, [0, 5, 7, 20, 21]), (0, [0, 30, 31]), (2, [0, 4, 4, 9, 9])]
+        ends = torch.stack([slots[0], torch.tensor([-1, -1]), slots[2]])  # the second one extends the start token only
+        past_slots = torch.cat([start[[query for query, _ in second]], ends], 1)
+        states, _ = extend([2, 0, 1], [tokens[-2:] for _, tokens in second], past_slots)
+        assert_states_are_those_of_whole_sequences(t5, inputs, second, states)

@@ -1,46 +1,74 @@
-"""The room of searches one after another, and of searches at the same time."""
-
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
+import pytest
 import torch
 
-from genir.decoding.beam import beam_search
-from genir.decoding.trie import Trie
-from genir.model import DocidModel
-from tests.helpers.search import queries, random_codes
+from genir.t5.kv_cache import KVCache, KVCachePool
+from tests.helpers.models import make_model
 
 SIZES = (3, 4, 2)
 
 
-def test_searches_before_it_or_at_the_same_time_change_nothing(make_model):
-    """The room of keys and values is used again, by one search at a time."""
-    model = make_model((4,) * 6)
-    trie = Trie.from_codes(random_codes(300, (4,) * 6, 3))
-    batches = [model.encode(*queries(3, seed)) for seed in range(24)]
-    beam_search(model, trie, batches[0], 20, 8)
-    fresh = [
-        beam_search(DocidModel(model.t5, model.layout, model.normalize), trie, batch, 20, 8).leaves for batch in batches
-    ]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda batch: beam_search(model, trie, batch, 20, 8).leaves, batches))
-    sys.setswitchinterval(interval)
-    assert all(torch.equal(a, b) for a, b in zip(found, fresh, strict=True))
+def test_slots_hold_what_was_written_while_the_cache_grows():
+    cache, written = KVCache(make_model(SIZES).t5), []
+    for step in range(6):
+        slots = torch.tensor(cache.allocate(2 * 3)).view(2, 3)
+        for layer in range(2):
+            keys, values = torch.randn(2, 2, 3, 16)
+            cache.write(layer, slots, keys, values)
+            written.append((layer, slots, keys, values))
+        assert cache.size == 6 * (step + 1)
+    for layer, slots, keys, values in written:
+        for got, expected in zip(cache.read(layer, slots), (keys, values), strict=True):
+            assert torch.equal(got.transpose(1, 2).flatten(2), expected)  # [n, H, T, E] as [n, T, H * E]
 
 
-def test_room_for_keys_is_kept_for_as_many_searches_as_there_are_at_a_time(make_model, monkeypatch):
-    model = make_model(SIZES)
-    with model.past() as one, model.past() as other:
+def test_slots_may_be_read_in_any_order_and_by_several_beams():
+    cache = KVCache(make_model(SIZES).t5)
+    slots = torch.tensor(cache.allocate(4)).view(4, 1)
+    keys = torch.arange(4.0).view(4, 1, 1).expand(-1, -1, 16)
+    cache.write(0, slots, keys, -keys)
+    read_keys, read_values = cache.read(0, torch.tensor([[2, 0, 0], [2, 3, 1]]))
+    assert read_keys[:, 1, :, 5].tolist() == [[2, 0, 0], [2, 3, 1]]
+    assert torch.equal(read_values, -read_keys)
+
+
+def test_a_cache_is_compatible_with_models_of_its_dtype():
+    t5 = make_model(SIZES).t5
+    cache = KVCache(t5)
+    assert cache.is_compatible(t5)
+    assert not cache.is_compatible(t5.to(torch.bfloat16))
+
+
+def test_the_memory_of_returned_caches_is_kept_for_later_searches_up_to_a_limit(monkeypatch):
+    pool, t5 = KVCachePool(), make_model(SIZES).t5
+    with pool.borrow(t5) as one, pool.borrow(t5) as other:
         assert one is not other
-        one.reserve(100), other.reserve(100)
-    with model.past() as third, model.past() as fourth:
+        one.allocate(100)
+        other.allocate(100)
+    with pool.borrow(t5) as third, pool.borrow(t5) as fourth:
         assert {id(third), id(fourth)} == {id(one), id(other)}
         assert third.size == fourth.size == 0
         assert third.nbytes
-    monkeypatch.setattr("genir.t5.kv_cache._KEPT", one.nbytes)
-    with model.past(), model.past():
+    monkeypatch.setattr("genir.t5.kv_cache._MAX_KEPT_BYTES", one.nbytes)
+    with pool.borrow(t5), pool.borrow(t5):
         pass
-    with model.past() as fifth, model.past() as sixth:
-        assert sum(x in (one, other) for x in (fifth, sixth)) == 1
+    with pool.borrow(t5) as fifth, pool.borrow(t5) as sixth:
+        assert sum(cache in (one, other) for cache in (fifth, sixth)) == 1
+
+
+def test_a_cache_of_another_dtype_is_not_used_again():
+    pool, t5 = KVCachePool(), make_model(SIZES).t5
+    with pool.borrow(t5) as single:
+        single.allocate(10)
+    with pool.borrow(t5.to(torch.bfloat16)) as half:
+        assert half is not single
+        keys = torch.randn(1, 1, 16, dtype=torch.bfloat16)
+        half.write(0, torch.tensor(half.allocate(1)).view(1, 1), keys, keys)
+        assert half.read(0, torch.zeros(1, 1).long())[0].dtype == torch.bfloat16
+
+
+def test_a_cache_of_a_search_that_failed_is_not_used_again():
+    pool, t5 = KVCachePool(), make_model(SIZES).t5
+    with pytest.raises(RuntimeError, match="failed"), pool.borrow(t5) as broken:
+        raise RuntimeError("failed")
+    with pool.borrow(t5) as cache:
+        assert cache is not broken

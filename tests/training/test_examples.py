@@ -1,3 +1,6 @@
+"""Training examples: what is drawn from the mix, and the tensors that they become."""
+
+import json
 import random
 from collections import Counter
 
@@ -6,17 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genir.collection.prepared import PreparedCollection
 from genir.config import SFTConfig, SpanConfig
+from genir.docids import DocidTable
+from genir.errors import GenirError
 from genir.records import Document
 from genir.training.examples import (
     Collator,
     Example,
+    ExampleSources,
     ExampleStream,
     LabelledQuery,
     drop_words,
-    labelled_queries,
+    gather_codes,
+    label_queries,
     random_span,
+    read_sources,
 )
+from tests.helpers.training import make_run
 
 DOCUMENTS = [Document(f"d{i}", f"title{i}", " ".join(f"w{i}_{j}" for j in range(30))) for i in range(5)]
 
@@ -24,10 +34,10 @@ DOCUMENTS = [Document(f"d{i}", f"title{i}", " ".join(f"w{i}_{j}" for j in range(
 def stream(mix, length=400, seed=3, **settings):
     queries = [LabelledQuery("which one", (0, 1), (3, 1)), LabelledQuery("another one", (2,), (1,))]
     pseudo = [Example("made up", 4)]
-    return ExampleStream(length, seed, mix, DOCUMENTS, queries, pseudo, SFTConfig(**settings))
+    return ExampleStream(length, seed, mix, ExampleSources(DOCUMENTS, queries, pseudo), SFTConfig(**settings))
 
 
-def test_example_i_depends_on_nothing_but_the_seed_and_i():
+def test_an_example_depends_on_the_seed_and_its_index_only():
     mix = {"spans": 0.5, "queries": 0.3, "pseudo_queries": 0.2}
     one, two = stream(mix), stream(mix)
     backwards = [two[i] for i in reversed(range(400))][::-1]
@@ -35,19 +45,19 @@ def test_example_i_depends_on_nothing_but_the_seed_and_i():
     assert [one[i] for i in range(400)] != [stream(mix, seed=4)[i] for i in range(400)]
 
 
-def test_the_mix_and_the_gains_are_the_shares_drawn():
+def test_kinds_are_drawn_in_proportion_to_the_mix_and_documents_to_their_gains():
     mix = {"spans": 1, "queries": 2, "pseudo_queries": 1}
     examples = [stream(mix, query_word_dropout=0.0)[i] for i in range(4000)]
     kinds = Counter(e.text if e.text in ("made up", "which one", "another one") else "span" for e in examples)
     assert kinds["span"] / 4000 == pytest.approx(0.25, abs=0.03)
     assert kinds["made up"] / 4000 == pytest.approx(0.25, abs=0.03)
-    rows = Counter(e.row for e in examples if e.text == "which one")
-    assert rows[0] / (rows[0] + rows[1]) == pytest.approx(0.75, abs=0.05)
-    assert {e.row for e in examples if e.text == "another one"} == {2}
+    drawn = Counter(e.doc_index for e in examples if e.text == "which one")
+    assert drawn[0] / (drawn[0] + drawn[1]) == pytest.approx(0.75, abs=0.05)
+    assert {e.doc_index for e in examples if e.text == "another one"} == {2}
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 8), st.floats(0, 0.9), st.floats(0, 1))
-def test_a_span_holds_words_of_its_document_in_order(seed, low, high, dropout, title):
+def test_a_span_consists_of_nearby_words_of_its_document_in_their_order(seed, low, high, dropout, title):
     settings = SpanConfig(min_words=low, max_words=high, word_dropout=dropout, title_share=title)
     span = random_span(DOCUMENTS[1], settings, random.Random(seed)).split()
     if span[0] == "title1":
@@ -59,7 +69,7 @@ def test_a_span_holds_words_of_its_document_in_order(seed, low, high, dropout, t
     assert places[-1] - places[0] < max(low, high)
 
 
-def test_documents_without_text_or_title_still_give_a_span():
+def test_documents_without_text_or_title_have_spans_too():
     rng = random.Random(0)
     assert random_span(Document("d", "only a title", ""), SpanConfig(word_dropout=0), rng) == "only a title"
     assert random_span(Document("d", "", "word"), SpanConfig(title_share=0), rng) == "word"
@@ -67,14 +77,14 @@ def test_documents_without_text_or_title_still_give_a_span():
     assert drop_words("a b", 0.999999, rng) == "a b"
 
 
-def test_judgments_become_rows_and_gains_and_grade_0_is_no_answer():
-    rows = {"d0": 0, "d1": 1}
+def test_labelled_queries_have_the_gains_of_their_relevant_documents_only():
+    doc_indices = {"d0": 0, "d1": 1}
     qrels = {"q1": {"d0": 2, "d1": 1}, "q2": {"d0": 0}}
-    got = labelled_queries({"q1": "x", "q2": "y"}, qrels, rows)
+    got = label_queries({"q1": "x", "q2": "y"}, qrels, doc_indices)
     assert got == [LabelledQuery("x", (0, 1), (3, 1), "q1")]
 
 
-def test_the_collator_pads_right_cuts_and_looks_up_codes(tokenizer):
+def test_the_collator_truncates_and_pads_texts_and_looks_up_docids(tokenizer):
     codes = np.array([[0, 1], [2, 3]], np.int32)
     batch = Collator(tokenizer, codes, 4)([Example("one two three four one two", 1), Example("", 0)])
     assert batch["codes"].tolist() == [[[2, 3]], [[0, 1]]]
@@ -82,3 +92,46 @@ def test_the_collator_pads_right_cuts_and_looks_up_codes(tokenizer):
     assert batch["input_ids"][0, -1] == tokenizer.eos_token_id
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0]]
     assert batch["input_ids"][1].tolist() == [tokenizer.eos_token_id] + [tokenizer.pad_token_id] * 3
+
+
+def test_docids_are_padded_to_the_longest_one_that_is_gathered():
+    codes = np.array([[5, -1, -1], [6, 7, -1], [1, 2, 3]], np.int32)
+    assert gather_codes(codes, [0, 1]).tolist() == [[5, -1], [6, 7]]
+    assert gather_codes(codes, [0]).tolist() == [[5]]
+
+
+@pytest.fixture
+def sources(beir, tmp_path):
+    """A function that reads the sources of a mix from a run folder with one pseudo query."""
+    run = make_run(beir, tmp_path, "").run_folder
+    (run / "pseudo_queries").mkdir()
+    (run / "pseudo_queries" / "queries.jsonl").write_text(json.dumps({"doc_id": "d3", "text": "made up"}) + "\n")
+    data, table = PreparedCollection(run / "collection"), DocidTable.load(run / "docids")
+    return run / "pseudo_queries" / "queries.jsonl", lambda *mix: read_sources(
+        run, data, table, dict.fromkeys(mix, 1.0)
+    )
+
+
+def test_sources_hold_the_train_queries_and_the_pseudo_queries_that_the_mix_names(sources):
+    _, read = sources
+    found = read("queries", "pseudo_queries")
+    assert found.pseudo_queries == [Example("made up", 3)]
+    assert len(found.queries) == len(found.documents) == 12
+    assert found.queries[0] == LabelledQuery("where do owls hunt mice with keyword0 train", (0, 4), (3, 1), "q0-train")
+    assert read("spans").pseudo_queries == []
+
+
+def test_missing_pseudo_queries_are_an_error_only_if_the_mix_names_them(sources):
+    path, read = sources
+    path.unlink()
+    assert read("queries").pseudo_queries == []
+    with pytest.raises(GenirError, match=r"queries\.jsonl: missing, .* run genir queries CONFIG first"):
+        read("pseudo_queries")
+
+
+def test_pseudo_queries_of_unknown_documents_are_an_error_with_the_line(sources):
+    path, read = sources
+    with open(path, "a") as handle:
+        handle.write('{"doc_id": "nowhere", "text": "x"}\n')
+    with pytest.raises(GenirError, match=r"queries\.jsonl:2: document 'nowhere' has no docid"):
+        read("pseudo_queries")

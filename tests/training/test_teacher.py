@@ -1,4 +1,4 @@
-"""A teacher's scores become grades of candidate lists."""
+"""Teachers: where their scores come from, and how the scores become grades of candidate lists."""
 
 import json
 
@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from genir.docids import DocidTable
+from genir.docids import Codes, DocidTable
 from genir.errors import GenirError
 from genir.records import Document
 from genir.training.examples import LabelledQuery
-from genir.training.teacher import TOP, apply_teacher, open_teacher
+from genir.training.teacher import MAX_GRADE, apply_teacher, open_teacher
 
-TABLE = DocidTable(["a", "b", "c"], ["A", "B", "C"], np.array([[0], [1], [2]]), (3,))
+TABLE = DocidTable.from_codes(Codes(np.array([[0], [1], [2]]), (3,)), doc_ids=["a", "b", "c"], titles=["A", "B", "C"])
 DOCUMENTS = [Document("a", "Owls", "hunt mice"), Document("b", "Tea", "leaves wither"), Document("c", "Ice", "flows")]
 EXAMPLES = [LabelledQuery("owls", (0,), (1,), "q1"), LabelledQuery("a span", (1,), (1,))]
 
 
-def test_a_file_of_scores_speaks_of_the_pairs_that_it_holds(tmp_path):
+def test_a_score_file_scores_the_pairs_that_it_contains(tmp_path):
     path = tmp_path / "scores.jsonl"
     lines = [{"query_id": "q1", "doc_id": "a", "score": 2.5}, {"query_id": "q1", "doc_id": "c", "score": -1}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    rows = np.array([[0, 1, 2], [0, 2, -1]])
-    scores = open_teacher(str(path), TABLE, DOCUMENTS)(EXAMPLES, rows)
+    doc_indices = np.array([[0, 1, 2], [0, 2, -1]])
+    scores = open_teacher(str(path), TABLE, DOCUMENTS)(EXAMPLES, doc_indices)
     np.testing.assert_array_equal(scores, [[2.5, np.nan, -1], [np.nan] * 3])
 
 
@@ -30,28 +30,28 @@ def test_a_file_of_scores_speaks_of_the_pairs_that_it_holds(tmp_path):
     "line", ["{", '{"query_id": "q"}', '{"query_id": "q", "doc_id": "x", "score": 1}',
              '{"query_id": "q", "doc_id": "a", "score": "high"}'],
 )  # fmt: skip
-def test_a_broken_line_is_named(tmp_path, line):
+def test_a_malformed_line_is_an_error_with_its_number(tmp_path, line):
     path = tmp_path / "scores.jsonl"
     path.write_text('{"query_id": "q", "doc_id": "a", "score": 1}\n' + line + "\n")
-    with pytest.raises(GenirError, match=r"scores\.jsonl.*2.*needs"):
+    with pytest.raises(GenirError, match=r"scores\.jsonl:2: (must be|not valid JSON)"):
         open_teacher(str(path), TABLE, DOCUMENTS)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_score_file_is_an_error(tmp_path):
     with pytest.raises(GenirError, match="no such file"):
         open_teacher(str(tmp_path / "none.jsonl"), TABLE, DOCUMENTS)
 
 
-def test_scores_become_grades_but_never_lower_a_judged_one():
+def test_scaled_scores_replace_lower_judged_grades_only():
     scores = np.array([[1.0, 3.0, 2.0, np.nan], [5.0, 5.0, np.nan, np.nan], [np.nan] * 4], np.float32)
     judged = torch.tensor([[2.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     grades = apply_teacher(scores, judged)
-    assert grades[0].tolist() == [2.0, TOP, TOP / 2, 1.0]
-    assert grades[1:].tolist() == judged[1:].tolist()  # nothing to tell apart
+    assert grades[0].tolist() == [2.0, MAX_GRADE, MAX_GRADE / 2, 1.0]
+    assert grades[1:].tolist() == judged[1:].tolist()  # equal scores say nothing
 
 
-def test_a_cross_encoder_of_a_folder_scores_query_and_document(tmp_path):
-    """A random BERT saved as sentence-transformers does: its own prediction for each pair."""
+def test_a_cross_encoder_scores_each_query_with_the_documents_of_its_list(tmp_path):
+    """Compares with the predictions of a random BERT, saved as sentence-transformers saves it."""
     library = pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
@@ -65,13 +65,13 @@ def test_a_cross_encoder_of_a_folder_scores_query_and_document(tmp_path):
     torch.manual_seed(0)
     BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    rows = np.array([[0, 1], [2, -1]])
-    scores = open_teacher(str(tmp_path / "model"), TABLE, DOCUMENTS)(EXAMPLES, rows)
+    doc_indices = np.array([[0, 1], [2, -1]])
+    scores = open_teacher(str(tmp_path / "model"), TABLE, DOCUMENTS)(EXAMPLES, doc_indices)
     alone = library.CrossEncoder(str(tmp_path / "model"))
-    for place, row in ((0, 0), (0, 1), (1, 2)):
-        column = rows[place].tolist().index(row)
-        wanted = alone.predict([(EXAMPLES[place].text, DOCUMENTS[row].body)])[0]
-        assert scores[place, column] == pytest.approx(float(wanted), abs=1e-5)
+    for number, doc_index in ((0, 0), (0, 1), (1, 2)):
+        column = doc_indices[number].tolist().index(doc_index)
+        wanted = alone.predict([(EXAMPLES[number].text, DOCUMENTS[doc_index].body)])[0]
+        assert scores[number, column] == pytest.approx(float(wanted), abs=1e-5)
     assert np.isnan(scores[1, 1])
     with pytest.raises(GenirError, match="cannot be loaded"):
         open_teacher(str(tmp_path / "nothing"), TABLE, DOCUMENTS)

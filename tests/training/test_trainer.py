@@ -1,47 +1,56 @@
-"""The training loop: it learns, it resumes to the same weights, and it keeps the best ones."""
+"""The training loop: it learns, resumes with identical results, and keeps the best weights."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback
 
-import genir.training.trainer
 from genir.config import SFTConfig
 from genir.errors import GenirError
 from genir.records import Document
 from genir.tokenizer import tokenize
-from genir.training.checkpoints import last_checkpoint
-from genir.training.examples import Collator, ExampleStream, LabelledQuery
-from genir.training.trainer import Places, fit, negative_log_likelihood
+from genir.training.callbacks import ShowProgress
+from genir.training.checkpoints import find_last_checkpoint
+from genir.training.examples import Collator, ExampleSources, ExampleStream, LabelledQuery
+from genir.training.trainer import TrainingJob, negative_log_likelihood, run_phase, train
 
 WORDS = ["owl", "tea", "ice", "rail", "moss", "clock"]
 DOCUMENTS = [Document(f"d{i}", word, f"{word} stands alone") for i, word in enumerate(WORDS)]
 CODES = np.array([[i // 3, i % 3] for i in range(6)])
 
 
-def train(make_retriever, folder, steps=12, measure=None, loss=negative_log_likelihood, **settings):
+def make_job(make_retriever, folder, steps=12, measure=None, loss=negative_log_likelihood, **settings):
+    """Return a retriever and the job of training it on one query for each document."""
     retriever = make_retriever(CODES, (2, 3))
     settings = SFTConfig(batch_size=8, eval_steps=4, warmup_steps=2, embedding_lr_multiplier=1.0, **settings)
     queries = [LabelledQuery(word, (i,), (1,)) for i, word in enumerate(WORDS)]
-    log = fit(
-        retriever.model,
-        ExampleStream(steps * 8, 1, {"queries": 1.0}, DOCUMENTS, queries, [], settings),
-        Collator(retriever.tokenizer, CODES, 16),
-        loss,
-        lambda: {"RR@10": measure(retriever)},
-        settings,
-        steps,
-        0.01,
-        seed=1,
-        places=Places(folder / "checkpoints", folder / "log"),
+    sources = ExampleSources(DOCUMENTS, queries, [])
+    return retriever, TrainingJob(
         title="test",
+        model=retriever.model,
+        examples=ExampleStream(steps * 8, 1, {"queries": 1.0}, sources, settings),
+        collator=Collator(retriever.tokenizer, CODES, 16),
+        loss=loss,
+        evaluate=lambda: {"RR@10": measure(retriever)},
+        settings=settings,
+        steps=steps,
+        learning_rate=0.01,
+        seed=1,
+        checkpoints=folder / "checkpoints",
+        log_folder=folder / "log",
     )
-    return retriever, log
+
+
+def run_training(make_retriever, folder, **arguments):
+    """Train a new retriever; return it and the log."""
+    retriever, job = make_job(make_retriever, folder, **arguments)
+    return retriever, train(job)
 
 
 def rising():
-    """A dev measure that always rises, so that the last weights are the best ones."""
+    """Return a dev measure that always increases, so that the last weights are the best ones."""
     calls = iter(range(100))
     return lambda retriever: next(calls) / 100
 
@@ -50,16 +59,17 @@ def weights(retriever):
     return {name: value.clone() for name, value in retriever.model.t5.state_dict().items()}
 
 
-class StopAt(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
+def stop_at(step):
+    """A method for ShowProgress that interrupts the training after a step."""
 
     def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
+        if state.global_step == step:
             raise KeyboardInterrupt
 
+    return on_step_end
 
-def test_a_batch_is_as_large_where_there_are_two_gpus(make_retriever, tmp_path, monkeypatch):
+
+def test_the_batch_size_does_not_depend_on_the_number_of_gpus(make_retriever, tmp_path, monkeypatch):
     sizes = []
 
     def loss(model, batch):
@@ -67,12 +77,13 @@ def test_a_batch_is_as_large_where_there_are_two_gpus(make_retriever, tmp_path, 
         return negative_log_likelihood(model, batch)
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    train(make_retriever, tmp_path, measure=rising(), loss=loss)
+    run_training(make_retriever, tmp_path, measure=rising(), loss=loss)
     assert sizes == [8] * 12
 
 
-def test_it_learns_to_write_docids(make_retriever, tmp_path):
-    retriever, log = train(make_retriever, tmp_path, steps=150, measure=rising())
+@pytest.mark.slow
+def test_training_teaches_the_model_to_generate_docids(make_retriever, tmp_path):
+    retriever, log = run_training(make_retriever, tmp_path, steps=150, measure=rising())
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert losses[-1] < 0.3 * losses[0]
     assert [hits[0].doc_id for hits in retriever.search_many(WORDS, k=1)] == [f"d{i}" for i in range(6)]
@@ -80,14 +91,14 @@ def test_it_learns_to_write_docids(make_retriever, tmp_path):
 
 
 @pytest.mark.parametrize("step", [3, 7, 10])
-def test_a_killed_training_resumes_to_the_same_weights(make_retriever, tmp_path, monkeypatch, step):
-    """The dev measure is an arbitrary function of the weights, so choosing the best and stopping early count too."""
-    whole, log = train(make_retriever, tmp_path / "whole", steps=40, measure=arbitrary, patience=2)
+def test_an_interrupted_training_resumes_with_identical_results(make_retriever, tmp_path, monkeypatch, step):
+    """An arbitrary function of the weights is the dev measure, so early stopping and best weights are tested too."""
+    whole, log = run_training(make_retriever, tmp_path / "whole", steps=40, measure=arbitrary, patience=2)
     with monkeypatch.context() as patch:
-        patch.setattr(genir.training.trainer, "ShowProgress", lambda *args: StopAt(step))
+        patch.setattr(ShowProgress, "on_step_end", stop_at(step))
         with pytest.raises(KeyboardInterrupt):
-            train(make_retriever, tmp_path / "cut", steps=40, measure=arbitrary, patience=2)
-    resumed, again = train(make_retriever, tmp_path / "cut", steps=40, measure=arbitrary, patience=2)
+            run_training(make_retriever, tmp_path / "cut", steps=40, measure=arbitrary, patience=2)
+    resumed, again = run_training(make_retriever, tmp_path / "cut", steps=40, measure=arbitrary, patience=2)
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
     assert [(e["step"], e["eval_RR@10"]) for e in again if "eval_RR@10" in e] == [
@@ -96,39 +107,41 @@ def test_a_killed_training_resumes_to_the_same_weights(make_retriever, tmp_path,
 
 
 def arbitrary(retriever):
-    """A dev measure that is a function of the weights, but no sensible one."""
+    """Return a value that depends on the weights in an arbitrary way."""
     return float(retriever.model.t5.shared.weight.detach().double().abs().sum() * 10 % 1)
 
 
-def test_a_disk_that_fills_up_is_one_line_and_the_training_goes_on_from_before(make_retriever, tmp_path):
+def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before_usable(make_retriever, tmp_path):
     measure = rising()
 
     def fill(retriever):
         value = measure(retriever)
-        if value == 0.02:  # the second checkpoint is about to be written
+        if value == 0.02:  # before the second checkpoint is written
             (tmp_path / "checkpoints" / "checkpoint-8").mkdir()
             (tmp_path / "checkpoints" / "checkpoint-8" / "optimizer.pt").symlink_to("/dev/full")
         return value
 
     with pytest.raises(GenirError, match="checkpoints: no space left on the disk"):
-        train(make_retriever, tmp_path, measure=fill)
-    assert last_checkpoint(tmp_path / "checkpoints") == str(tmp_path / "checkpoints" / "checkpoint-4")
+        run_training(make_retriever, tmp_path, measure=fill)
+    assert find_last_checkpoint(tmp_path / "checkpoints") == str(tmp_path / "checkpoints" / "checkpoint-4")
 
 
-def test_a_half_written_checkpoint_is_not_used(make_retriever, tmp_path, monkeypatch):
-    monkeypatch.setattr(genir.training.trainer, "ShowProgress", lambda *args: StopAt(9))
+def test_a_training_does_not_resume_from_an_incomplete_checkpoint(make_retriever, tmp_path, monkeypatch):
+    monkeypatch.setattr(ShowProgress, "on_step_end", stop_at(9))
     with pytest.raises(KeyboardInterrupt):
-        train(make_retriever, tmp_path, measure=rising())
+        run_training(make_retriever, tmp_path, measure=rising())
     folder = tmp_path / "checkpoints"
-    assert last_checkpoint(folder) == str(folder / "checkpoint-8")
+    assert find_last_checkpoint(folder) == str(folder / "checkpoint-8")
     (folder / "checkpoint-8" / "complete").unlink()
-    assert last_checkpoint(folder) == str(folder / "checkpoint-4")
+    assert find_last_checkpoint(folder) == str(folder / "checkpoint-4")
     assert not (folder / "checkpoint-8").exists()
 
 
-def test_the_weights_best_on_dev_are_kept_and_patience_stops(make_retriever, tmp_path):
+def test_training_stops_after_patience_and_keeps_the_best_weights(make_retriever, tmp_path):
     values = iter([0.1, 0.9, 0.8, 0.7, 0.6, 0.5])
-    stopped, log = train(make_retriever, tmp_path / "a", steps=40, measure=lambda retriever: next(values), patience=2)
+    stopped, log = run_training(
+        make_retriever, tmp_path / "a", steps=40, measure=lambda retriever: next(values), patience=2
+    )
     assert max(entry["step"] for entry in log) == 12
     state = stopped.model.t5.state_dict()
     kept = load_file(tmp_path / "a" / "checkpoints" / "checkpoint-4" / "model.safetensors")
@@ -136,17 +149,44 @@ def test_the_weights_best_on_dev_are_kept_and_patience_stops(make_retriever, tmp
         assert torch.equal(state[name], value), name
 
 
-def test_the_last_step_is_measured_and_can_be_the_best(make_retriever, tmp_path):
-    retriever, log = train(make_retriever, tmp_path, steps=10, measure=rising())
+def test_the_last_step_is_evaluated_and_can_be_the_best(make_retriever, tmp_path):
+    retriever, log = run_training(make_retriever, tmp_path, steps=10, measure=rising())
     assert [entry["step"] for entry in log if "eval_RR@10" in entry] == [0, 4, 8, 10]
     last = load_file(tmp_path / "checkpoints" / "checkpoint-10" / "model.safetensors")
     assert all(torch.equal(retriever.model.t5.state_dict()[name], value) for name, value in last.items())
 
 
-def test_the_loss_is_the_mean_negative_log_probability(make_retriever):
+def test_the_loss_of_a_text_is_the_negative_score_of_its_document(make_retriever):
     retriever = make_retriever(CODES, (2, 3))
     batch = tokenize(retriever.tokenizer, WORDS[:3], 16) | {"codes": torch.from_numpy(CODES[:3]).unsqueeze(1)}
     with torch.no_grad():
         loss = negative_log_likelihood(retriever.model, batch)
     scores = [{hit.doc_id: hit.score for hit in hits} for hits in retriever.search_many(WORDS[:3], k=6)]
     assert loss.tolist() == pytest.approx([-scores[i][f"d{i}"] for i in range(3)], abs=1e-5)
+
+
+def test_a_finished_phase_is_loaded_instead_of_trained_again(make_retriever, tmp_path):
+    retriever, job = make_job(make_retriever, tmp_path, measure=rising())
+    log = run_phase(1, tmp_path, retriever, lambda: job)
+    assert {entry["phase"] for entry in log} == {1}
+    assert retriever.model is not job.model
+    trained = weights(retriever)
+    assert all(torch.equal(trained[name], value) for name, value in job.model.t5.state_dict().items())
+    other = make_retriever(CODES, (2, 3), seed=7)
+    assert run_phase(1, tmp_path, other, lambda: pytest.fail("trained again")) == log
+    assert all(torch.equal(trained[name], value) for name, value in weights(other).items())
+
+
+def test_embeddings_and_head_learn_at_a_multiple_of_the_learning_rate(make_retriever, tmp_path):
+    def first_step(multiplier):
+        retriever, job = make_job(make_retriever, tmp_path / str(multiplier), steps=1, measure=rising())
+        before = weights(retriever)
+        train(
+            dataclasses.replace(job, settings=job.settings.model_copy(update={"embedding_lr_multiplier": multiplier}))
+        )
+        return {name: (value - before[name]).abs().max().item() for name, value in weights(retriever).items()}
+
+    once, thrice = first_step(1.0), first_step(3.0)
+    for name, change in once.items():
+        wanted = 3 if name in ("shared.weight", "lm_head.weight") or "embed_tokens" in name else 1
+        assert thrice[name] == pytest.approx(wanted * change, rel=1e-3), name

@@ -1,0 +1,114 @@
+"""The splits of a collection: checking their judgments, and carving a dev split from train where there is none.
+
+The dev split is carved so that no setting or checkpoint is ever chosen on test queries.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from genir.collection.base import Collection
+from genir.errors import GenirError
+from genir.records import Judgment
+
+MAX_GRADE = 30  # gains are 2^grade - 1, and the measures store a grade in a C integer
+
+
+def require_train_split(source: Collection) -> None:
+    """Raise GenirError if the collection has no train split."""
+    if "train" not in source.splits:
+        raise GenirError(
+            f"{source.name}: no split 'train' to train on; there are: {', '.join(source.splits) or 'none'}. In a BEIR "
+            "folder another split can be used as train: collection.splits={train: dev}"
+        )
+
+
+def require_search_splits(source: Collection, wanted: Iterable[str]) -> None:
+    """Raise GenirError unless each split of search.splits exists, or is the dev split that will be carved."""
+    available = source.splits if "dev" in source.splits else [*source.splits, "dev (carved from train)"]
+    for split in wanted:
+        if split not in (*source.splits, "dev"):
+            raise GenirError(
+                f"{source.name}: no split {split!r}, which search.splits asks for; there are: {', '.join(available)}. "
+                f"Set search.splits=[dev], or name the file of a BEIR folder that holds it: collection.splits="
+                f"{{{split}: NAME}}"
+            )
+
+
+def checked_splits(
+    source: Collection, dev_fraction: float, doc_ids: set[str], query_ids: set[str]
+) -> Iterator[tuple[str, list[Judgment]]]:
+    """Yield each split and its judgments, which `check_judgments` has passed.
+
+    A collection without a dev split gets one, carved from train, just before train. Raises GenirError for a judgment
+    that fails the checks, and if train or dev is empty or has no relevant document.
+    """
+    for split in source.splits:
+        judgments = list(check_judgments(source, split, doc_ids, query_ids))
+        if split == "train" and "dev" not in source.splits:
+            judgments, dev = carve_dev(judgments, dev_fraction)
+            if not dev or not judgments:
+                raise GenirError(f"{source.name}: too few train queries to carve a dev split from; add qrels/dev.tsv")
+            require_relevant(source, "dev", dev)
+            yield "dev", dev
+        if split in ("train", "dev"):
+            require_relevant(source, split, judgments)
+        yield split, judgments
+
+
+def carve_dev(judgments: Iterable[Judgment], fraction: float) -> tuple[list[Judgment], list[Judgment]]:
+    """Divide train judgments into (train, dev) by a hash (CRC-32) of the query id.
+
+    About `fraction` of the queries go to dev, each with all its judgments. Which ones depends on nothing but their ids.
+    """
+    threshold = fraction * 2**32
+    train: list[Judgment] = []
+    dev: list[Judgment] = []
+    for judgment in judgments:
+        in_dev = zlib.crc32(judgment.query_id.encode()) < threshold
+        (dev if in_dev else train).append(judgment)
+    return train, dev
+
+
+def check_judgments(source: Collection, split: str, doc_ids: set[str], query_ids: set[str]) -> Iterator[Judgment]:
+    """Yield the judgments of a split.
+
+    Raises GenirError, with the location, for a judgment of an unknown document or query, a grade out of range, and a
+    pair of query and document that is judged twice; also if the split has no judgments.
+    """
+    seen: set[tuple[str, str]] = set()
+    for location, judgment in source.judgments(split):
+        if judgment.doc_id not in doc_ids:
+            raise GenirError(f"{location}: document {judgment.doc_id!r} is not in the corpus")
+        if judgment.query_id not in query_ids:
+            raise GenirError(f"{location}: query {judgment.query_id!r} is not among the queries")
+        if abs(judgment.grade) > MAX_GRADE:
+            raise GenirError(
+                f"{location}: the grade {judgment.grade} is out of range: the gain of a document is 2^grade - 1, so "
+                f"grades go up to {MAX_GRADE}; 0 to 3 is usual"
+            )
+        pair = (judgment.query_id, judgment.doc_id)
+        if pair in seen:
+            raise GenirError(f"{location}: query {pair[0]!r} and document {pair[1]!r} are judged twice")
+        seen.add(pair)
+        yield judgment
+    if not seen:
+        raise GenirError(f"{source.name}: the split {split!r} has no judgments")
+
+
+def require_relevant(source: Collection, split: str, judgments: Iterable[Judgment]) -> None:
+    """Raise GenirError if no judgment of a split has a grade above 0: it cannot be trained on or chosen by."""
+    if not any(judgment.grade > 0 for judgment in judgments):
+        raise GenirError(f"{source.name}: the split {split!r} needs a relevant document, but no grade in it is above 0")
+
+
+def counts_before_carving(source: Collection, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Return the numbers of queries and judgments of each split, with a carved dev split counted as part of train.
+
+    splits: name -> an entry of the protocol card, which has the keys "queries" and "judgments".
+    """
+    counts = {split: {key: int(entry[key]) for key in ("queries", "judgments")} for split, entry in splits.items()}
+    if "dev" in counts and "dev" not in source.splits:
+        dev = counts.pop("dev")
+        counts["train"] = {key: count + dev[key] for key, count in counts["train"].items()}
+    return counts

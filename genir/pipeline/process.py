@@ -1,0 +1,67 @@
+"""The process that runs a stage: its threads, its peak memory, and the versions of the libraries."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+
+from genir.config import Config
+
+
+def set_process_defaults() -> None:
+    """Set the environment variables that torch and tokenizers read when they are imported; users may override them.
+
+    A second OpenMP thread must not spin while it waits beside a busy process, and tokenizers must not fork its pool.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def prepare_process(config: Config) -> None:
+    """Set the number of threads and restart the memory meter; torch is touched only if it has been imported."""
+    if "torch" in sys.modules:
+        import torch
+
+        if config.threads or not os.environ.get("OMP_NUM_THREADS"):  # torch follows OMP_NUM_THREADS by itself
+            torch.set_num_threads(config.threads or _usable_cores())
+    restart_memory_meter()
+
+
+def _usable_cores() -> int:
+    """The cores that this process may use, such as the share of a scheduler or container, where the system says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def torch_threads() -> int | None:
+    """The number of threads of torch; None where the stage did not import torch."""
+    if "torch" not in sys.modules:
+        return None
+    import torch
+
+    return torch.get_num_threads()
+
+
+def restart_memory_meter() -> None:
+    """Let `peak_memory_mb` measure from now on, so that each stage gets its own figure (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory in MB since the meter was restarted (Linux), else since the process began."""
+    try:
+        line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    except (OSError, StopIteration):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that results depend on."""
+    names = ("genir", "torch", "transformers", "numpy", "ir-measures")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}

@@ -1,0 +1,120 @@
+"""Whether a stage is up to date, and if not, why: its record is compared with the settings and files of now."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from genir.config import Config
+from genir.errors import GenirError
+from genir.files import content_hash, read_json
+
+Hashes = dict[str, Any]
+"""Cached content hashes by path, see `genir.files.content_hash`."""
+_MAX_VALUE_LENGTH = 40
+"""Longer values of settings are shortened in reasons."""
+_MISSING = object()
+
+
+def stale_because(
+    record: Mapping[str, Any] | None, wanted: Mapping[str, Any], run_folder: Path, hashes: Hashes
+) -> str | None:
+    """The first reason why a stage must run again; None where it is up to date.
+
+    record: what stage.json holds about its last run; None if it has not run. wanted: its settings, seed and hashes of
+    inputs as they are now, see `wanted_state`.
+    """
+    if record is None:
+        return "it has not run yet"
+    if record.get("seed") != wanted["seed"]:
+        return f"seed changed from {record.get('seed')} to {wanted['seed']}"
+    for name, old, new in _differences(record.get("settings", {}), wanted["settings"]):
+        return f"setting {name} changed from {_shorten(old)} to {_shorten(new)}"
+    inputs, known = wanted["inputs"], record.get("inputs", {})
+    for name in [*inputs, *(name for name in known if name not in inputs)]:
+        if inputs.get(name) != known.get(name) or (name in inputs) != (name in known):
+            return f"input {name.removesuffix('?')} changed"
+    for name, old_hash in record.get("outputs", {}).items():
+        path = run_folder / name
+        if not path.exists():
+            return f"output {name} is missing"
+        if content_hash(path, hashes) != old_hash:
+            return f"output {name} was changed"
+    return None
+
+
+def wanted_state(
+    config: Config, settings: Iterable[str], reads: Iterable[str], external: Iterable[str], hashes: Hashes
+) -> dict[str, Any]:
+    """The settings, seed and hashes of inputs that a stage would run with now.
+
+    settings: dotted names. reads: paths in the run folder, with a "?" at the end of those that may be missing.
+    external: settings whose value may be a path outside the run folder.
+    Raises GenirError where an input is missing.
+    """
+    values = config.model_dump(mode="json")
+    inputs: dict[str, str | None] = {}
+    for name in reads:
+        path = config.run_folder / name.removesuffix("?")
+        if not path.exists() and not name.endswith("?"):
+            raise GenirError(f"{path}: missing; run the stages before this one first (genir run CONFIG runs them all)")
+        inputs[name] = content_hash(path, hashes) if path.exists() else None
+    for name in external:
+        path = Path(str(setting_value(values, name)))
+        if path.exists():
+            inputs[name] = content_hash(path, hashes)
+    return {
+        "settings": {name: setting_value(values, name) for name in settings},
+        "seed": config.seed,
+        "inputs": inputs,
+    }
+
+
+def setting_value(values: Mapping[str, Any], dotted: str) -> Any:
+    """The value of a dotted setting in a config as nested dicts; None where there is no such setting."""
+    value: Any = values
+    for name in dotted.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def load_records(path: Path) -> dict[str, Any]:
+    """The records of a stage.json, by stage; none where there is no such file. Raises GenirError if it is damaged."""
+    if not path.exists():
+        return {}
+    try:
+        found = read_json(path)
+    except (GenirError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(record, dict) for record in found.values()):
+        raise GenirError(f"{path}: damaged; restore a copy, or delete it to run all stages of this run again")
+    return found
+
+
+def load_hashes(path: Path) -> Hashes:
+    """Content hashes that earlier stages computed; none where the file cannot be read, as they can be recomputed."""
+    try:
+        found = read_json(path)
+    except (GenirError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, old value, new value) of everything that differs in two nested values."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        pairs = [(key, old.get(key, _MISSING), new.get(key, _MISSING)) for key in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(str(number), a, b) for number, (a, b) in enumerate(zip(old, new, strict=True))]
+    else:
+        if old is _MISSING or new is _MISSING or old != new:
+            yield name, old, new
+        return
+    for key, a, b in pairs:
+        yield from _differences(a, b, f"{name}.{key}".lstrip("."))
+
+
+def _shorten(value: Any) -> str:
+    if value is _MISSING:
+        return "nothing"
+    text = "null" if value is None else str(value)
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 3]}..."

@@ -1,0 +1,56 @@
+"""The state of every stage of a run, from its records alone: no stage is imported or run."""
+
+from typing import Any, Literal, NamedTuple
+
+from genir.config import Config
+from genir.errors import GenirError
+from genir.pipeline.staleness import Hashes, load_hashes, load_records, setting_value, stale_because, wanted_state
+
+BEFORE_TRAINING = ("prepare", "embed", "docids", "queries", "baseline", "negatives")
+AFTER_TRAINING = ("retriever", "search", "evaluate", "compare", "plot", "report")
+
+
+class StageState(NamedTuple):
+    """Whether a stage is up to date, would run again (stale), has not run, or is not needed; and why."""
+
+    name: str
+    state: Literal["up to date", "stale", "not run", "not needed"]
+    reason: str
+
+
+def stage_states(config: Config) -> list[StageState]:
+    """The states of all stages of a run, in pipeline order."""
+    run_folder = config.run_folder
+    records, hashes = load_records(run_folder / "stage.json"), load_hashes(run_folder / ".hashes.json")
+    writers = {output: name for name, record in records.items() for output in record.get("outputs", {})}
+    states: dict[str, StageState] = {}
+    for name in (*BEFORE_TRAINING, *config.training_stages, *AFTER_TRAINING):
+        record = records.get(name)
+        if name == "queries" and not config.uses_pseudo_queries:
+            states[name] = StageState(name, "not needed", "no training mix contains pseudo_queries")
+        elif record is None:
+            states[name] = StageState(name, "not run", "")
+        else:
+            reason = _reason(record, config, hashes) or _stale_input(record, writers, states)
+            states[name] = StageState(name, "stale" if reason else "up to date", reason or "")
+    return list(states.values())
+
+
+def _reason(record: dict[str, Any], config: Config, hashes: Hashes) -> str | None:
+    settings, inputs = record.get("settings", {}), record.get("inputs", {})
+    values = config.model_dump(mode="json")
+    external = [name for name in inputs if "." in name and setting_value(values, name) is not None]
+    reads = [name for name in inputs if name not in external]
+    try:
+        wanted = wanted_state(config, settings, reads, external, hashes)
+    except GenirError as error:
+        return str(error).split(";")[0]
+    return stale_because(record, wanted, config.run_folder, hashes)
+
+
+def _stale_input(record: dict[str, Any], writers: dict[str, str], states: dict[str, StageState]) -> str | None:
+    for name in record.get("inputs", {}):
+        writer = writers.get(name.removesuffix("?"), "")
+        if writer in states and states[writer].state in ("stale", "not run"):
+            return f"it reads {name.removesuffix('?')}, which the stage {writer} will write again"
+    return None

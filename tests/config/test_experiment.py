@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from genir.config.experiment import Config
+
+
+def make(**values):
+    return Config.model_validate({"name": "x", "collection": {"path": "y"}} | values)
+
+
+def test_training_stages_are_those_of_the_config_in_their_order():
+    assert make().training_stages == ("sft",)
+    assert make(irpo={}, ddro={}).training_stages == ("sft", "ddro", "irpo")
+    assert make(irpo={}).training_stages == ("sft", "irpo")
+
+
+def test_a_refinement_stage_starts_from_the_stage_before_it_or_from_a_given_one():
+    config = make(ddro={}, irpo={})
+    assert (config.start_of("ddro"), config.start_of("irpo")) == ("sft", "ddro")
+    assert make(ddro={}, irpo={"start": "sft"}).start_of("irpo") == "sft"
+    assert make(irpo={}).start_of("irpo") == "sft"
+
+
+def test_a_refinement_stage_cannot_start_from_a_stage_that_is_not_before_it():
+    with pytest.raises(ValidationError, match=r"ddro\.start: ddro is not an earlier training stage"):
+        make(ddro={"start": "ddro"})
+    with pytest.raises(ValidationError, match=r"irpo\.start: ddro is not an earlier .*; the stages are sft, irpo"):
+        make(irpo={"start": "ddro"})
+
+
+@pytest.mark.parametrize(
+    ("values", "used"),
+    [
+        ({}, False),
+        ({"sft": {"phases": [{"mix": {"spans": 1}}, {"mix": {"pseudo_queries": 1}}]}}, True),
+        ({"ddro": {"mix": {"pseudo_queries": 1}}}, True),
+    ],
+)
+def test_pseudo_queries_are_used_if_any_training_mix_contains_them(values, used):
+    assert make(**values).uses_pseudo_queries is used
+
+
+def test_the_run_folder_is_named_after_the_experiment():
+    assert make(runs_dir="a/b").run_folder == Path("a/b/x")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "my config"])
+def test_a_name_that_cannot_be_a_folder_is_an_error(name):
+    with pytest.raises(ValidationError, match="cannot be the name of a run folder"):
+        make(name=name)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"evaluate": {"measures": ["RR@10", "R@1000"]}}, r"evaluate\.measures need 1000 hits .* raise search\.k"),
+        ({"sft": {"metric": "R@5"}}, r"sft\.metric R@5 is not among evaluate\.measures"),
+        ({"ddro": {"metric": "R@5"}}, r"ddro\.metric R@5 is not among evaluate\.measures"),
+        ({"negatives": {"bands": [{"first": 5, "last": 1, "count": 3}]}}, r"bands\.0: last \(1\) is below first \(5\)"),
+    ],
+)
+def test_sections_that_contradict_each_other_are_an_error(values, words):
+    with pytest.raises(ValidationError, match=words):
+        make(**values)

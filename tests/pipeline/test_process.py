@@ -1,0 +1,67 @@
+"""Threads, memory and versions of the process that runs a stage."""
+
+import importlib.metadata
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from genir.config import load_config
+from genir.pipeline.process import (
+    library_versions,
+    peak_memory_mb,
+    prepare_process,
+    restart_memory_meter,
+    set_process_defaults,
+    torch_threads,
+)
+
+
+@pytest.fixture
+def threads_of(tmp_path):
+    """The number of threads after a stage was prepared with some settings."""
+    (tmp_path / "c.yaml").write_text("collection: {path: x}")
+
+    def prepared(*overrides):
+        prepare_process(load_config(tmp_path / "c.yaml", overrides))
+        assert torch_threads() == torch.get_num_threads()
+        return torch_threads()
+
+    yield prepared
+    torch.set_num_threads(1)
+
+
+def test_threads_come_from_the_setting_then_the_environment_then_the_usable_cores(threads_of, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 4}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads_of("threads=2") == 2
+    torch.set_num_threads(1)
+    assert threads_of() == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads_of() == 3
+
+
+def test_peak_memory_grows_with_an_allocation_and_starts_again():
+    restart_memory_meter()
+    before = peak_memory_mb()
+    block = np.ones(64 << 17)  # 64 MB
+    assert peak_memory_mb() >= before + 50
+    del block
+    restart_memory_meter()
+    assert peak_memory_mb() < before + 50
+
+
+def test_versions_are_those_of_the_installed_packages():
+    versions = library_versions()
+    assert versions["numpy"] == importlib.metadata.version("numpy") == np.__version__
+    assert versions.keys() == {"python", "genir", "torch", "transformers", "numpy", "ir-measures"}
+
+
+def test_process_defaults_leave_the_variables_of_the_user_alone(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "to be restored")
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM")
+    set_process_defaults()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"

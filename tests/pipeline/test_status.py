@@ -1,0 +1,54 @@
+"""The states of all stages of a run, from its records."""
+
+import pytest
+
+from genir.config import load_config
+from genir.pipeline.stage import Stage, execute
+from genir.pipeline.status import stage_states
+
+PREPARE = Stage("prepare", settings=("collection",), external=("collection.path",), writes=("collection",))
+EMBED = Stage("embed", settings=("embed",), reads=("collection",), writes=("embeddings.npy",))
+DOCIDS = Stage("docids", settings=("docids",), reads=("collection", "embeddings.npy"), writes=("docids",))
+
+
+@pytest.fixture
+def states(tmp_path):
+    """The states after three stages have run, under some settings: stage -> (state, reason)."""
+    (tmp_path / "source").write_text("source")
+    (tmp_path / "r.yaml").write_text(f"collection: {{path: {tmp_path / 'source'}}}\nruns_dir: {tmp_path}\n")
+
+    def write(name):
+        return lambda config: (config.run_folder / name).write_text(name)
+
+    for stage in (PREPARE, EMBED, DOCIDS):
+        execute(stage, write(stage.writes[0]), load_config(tmp_path / "r.yaml"))
+
+    def found(*overrides):
+        config = load_config(tmp_path / "r.yaml", overrides)
+        return {name: (state, reason) for name, state, reason in stage_states(config)}
+
+    return found
+
+
+def test_stages_are_listed_in_pipeline_order_with_their_states(states):
+    found = states("ddro={}")
+    order = "prepare embed docids queries baseline negatives sft ddro retriever search evaluate compare plot report"
+    assert list(found) == order.split()
+    assert {found[name] for name in ("prepare", "embed", "docids")} == {("up to date", "")}
+    assert found["queries"] == ("not needed", "no training mix contains pseudo_queries")
+    assert found["sft"] == found["report"] == ("not run", "")
+
+
+def test_a_stage_after_a_stale_one_is_stale_too(states):
+    found = states("embed.dimension=7")
+    assert found["prepare"][0] == "up to date"
+    assert found["embed"] == ("stale", "setting embed.dimension changed from 128 to 7")
+    assert found["docids"] == ("stale", "it reads embeddings.npy, which the stage embed will write again")
+
+
+def test_a_missing_input_and_a_changed_source_are_reasons(states, tmp_path):
+    (tmp_path / "source").write_text("another")
+    assert states()["prepare"] == ("stale", "input collection.path changed")
+    (tmp_path / "r" / "embeddings.npy").unlink()
+    assert states()["embed"] == ("stale", "output embeddings.npy is missing")
+    assert states()["docids"][1].endswith("embeddings.npy: missing")

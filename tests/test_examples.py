@@ -1,0 +1,62 @@
+"""The scripts in examples/ run and print what they promise."""
+
+import re
+
+import pytest
+
+from tests.helpers.quickstart import ROOT, find_quickstart_run, run_python
+
+NEEDS_RETRIEVER = ["use_retriever", "add_and_remove_documents"]
+
+
+def run_example(name, *arguments):
+    done = run_python([str(ROOT / "examples" / f"{name}.py"), *map(str, arguments)], ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def retriever(tmp_path_factory):
+    return find_quickstart_run(tmp_path_factory.getbasetemp()) / "retriever"
+
+
+def test_every_example_is_short():
+    scripts = sorted((ROOT / "examples").glob("*.py"))
+    assert [path.stem for path in scripts] == sorted([*NEEDS_RETRIEVER, "own_loss"])
+    assert all(len(path.read_text().splitlines()) < 60 for path in scripts)
+
+
+def test_ipo_stops_at_its_target_margin_and_ddro_does_not():
+    ddro, ipo = run_example("own_loss").split("ipo")
+    margins = [
+        [float(line.split()[2]) for line in text.splitlines() if re.match(" +[0-9]", line)] for text in (ddro, ipo)
+    ]
+    assert margins[0] == sorted(margins[0])
+    assert margins[0][-1] > 4
+    assert margins[1][-1] == pytest.approx(1 / (2 * 0.5), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_search_example_finds_the_document_and_proves_it(retriever):
+    text = run_example("use_retriever", retriever)
+    first, exact, restricted = text.split("\n\n")
+    assert re.search(r"^ +1 +\S+ +weather-04 ", first, re.M)
+    assert re.match(r"[1-5] of these 5 hits are among the model's true 5 best", exact)
+    assert "weather-04" not in restricted
+    assert "5 hits" in restricted
+
+
+@pytest.mark.slow
+def test_an_added_document_is_found_until_it_is_removed(retriever):
+    before, after, saved, removed = run_example("add_and_remove_documents", retriever).split("\n\n")
+    assert "Matcha" not in before
+    assert re.search(r" tea-11 .*Matcha$", after, re.M)
+    assert saved == "saved and loaded: the hits are the same: True"
+    assert removed.split(":", 1)[1].strip() == before.split(":", 1)[1].strip()
+
+
+@pytest.mark.parametrize("name", NEEDS_RETRIEVER)
+def test_an_example_without_its_argument_says_how_to_call_it(name):
+    done = run_python([str(ROOT / "examples" / f"{name}.py")], ROOT)
+    assert done.returncode == 1
+    assert f"python examples/{name}.py RETRIEVER" in done.stderr

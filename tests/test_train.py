@@ -1,0 +1,90 @@
+"""genir train: the chain of training stages, and the retriever folder that it leaves."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+import genir.train
+from genir.errors import GenirError
+from genir.retriever import Retriever
+from genir.t5.loading import load_t5
+from tests.helpers.beir import small_beir
+from tests.helpers.training import copy_run, make_trained_run
+
+SFT_ONLY = ("ddro=null", "irpo=null")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return make_trained_run(small_beir(folder / "beir"), folder)
+
+
+@pytest.fixture
+def config(trained, tmp_path):
+    return copy_run(trained, tmp_path)
+
+
+def run_train(config, *overrides):
+    app = typer.Typer()
+    app.command()(genir.train.command)
+    return CliRunner().invoke(app, [str(config.run_folder), *overrides])
+
+
+@pytest.mark.slow
+def test_each_stage_starts_from_the_one_before_and_the_last_one_becomes_the_retriever(config):
+    assert run_train(config).exit_code == 0
+    for name in ("ddro", "irpo"):
+        log = json.loads((config.run_folder / name / "log.json").read_text())
+        evaluations = [entry for entry in log if "eval_RR@10" in entry]
+        assert [entry["step"] for entry in evaluations] == [0, 3, 6]
+        assert evaluations[0]["eval_margin"] == pytest.approx(0, abs=1e-4)  # policy and reference are equal at first
+        for key in ("positive_logp", "negative_logp", "accuracy", "ches"):
+            assert math.isfinite(evaluations[-1][f"eval_{key}"])
+    last, delivered = (load_t5(str(config.run_folder / name)).state_dict() for name in ("irpo", "retriever"))
+    assert all(torch.equal(last[name], delivered[name]) for name in last)
+    assert not (config.run_folder / "retriever" / "log.json").exists()
+    assert run_train(config).output.count("up to date") == 4
+
+
+def test_an_edited_retriever_is_kept_and_never_overwritten(config):
+    """The edit is one that `genir docids --remove` makes."""
+    assert run_train(config, *SFT_ONLY).exit_code == 0
+    folder = config.run_folder / "retriever"
+    retriever = Retriever.from_pretrained(folder)
+    retriever.remove(["d3"])
+    retriever.save_pretrained(folder)
+    for _ in range(2):
+        again = run_train(config, *SFT_ONLY)
+        assert again.exit_code == 0
+        assert "edited after training, so it is kept" in " ".join(again.output.split())
+        assert len(Retriever.from_pretrained(folder).table) == 11
+    trained = run_train(config, *SFT_ONLY, "sft.phases.0.steps=5")
+    assert isinstance(trained.exception, GenirError)
+    assert "the retriever that was trained anew in sft would replace it" in str(trained.exception)
+    assert len(Retriever.from_pretrained(folder).table) == 11
+    shutil.rmtree(folder)
+    after = run_train(config, *SFT_ONLY, "sft.phases.0.steps=5")
+    assert after.output.count("up to date") == 1  # nothing is trained again
+    assert len(Retriever.from_pretrained(folder).table) == 12
+
+
+def test_an_incomplete_retriever_is_copied_again(config):
+    assert run_train(config, *SFT_ONLY).exit_code == 0
+    folder, before = config.run_folder / "retriever", json.loads((config.run_folder / "stage.json").read_text())
+    (folder / "model.safetensors").unlink()
+    assert run_train(config, *SFT_ONLY).exit_code == 0
+    assert (folder / "model.safetensors").exists()
+    assert run_train(config, *SFT_ONLY, "sft.phases.0.steps=5").exit_code == 0
+    records = json.loads((config.run_folder / "stage.json").read_text())
+    # The state of a process that was killed after the copy and before the record was written.
+    (config.run_folder / "stage.json").write_text(json.dumps(records | {"retriever": before["retriever"]}))
+    (config.run_folder / ".hashes.json").write_text("[")
+    again = run_train(config, *SFT_ONLY, "sft.phases.0.steps=5")
+    assert again.exit_code == 0
+    assert "kept" not in again.output

@@ -1,0 +1,104 @@
+"""Candidate lists: which documents they hold, their reference log-probabilities, and random draws from them."""
+
+import numpy as np
+import pytest
+import torch
+
+from genir.config import DDROConfig
+from genir.records import Document
+from genir.training.candidate_lists import (
+    PreferenceCollator,
+    PreferenceDataset,
+    build_candidate_lists,
+    draw_examples,
+)
+from genir.training.examples import ExampleSources, ExampleStream, LabelledQuery
+from tests.helpers.training import CODES
+
+
+@pytest.fixture
+def retriever(make_retriever):
+    return make_retriever(CODES, (3, 4))
+
+
+def test_drawn_examples_are_distinct_and_not_empty():
+    queries = [LabelledQuery("owls", (0,), (1,)), LabelledQuery("owls", (1,), (1,))]
+    sources = ExampleSources([Document("d0", "", "")], queries, [])
+    stream = ExampleStream(50, 1, {"spans": 1, "queries": 1}, sources, DDROConfig(query_word_dropout=0))
+    assert sorted(draw_examples(stream)) == queries
+
+
+def test_a_list_holds_its_positives_and_then_documents_that_are_not_relevant(retriever):
+    settings = DDROConfig(beam_candidates=6, mined_candidates=2)
+    examples = [
+        LabelledQuery("where do owls hunt", (0, 4), (3, 1), "q"),
+        LabelledQuery("tea leaves", (1,), (1,)),
+    ]
+    lists = build_candidate_lists(retriever, retriever, examples, {"q": [0, 4, 8]}, {"q": [8, 5, 0, 7]}, settings)
+    grades = dict(zip(lists.doc_indices[0, :2].tolist(), lists.grades[0, :2].tolist(), strict=True))
+    assert grades == {0: 2.0, 4: 1.0}
+    negatives = [doc_index for doc_index in lists.doc_indices[0, 2:].tolist() if doc_index >= 0]
+    assert not {0, 4, 8} & set(negatives)
+    assert 5 in negatives
+    assert len(set(negatives)) == len(negatives)
+    assert not lists.grades[0, 2:].any()
+
+
+def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, tmp_path):
+    examples = [LabelledQuery("where do owls hunt", (0, 4), (3, 1)), LabelledQuery("tea leaves", (1,), (1,))]
+    settings = DDROConfig(beam_candidates=6)
+    lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, tmp_path)
+    for number, example in enumerate(examples):
+        scores = {hit.doc_id: hit.score for hit in retriever.search(example.text, k=12, beams=12)}
+        for doc_index, logp in zip(lists.doc_indices[number], lists.reference[number].tolist(), strict=True):
+            wanted = scores[retriever.table.doc_ids[doc_index]] if doc_index >= 0 else 0
+            assert logp == pytest.approx(wanted, abs=1e-4)
+    (cached,) = tmp_path.glob("reference-*.safetensors")
+    before = cached.stat().st_mtime_ns
+    again = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, tmp_path)
+    assert torch.equal(again.reference, lists.reference)
+    assert cached.stat().st_mtime_ns == before
+
+
+def test_a_teacher_grades_the_lists_and_sorts_them_by_grade(retriever):
+    def prefer_high_numbers(examples, doc_indices):
+        return np.where(doc_indices >= 0, doc_indices, np.nan).astype(np.float32)
+
+    settings = DDROConfig(beam_candidates=6)
+    examples = [LabelledQuery("owls", (0,), (1,)), LabelledQuery("tea", (1, 2), (1, 1))]
+    lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, teacher=prefer_high_numbers)
+    for doc_indices, grades in zip(lists.doc_indices.tolist(), lists.grades.tolist(), strict=True):
+        real = [grade for doc_index, grade in zip(doc_indices, grades, strict=True) if doc_index >= 0]
+        assert real == sorted(real, reverse=True)
+        assert doc_indices[0] == max(doc_indices)
+        assert all(doc_index < 0 for doc_index in doc_indices[len(real) :])
+
+
+def test_a_draw_holds_the_positives_and_depends_on_the_seed_and_its_index_only(retriever):
+    settings = DDROConfig(beam_candidates=12, candidates_per_step=4)
+    examples = [LabelledQuery(f"query {i}", (i, (i + 4) % 12), (3, 1)) for i in range(6)]
+    lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings)
+    data, same = (PreferenceDataset(lists, 60, settings, 7) for _ in range(2))
+    for index in (5, 0, 59):
+        assert data[index][0] == same[index][0]
+        assert (data[index][1] == same[index][1]).all()
+    for number, columns in (data[i] for i in range(60)):
+        assert set(columns.tolist()) >= {0, 1}
+        assert len(set(columns.tolist())) == len(columns) == 4
+        assert (lists.doc_indices[number, columns] >= 0).all()
+    assert sorted(data[i][0] for i in range(6)) == list(range(6))  # every list once before any list twice
+
+
+def test_the_collator_gathers_the_drawn_candidates_and_pads_shorter_draws(retriever):
+    settings = DDROConfig(beam_candidates=6)
+    examples = [LabelledQuery("owls", (0,), (1,)), LabelledQuery("tea", (1, 5), (1, 3))]
+    lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings)
+    draws = [(1, np.array([1, 0, 2])), (0, np.array([0]))]
+    batch = PreferenceCollator(retriever, lists, 64)(draws)
+    assert batch["mask"].tolist() == [[True, True, True], [True, False, False]]
+    for place, (number, columns) in enumerate(draws):
+        count = len(columns)
+        assert batch["codes"][place, :count].tolist() == CODES[lists.doc_indices[number, columns]].tolist()
+        assert batch["grades"][place, :count].tolist() == lists.grades[number, columns].tolist()
+        assert batch["reference"][place, :count].tolist() == lists.reference[number, columns].tolist()
+    assert batch["input_ids"].shape == batch["attention_mask"].shape

@@ -10,32 +10,32 @@ from pathlib import Path
 
 from genir import Document, Retriever
 
-MATCHA = Document(
-    id="tea-11",
-    title="Matcha",
-    text="Matcha is green tea ground to a fine powder between granite stones. The bushes are shaded for weeks before "
-    "the harvest, and the powder is whisked with hot water in a bowl until it foams.",
+EAGLE_OWL = Document(
+    id="owls-11",
+    title="Eurasian eagle-owl",
+    text="The Eurasian eagle-owl is one of the largest owls, with orange eyes and prominent ear tufts. It hunts hares, "
+    "rats and even other owls at night, and lays its eggs on cliff ledges.",
 )
-QUERY = "which green tea is ground to powder and whisked"
+QUERY = "which large owl has orange eyes and ear tufts"
 
 
 def main(folder: str) -> None:
     """Add a document, search for it, save and load the retriever, and remove the document."""
     retriever = Retriever.from_pretrained(folder)
-    print("before:", retriever.search(QUERY, k=3))
+    print("before:", retriever.search(QUERY))
 
-    # The new document gets its docid from the codebooks that are stored with the retriever. Similar documents get
-    # similar docids, and the model finds the new document through the codes that it shares with them.
-    retriever.add([MATCHA])
-    print("\nafter:", retriever.search(QUERY, k=3))
+    # The new document gets its docid from the codebooks that are stored with the retriever. The model has never seen
+    # it, but finds it through the codes that it shares with similar documents: in the top 10, though not at the top.
+    retriever.add([EAGLE_OWL])
+    print("\nafter:", retriever.search(QUERY))
 
     with tempfile.TemporaryDirectory() as place:
         retriever.save_pretrained(Path(place) / "retriever")
         loaded = Retriever.from_pretrained(Path(place) / "retriever")
     print(f"\nsaved and loaded: the hits are the same: {loaded.search(QUERY) == retriever.search(QUERY)}")
 
-    retriever.remove([MATCHA.id])
-    print("\nremoved:", retriever.search(QUERY, k=3))
+    retriever.remove([EAGLE_OWL.id])
+    print("\nremoved:", retriever.search(QUERY))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from genir import cli
 from genir.cli import OTHERS, STAGES
 from tests.helpers.beir import small_beir
 
+pytestmark = pytest.mark.slow  # every test starts processes that import torch
+
 SMALL = [
     "docids={builder: rq, levels: 2, codebook_size: 4}",
     "embed.dimension=6",
@@ -71,7 +73,6 @@ def test_help_lists_every_stage_in_order(tmp_path):
     assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run", "status", *STAGES, *OTHERS])
 def test_every_command_has_its_own_help(tmp_path, name):
     text = genir(name, "--help", cwd=tmp_path, check=0).stdout
@@ -222,7 +223,7 @@ def test_a_killed_training_continues_from_its_checkpoint(finished):
             break
     process.wait()
     process.stderr.close()
-    checkpoints = folder / "runs" / "killed" / "checkpoints" / "sft" / "stage-1"
+    checkpoints = folder / "runs" / "killed" / "checkpoints" / "sft" / "phase-1"
     last = max(
         int(path.name.split("-")[1]) for path in checkpoints.glob("checkpoint-*/complete") for path in [path.parent]
     )
@@ -241,7 +242,7 @@ def test_a_killed_training_continues_from_its_checkpoint(finished):
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: no such config file or run folder"),
         (["run", "small.yaml", "sft.bach_size=3"], "unknown key sft.bach_size; did you mean batch_size?"),
-        (["run", "small.yaml", "evaluate.measures=[RRR@10]", "sft.metric=RRR@10"], "'RRR@10' is no measure"),
+        (["run", "small.yaml", "evaluate.measures=[RRR@10]", "sft.metric=RRR@10"], "'RRR@10' is not a measure"),
         (["run", "small.yaml", "--until", "lunch"], "unknown stage 'lunch'"),
         (["run", "small.yaml", "collection.path=nowhere"], "collection.path nowhere: no such folder"),
         (["run", "small.yaml", "ddro={teacher: no.jsonl}"], "ddro.teacher no.jsonl: no such file (working directory "),

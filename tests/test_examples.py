@@ -49,12 +49,13 @@ def test_the_search_example_finds_the_document_and_proves_it(retriever):
 @pytest.mark.slow
 def test_an_added_document_is_found_until_it_is_removed(retriever):
     before, after, saved, removed = run_example("add_and_remove_documents", retriever).split("\n\n")
-    assert "Matcha" not in before
-    assert re.search(r" tea-11 .*Matcha$", after, re.M)
+    assert "owls-11" not in before
+    assert re.search(r" owls-11 .*Eurasian eagle-owl$", after, re.M)
     assert saved == "saved and loaded: the hits are the same: True"
     assert removed.split(":", 1)[1].strip() == before.split(":", 1)[1].strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NEEDS_RETRIEVER)
 def test_an_example_without_its_argument_says_how_to_call_it(name):
     done = run_python([str(ROOT / "examples" / f"{name}.py")], ROOT)

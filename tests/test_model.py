@@ -1,23 +1,25 @@
-import json
+"""Log-probabilities of docids against Hugging Face's logits, and building models with a docid vocabulary."""
+
 import math
 
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM
 
 from genir.config import ModelConfig
+from genir.docids.table import CodeLayout
 from genir.errors import GenirError
-from genir.model import new_model
+from genir.model import DocidModel, new_model
 from genir.t5.loading import load_t5
-from genir.tokenizer import load_tokenizer, train_tokenizer
+from genir.tokenizer import train_tokenizer
+from tests.helpers.models import make_model, make_text_model
 
 SIZES = (4, 3, 5)
 
 
-def inputs(count=3, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(3, 20, (count, 6), generator=generator)
-    mask = (torch.arange(6) < torch.tensor([[6], [3], [4]][:count])).long()
+def make_inputs():
+    """Token ids and mask of three queries of 6, 3 and 4 tokens."""
+    ids = torch.randint(3, 20, (3, 6), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(6) < torch.tensor([[6], [3], [4]])).long()
     return ids * mask, mask
 
 
@@ -27,12 +29,12 @@ def all_codes():
 
 @pytest.mark.parametrize("v10", [True, False])
 @pytest.mark.parametrize("softmax_over", ["level", "full"])
-def test_logps_equal_hugging_face_s_logits_normalised_token_by_token(make_model, v10, softmax_over):
+def test_log_probabilities_equal_hugging_face_logits_normalised_token_by_token(v10, softmax_over):
     model = make_model(SIZES, softmax_over, v10)
-    ids, mask = inputs()
+    ids, mask = make_inputs()
     codes = torch.tensor([[[0, 1, 2], [3, 2, 4]], [[1, 0, 0], [1, 0, 1]], [[2, 2, 2], [0, 0, 0]]])
     with torch.no_grad():
-        got = model.sequence_logps(model.encode(ids, mask), codes)
+        logps = model.sequence_logps(model.encode(ids, mask), codes)
         for b in range(3):
             for n in range(2):
                 labels = model.codes_to_tokens(codes[b, n])[None]
@@ -44,31 +46,31 @@ def test_logps_equal_hugging_face_s_logits_normalised_token_by_token(make_model,
                     total += logits[level, token].item() - math.log(
                         sum(math.exp(logits[level, other].item()) for other in among)
                     )
-                assert got[b, n].item() == pytest.approx(total, abs=1e-5)
+                assert logps[b, n].item() == pytest.approx(total, abs=1e-5)
 
 
 @pytest.mark.parametrize("softmax_over", ["level", "full"])
-def test_lists_run_in_chunks_have_the_same_log_probs_and_gradients(make_model, softmax_over):
+def test_candidate_chunks_give_the_same_log_probabilities_and_gradients(softmax_over):
     model = make_model(SIZES, softmax_over)
-    ids, mask = inputs()
+    ids, mask = make_inputs()
     codes = all_codes()[torch.randperm(60, generator=torch.Generator().manual_seed(0))[:21]].view(3, 7, 3)
     weight = torch.randn(3, 7, generator=torch.Generator().manual_seed(1))
-    found = []
+    results = []
     for candidate_chunk in (None, 1, 3):
         model.t5.zero_grad()
         logps = model.sequence_logps(model.encode(ids, mask), codes, candidate_chunk)
         (weight * logps.exp()).sum().backward()
-        found.append((logps.detach(), {name: p.grad.clone() for name, p in model.t5.named_parameters()}))
-    for logps, gradients in found[1:]:
-        torch.testing.assert_close(logps, found[0][0])
-        torch.testing.assert_close(gradients, found[0][1])
+        results.append((logps.detach(), {name: p.grad.clone() for name, p in model.t5.named_parameters()}))
+    for logps, gradients in results[1:]:
+        torch.testing.assert_close(logps, results[0][0])
+        torch.testing.assert_close(gradients, results[0][1])
 
 
 @pytest.mark.parametrize("softmax_over", ["level", "full"])
-def test_docids_of_one_code_share_one_decoder_input(make_model, softmax_over):
-    """Scored together, as here, or each alone."""
+def test_docids_of_one_code_have_the_same_log_probabilities_together_and_alone(softmax_over):
+    """Together they share one decoder input per query."""
     model = make_model((9,), softmax_over)
-    ids, mask = inputs()
+    ids, mask = make_inputs()
     codes = torch.arange(9).view(1, 9, 1).expand(3, -1, -1)
     with torch.no_grad():
         encoded = model.encode(ids, mask)
@@ -77,18 +79,31 @@ def test_docids_of_one_code_share_one_decoder_input(make_model, softmax_over):
     torch.testing.assert_close(together, alone)
 
 
-def test_level_normalisation_makes_all_code_sequences_sum_to_one(make_model):
+def test_with_a_softmax_over_each_level_the_probabilities_of_all_code_sequences_sum_to_one():
     model = make_model(SIZES)
-    ids, mask = inputs()
+    ids, mask = make_inputs()
     codes = all_codes().expand(3, -1, -1)
     with torch.no_grad():
         logps = model.sequence_logps(model.encode(ids, mask), codes)
     assert logps.exp().sum(1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
 
 
-def test_padding_changes_nothing(make_model):
+@pytest.mark.parametrize("text", [True, False])
+def test_padding_of_a_docid_adds_nothing_to_its_log_probability(text):
+    """Text docids are padded with -1; a docid of all levels is not changed by a longer one beside it."""
+    model = make_text_model(4) if text else make_model((9, 9, 9, 9))
+    encoded = model.encode(*make_inputs())
+    short, long = torch.tensor([5, 1]), torch.tensor([5, 7, 3, 1])
+    together = torch.stack([torch.nn.functional.pad(short, (0, 2), value=-1), long]).expand(3, -1, -1)
+    with torch.no_grad():
+        logps = model.sequence_logps(encoded, together)
+        alone = [model.sequence_logps(encoded, docid.expand(3, 1, -1)) for docid in (short, long)]
+    torch.testing.assert_close(logps, torch.cat(alone, 1))
+
+
+def test_padding_of_queries_changes_nothing():
     model = make_model(SIZES)
-    ids, mask = inputs()
+    ids, mask = make_inputs()
     codes = all_codes()[:7].expand(3, -1, -1)
     with torch.no_grad():
         together = model.sequence_logps(model.encode(ids, mask), codes)
@@ -99,36 +114,54 @@ def test_padding_changes_nothing(make_model):
     torch.testing.assert_close(together, torch.cat(alone))
 
 
-def test_an_untied_model_saves_and_loads_as_a_plain_hugging_face_model(tmp_path):
+@pytest.mark.parametrize("softmax_over", ["level", "full"])
+def test_codes_chosen_at_mixed_levels_have_the_log_probabilities_of_their_levels(softmax_over, monkeypatch):
+    monkeypatch.setattr("genir.model._HEAD_CHUNK", 4)
+    model = make_model(SIZES, softmax_over)
+    generator = torch.Generator().manual_seed(0)
+    states, levels = torch.randn(30, 16, generator=generator), torch.randint(0, 3, (30,), generator=generator)
+    codes = torch.tensor([int(torch.randint(0, SIZES[level], (1,), generator=generator)) for level in levels])
+    with torch.no_grad():
+        logps = model.chosen_code_logps(states, levels, codes)
+        expected = [model.level_logps(x, m)[c] for x, m, c in zip(states, levels.tolist(), codes, strict=True)]
+    torch.testing.assert_close(logps, torch.stack(expected))
+
+
+def test_the_states_of_a_docid_are_the_sum_of_those_that_predict_its_codes():
+    """So a code's logits summed over levels are the head times that sum; padding is left out."""
+    model = make_model(SIZES)
+    encoded = model.encode(*make_inputs())
+    codes = torch.tensor([[[0, 1, 2], [3, 2, -1]]]).expand(3, -1, -1)
+    with torch.no_grad():
+        total = model.docid_states(encoded, codes)
+        states = model.decode(model.precompute_cross_attention(encoded), model.decoder_inputs(codes[..., :-1]))
+    torch.testing.assert_close(total[:, 0], states[:, 0].sum(1))
+    torch.testing.assert_close(total[:, 1], states[:, 1, :2].sum(1))
+
+
+def test_tokens_of_codes_follow_the_text_tokens_level_by_level():
+    model = make_model(SIZES)
+    assert model.codes_to_tokens(torch.tensor([[0, 0, 0], [3, 2, 4], [1, -1, -1]])).tolist() == [
+        [20, 24, 27],
+        [23, 26, 31],
+        [21, 24, 27],
+    ]
+    assert model.decoder_inputs(torch.tensor([[3, 2]])).tolist() == [[0, 23, 26]]
+    assert model.level_tokens(torch.tensor([1, 2]), 1).tolist() == [[25], [26]]
+
+
+def test_a_model_from_scratch_has_a_separate_head_and_no_dropout_by_default():
     tokenizer = train_tokenizer(["owls hunt mice at night", "tea leaves wither"], 300)
     model = new_model(ModelConfig(size="tiny"), tokenizer, SIZES)
-    model.t5.save_pretrained(tmp_path)
-    ids = torch.tensor([tokenizer("owls hunt")["input_ids"]])
-    wanted = model.t5.train(False)(input_ids=ids, labels=torch.tensor([[5, 6]])).logits
-    for loaded in (load_t5(str(tmp_path)), AutoModelForSeq2SeqLM.from_pretrained(tmp_path)):
-        assert loaded.lm_head.weight is not loaded.shared.weight
-        torch.testing.assert_close(loaded(input_ids=ids, labels=torch.tensor([[5, 6]])).logits, wanted)
-    config = load_t5(str(tmp_path)).config
-    assert not config.scale_decoder_outputs
-    assert config.dropout_rate == 0.0
+    assert model.layout == CodeLayout(len(tokenizer), SIZES)
+    assert model.t5.config.vocab_size == len(tokenizer) + sum(SIZES)
+    assert model.t5.lm_head.weight is not model.t5.shared.weight
+    assert not model.t5.config.scale_decoder_outputs
+    assert model.t5.config.dropout_rate == 0.0
 
 
 @pytest.mark.parametrize("v10", [True, False])
-def test_a_model_that_is_loaded_and_saved_again_says_whether_its_head_is_tied(tmp_path, make_model, v10):
-    """T5Config calls every loaded model tied; transformers before 5 would then read the head as the embeddings."""
-    t5 = make_model((3,), v10=v10).t5
-    for name in ("once", "twice", "thrice"):
-        t5.save_pretrained(tmp_path / name)
-        assert json.loads((tmp_path / name / "config.json").read_text())["tie_word_embeddings"] == v10
-        again = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / name)
-        assert (again.lm_head.weight is again.shared.weight) == v10
-        assert again.config.scale_decoder_outputs == v10
-        torch.testing.assert_close(again.lm_head.weight, t5.lm_head.weight)
-        t5 = load_t5(str(tmp_path / name))
-
-
-@pytest.mark.parametrize("v10", [True, False])
-def test_a_pretrained_model_keeps_what_it_knew_and_gets_code_tokens(tmp_path, make_model, v10):
+def test_a_pretrained_model_keeps_its_logits_and_gets_code_tokens(tmp_path, v10):
     old = make_model((1,), v10=v10).t5
     old.save_pretrained(tmp_path)
     tokenizer = train_tokenizer(["a b"], 300)
@@ -136,7 +169,7 @@ def test_a_pretrained_model_keeps_what_it_knew_and_gets_code_tokens(tmp_path, ma
     assert model.layout.base == 21
     assert model.t5.config.vocab_size == 21 + sum(SIZES) == len(model.t5.shared.weight)
     assert (model.t5.lm_head.weight is model.t5.shared.weight) == v10
-    ids, mask = inputs()
+    ids, mask = make_inputs()
     labels = torch.tensor([[4, 5]] * 3)
     new = model.t5.train(False)(input_ids=ids, attention_mask=mask, labels=labels).logits[..., :21]
     torch.testing.assert_close(new, old(input_ids=ids, attention_mask=mask, labels=labels).logits)
@@ -144,32 +177,17 @@ def test_a_pretrained_model_keeps_what_it_knew_and_gets_code_tokens(tmp_path, ma
         assert model.sequence_logps(model.encode(ids, mask), all_codes()[:2].expand(3, -1, -1)).isfinite().all()
 
 
-def test_names_that_lead_nowhere_are_one_line(tmp_path):
-    for load in (load_t5, load_tokenizer):
-        with pytest.raises(GenirError, match="cannot be loaded") as error:
-            load(str(tmp_path / "nothing"))
-        assert "\n" not in str(error.value)
+def test_a_pretrained_model_with_text_docids_keeps_its_vocabulary(tmp_path):
+    make_model((1,)).t5.save_pretrained(tmp_path)
+    model = new_model(ModelConfig(pretrained=str(tmp_path)), train_tokenizer(["a b"], 300), (21, 21), text=True)
+    assert model.softmax_over == "full"
+    assert model.layout == CodeLayout(0, (21, 21), True)
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.t5.parameters(), load_t5(str(tmp_path)).parameters(), strict=True)
+    )
 
 
-def test_the_official_t5_tokenizer_pads_right_and_ends_with_eos(root):
-    folder = root.parent / "shared" / "data" / "t5-tokenizer"
-    if not folder.exists():
-        pytest.skip("the T5 tokenizer of ../shared/data is not here")
-    from genir.tokenizer import tokenize
-
-    batch = tokenize(load_tokenizer(str(folder)), ["who wrote this", "a much longer question about owls"], 8)
-    assert batch["input_ids"].shape[1] <= 8
-    assert (batch["input_ids"] == 1).sum(1).tolist() == [1, 1]
-    assert batch["attention_mask"][0].tolist() == sorted(batch["attention_mask"][0].tolist(), reverse=True)
-
-
-def test_only_t5_is_taken(tmp_path):
-    from transformers import BartConfig, BartForConditionalGeneration
-
-    config = BartConfig(
-        vocab_size=30, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=1,
-        decoder_attention_heads=1, encoder_ffn_dim=8, decoder_ffn_dim=8,
-    )  # fmt: skip
-    BartForConditionalGeneration(config).save_pretrained(tmp_path)
-    with pytest.raises(GenirError, match="BartForConditionalGeneration, but a T5"):
-        load_t5(str(tmp_path))
+def test_a_vocabulary_that_is_too_small_for_the_docids_is_refused():
+    t5 = make_model((4,)).t5
+    with pytest.raises(GenirError, match="the model has 24 tokens, but its docids need 25"):
+        DocidModel(t5, CodeLayout(20, (5,)), None)

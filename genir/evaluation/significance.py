@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 
 class Interval(NamedTuple):
@@ -25,6 +24,8 @@ def bootstrap_interval(values: Sequence[float], resamples: int, seed: int) -> In
     if len(values) < 2:
         mean = float(np.mean(values)) if values else float("nan")
         return Interval(mean, mean, mean, len(values))
+    from scipy import stats  # slow to import, and only the last stages need it
+
     result = stats.bootstrap(
         (np.asarray(values),), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed)
     )
@@ -41,6 +42,8 @@ def paired_test(a: Sequence[float], b: Sequence[float], seed: int) -> float:
     difference = np.asarray(a) - np.asarray(b)
     if not difference.any():
         return 1.0
+    from scipy import stats
+
     result = stats.permutation_test(
         (difference, np.zeros_like(difference)),
         lambda x, y, axis: np.mean(x - y, axis=axis),

@@ -1,0 +1,121 @@
+"""Adding documents to a retriever and removing them, without training."""
+
+import numpy as np
+import pytest
+import torch
+
+from genir import Retriever
+from genir.config import TextConfig
+from genir.docids import DocidTable, Source
+from genir.docids.assign import build_docids
+from genir.docids.table import CodeLayout
+from genir.errors import GenirError
+from genir.files import folder_lock
+from genir.model import DocidModel
+from genir.records import Document
+from genir.tokenizer import tokenize
+from indexing import build_docids as build_docids_stage
+from tests.helpers.models import make_model
+from tests.helpers.retrievers import find_all, growing_retriever
+
+
+@pytest.fixture
+def growing(tokenizer):
+    return growing_retriever(tokenizer)
+
+
+def test_documents_are_added_and_removed_without_training_and_the_others_keep_docids_and_scores(tmp_path, growing):
+    retriever, documents, vectors = growing
+    before = find_all(retriever)
+    with pytest.raises(GenirError, match="give the vectors of the new documents too"):
+        retriever.add(documents[30:])
+    with pytest.raises(GenirError, match="document 'd3' exists already"):
+        retriever.add(documents[3:4], vectors[3:4])
+    retriever.add(documents[30:], vectors[30:])
+    retriever.remove(["d0", "d35"])
+    retriever.save_pretrained(tmp_path / "r")
+    for one in (retriever, Retriever.from_pretrained(tmp_path / "r")):
+        after = find_all(one)
+        assert set(after) == {f"d{i}" for i in range(40)} - {"d0", "d35"}
+        for doc_id in set(before) & set(after):
+            assert after[doc_id][0] == before[doc_id][0]
+            assert after[doc_id][1] == pytest.approx(before[doc_id][1], rel=1e-5)
+    with pytest.raises(GenirError, match="no document 'd0'"):
+        retriever.remove(["d0"])
+
+
+def test_the_build_docids_program_adds_and_removes_documents_of_a_run(tmp_path, growing):
+    retriever, documents, vectors = growing
+    retriever.save_pretrained(tmp_path / "run" / "retriever")
+    (tmp_path / "new.jsonl").write_text(
+        "".join(f'{{"_id": "{d.id}", "title": "x", "text": ""}}\n' for d in documents[30:])
+    )
+    (tmp_path / "old.txt").write_text("d0\nd7\n")
+    np.save(tmp_path / "new.npy", vectors[30:])
+    changes = {"add": tmp_path / "new.jsonl", "vectors": tmp_path / "new.npy", "remove": tmp_path / "old.txt"}
+    folder = str(tmp_path / "run")
+    with folder_lock(tmp_path / "run"), pytest.raises(GenirError, match="run: another process is using"):
+        build_docids_stage.command(folder, **changes)
+    assert Retriever.from_pretrained(folder).table.doc_ids == retriever.table.doc_ids
+    build_docids_stage.command(folder, **changes)
+    assert set(Retriever.from_pretrained(folder).table.doc_ids) == {d.id for d in documents} - {"d0", "d7"}
+    with pytest.raises(GenirError, match="no document 'd0'"):
+        build_docids_stage.command(folder, **changes)
+    with pytest.raises(GenirError, match="seed=3: --add and --remove change a trained retriever"):
+        build_docids_stage.command(folder, ["seed=3"], **changes)
+    for option in ("add", "remove"):
+        with pytest.raises(GenirError, match=r"none\.txt: cannot be read"):
+            build_docids_stage.command(folder, **{option: tmp_path / "none.txt"})
+    assert len(Retriever.from_pretrained(folder).table) == 38
+
+
+@pytest.mark.parametrize("doc_id", ["a b", "a\tb", "a\rb", "\ud800", "", 7])
+def test_a_doc_id_that_cannot_be_stored_in_files_is_refused(growing, doc_id):
+    retriever, documents, vectors = growing
+    with pytest.raises(GenirError, match="a doc_id must be a string without white space"):
+        retriever.add([documents[30], Document(doc_id, "", "")], vectors[30:32])
+    assert len(retriever.table) == 30
+
+
+def test_documents_without_their_vectors_or_with_repeated_doc_ids_are_refused(growing):
+    retriever, documents, vectors = growing
+    with pytest.raises(GenirError, match="got 9 vectors for 10 new documents"):
+        retriever.add(documents[30:], vectors[31:])
+    with pytest.raises(GenirError, match="document 'd30' appears 2 times among the new documents"):
+        retriever.add([documents[30]] * 2, vectors[:2])
+    retriever.add([], vectors[:0])
+    assert len(retriever.table) == 30
+
+
+def test_a_new_text_docid_may_be_longer_than_all_others(tmp_path, tokenizer):
+    documents = [Document(f"d{i}", title, "") for i, title in enumerate(("owls", "tea", "mice", "ice"))]
+    config = TextConfig(source="title")
+    _, built = build_docids(Source(documents, np.zeros((4, 0), np.float32), tokenizer), config, 0)
+    names = [document.id for document in documents]
+    table = DocidTable.from_codes(
+        built, doc_ids=names, titles=names, settings={"docids": config.model_dump()}, text=True
+    )
+    t5 = make_model((9,), base=len(tokenizer)).t5
+    layout = CodeLayout(0, built.sizes, True)
+    retriever = Retriever(DocidModel(t5, layout, None), tokenizer, table)
+    before = {hit.doc_id: hit.score for hit in retriever.search("owls", exact=True)}
+    retriever.add([Document("long", "glaciers carve valleys while bridges carry trains and owls hunt mice", "")])
+    assert len(retriever.table.sizes) > len(layout.sizes) + 5
+    retriever.save_pretrained(tmp_path / "r")
+    for one in (retriever, Retriever.from_pretrained(tmp_path / "r")):
+        after = {hit.doc_id: hit.score for hit in one.search("owls", exact=True)}
+        inputs = tokenize(tokenizer, ["owls"], 64)
+        with torch.no_grad():
+            codes = torch.from_numpy(retriever.table.codes).long().unsqueeze(0)
+            expected = one.model.sequence_logps(one.model.encode(**inputs), codes)[0].tolist()
+        assert after == pytest.approx(dict(zip(retriever.table.doc_ids, expected, strict=True)), abs=1e-4)
+        assert {name: after[name] for name in names} == pytest.approx(before, abs=1e-5)
+
+
+def test_the_last_document_cannot_be_removed(make_retriever):
+    retriever = make_retriever(np.array([[0, 1], [2, 0]]), (3, 2))
+    retriever.remove(["d1"])
+    assert [hit.doc_id for hit in retriever.search("owls")] == ["d0"]
+    with pytest.raises(GenirError, match="needs at least one"):
+        retriever.remove(["d0"])
+    assert len(retriever.table) == 1

@@ -1,0 +1,152 @@
+"""Retriever folders: saving and loading, their format, what they may replace, and errors for missing or damaged files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from genir import Retriever
+from genir.embedders import fit_tfidf
+from genir.errors import GenirError
+from genir.records import Document
+from genir.retriever import find_retriever
+from tests.helpers.retrievers import find_all, growing_retriever
+
+
+@pytest.fixture
+def retriever(make_retriever):
+    return make_retriever(np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]]), (3, 2))
+
+
+def test_a_saved_retriever_gives_the_same_hits_and_is_a_hugging_face_folder(retriever, tmp_path):
+    retriever.save_pretrained(tmp_path / "r")
+    loaded = Retriever.from_pretrained(tmp_path / "r")
+    before, after = (x.search("owls hunt mice", k=5) for x in (retriever, loaded))
+    assert [hit._replace(score=0) for hit in after] == [hit._replace(score=0) for hit in before]
+    np.testing.assert_allclose([hit.score for hit in after], [hit.score for hit in before], rtol=1e-5)
+    half = Retriever.from_pretrained(tmp_path / "r", dtype=torch.bfloat16).search("owls hunt mice", k=5)
+    assert {hit.doc_id: hit.score for hit in half} == pytest.approx(
+        {hit.doc_id: hit.score for hit in before}, rel=0.05, abs=0.1
+    )
+    t5 = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "r")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "r")
+    assert torch.equal(t5.lm_head.weight, retriever.model.t5.lm_head.weight)
+    assert tokenizer("owls hunt")["input_ids"] == retriever.tokenizer("owls hunt")["input_ids"]
+    assert not [path for path in (tmp_path / "r").rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".npy")]
+
+
+def test_saving_again_replaces_the_folder(retriever, tmp_path):
+    retriever.save_pretrained(tmp_path / "r")
+    retriever.save_pretrained(tmp_path / "r")
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def edit_json(path, edit):
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_a_folder_of_format_1_gives_the_same_hits_and_can_be_extended(tokenizer, tmp_path):
+    """It called softmax_over normalize, and docids.codebook_size and docids.encoder_beam codes and beam."""
+    retriever, documents, vectors = growing_retriever(tokenizer)
+    retriever.save_pretrained(tmp_path / "r")
+
+    def rename(content, **names):
+        for new, old in names.items():
+            content[old] = content.pop(new)
+
+    edit_json(tmp_path / "r" / "genir.json", lambda x: rename(x, softmax_over="normalize") or x.update(format=1))
+    edit_json(
+        tmp_path / "r" / "docids" / "docids.json",
+        lambda x: rename(x["docids"], codebook_size="codes", encoder_beam="beam"),
+    )
+    loaded = Retriever.from_pretrained(tmp_path / "r")
+    assert find_all(loaded) == pytest.approx(find_all(retriever))
+    for x in (retriever, loaded):
+        x.add(documents[30:], vectors[30:])
+    assert find_all(loaded) == pytest.approx(find_all(retriever))
+    loaded.save_pretrained(tmp_path / "r")
+    settings = json.loads((tmp_path / "r" / "genir.json").read_text())
+    assert settings["format"] == 2
+    assert settings["softmax_over"] == "level"
+    assert find_all(Retriever.from_pretrained(tmp_path / "r")) == pytest.approx(find_all(retriever))
+
+
+@pytest.mark.parametrize("number", [0, 3, "2"])
+def test_a_folder_of_an_unknown_format_is_an_error_that_names_the_format(retriever, tmp_path, number):
+    retriever.save_pretrained(tmp_path / "r")
+    edit_json(tmp_path / "r" / "genir.json", lambda x: x.update(format=number))
+    with pytest.raises(GenirError, match=rf"genir\.json: has format {number}; this version reads formats 1 and 2"):
+        Retriever.from_pretrained(tmp_path / "r")
+
+
+def test_a_retriever_never_replaces_anything_but_a_retriever(retriever, tmp_path):
+    (tmp_path / "precious").mkdir()
+    retriever.save_pretrained(tmp_path / "precious")  # an empty folder may be replaced
+    (tmp_path / "precious" / "genir.json").rename(tmp_path / "file")
+    for name in ("precious", "file"):
+        with pytest.raises(GenirError, match=f"{name}: holds something that is not a retriever"):
+            retriever.save_pretrained(tmp_path / name)
+    assert (tmp_path / "precious" / "model.safetensors").exists()
+    assert "format" in (tmp_path / "file").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "precious"]
+
+
+FILES = [
+    "genir.json",
+    "model.safetensors",
+    "docids/docids.json",
+    "docids/documents.tsv",
+    "docids/codes.safetensors",
+    "docids/codebooks.safetensors",
+    "docids/trie.safetensors",
+    "docids/embedder/embedder.json",
+    "docids/embedder/vocabulary.json",
+    "docids/embedder/tfidf.safetensors",
+    "tokenizer.json",
+]
+
+
+@pytest.fixture
+def saved(retriever, tmp_path):
+    """The folder of a retriever with all files that one can have."""
+    retriever.embedder = fit_tfidf([Document(str(i), word, "") for i, word in enumerate(("owls", "tea"))], 1, 0, "x")
+    retriever.save_pretrained(tmp_path / "r")
+    return tmp_path / "r"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"\xff\xfe", "half"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name, content):
+    path = saved / name
+    whole = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(GenirError) as error:
+        Retriever.from_pretrained(saved)
+    text = str(error.value)
+    assert "\n" not in text
+    assert str(saved) in text
+    if name != "tokenizer.json" and "documents and codes" not in text:  # transformers, and tables of other lengths
+        assert path.name in text
+
+
+def test_a_retriever_is_found_in_its_folder_and_in_that_of_its_run(retriever, tmp_path):
+    retriever.save_pretrained(tmp_path / "run" / "retriever")
+    for folder in (tmp_path / "run", tmp_path / "run" / "retriever", str(tmp_path / "run")):
+        assert find_retriever(folder) == tmp_path / "run" / "retriever"
+
+
+def test_a_folder_or_name_without_a_retriever_is_an_error(tmp_path):
+    with pytest.raises(GenirError, match=r"not a retriever \(it has no genir\.json\)"):
+        find_retriever(tmp_path)
+    for name in (tmp_path / "none", "none", "a/b/c", "../none"):
+        with pytest.raises(GenirError, match="none: no such folder$|c: no such folder$"):
+            find_retriever(name)
+    with pytest.raises(GenirError, match="nobody/nothing: no such folder, and not on the hub: ") as error:
+        find_retriever("nobody/nothing")
+    assert "\n" not in str(error.value)

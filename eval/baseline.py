@@ -1,4 +1,4 @@
-"""baseline: BM25 runs to compare the retriever with, and the BM25 fingerprint of the collection."""
+"""baseline: BM25 runs with which the retriever is compared, and the BM25 fingerprint of the collection."""
 
 from collections.abc import Mapping
 
@@ -14,15 +14,15 @@ from genir.files import write_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
-TOLERANCE = 2.0  # percentage points of R@1 that different analysers and settings of BM25 explain
+TOLERANCE = 2.0  # percentage points of R@1 by which BM25 can differ because of its text analysis and settings
 
 
 def main(config: Config) -> None:
     """Search the splits of search.splits with BM25 and write baseline/bm25.SPLIT.trec and fingerprint.json.
 
-    baseline.backend chooses the implementation: bm25s needs nothing else; pyserini (extra: pyserini) is Lucene with
-    Anserini's analysis, on a JVM that pip installs. The fingerprint is R@1, R@10 and RR@10 of BM25: it distinguishes
-    collections that have the same name but different texts.
+    baseline.backend chooses the implementation: bm25s, which needs no extra, or pyserini (extra: pyserini), which is
+    Lucene with Anserini's text analysis on a JVM that pip installs. The fingerprint is R@1, R@10 and RR@10 of BM25; it
+    distinguishes collections that have the same name but different texts.
     """
     data = PreparedCollection(config.run_folder / "collection")
     index = open_index(data.documents, config.baseline)
@@ -41,7 +41,7 @@ def main(config: Config) -> None:
 
 
 def search(index: BM25Index, data: PreparedCollection, split: str, k: int) -> Run:
-    """Return the k best documents of each query of a split, as a run."""
+    """Search the queries of a split with BM25, and return a run with the k best documents of each query."""
     queries = data.queries(split)
     found = index.search_many([query.text for query in queries], k)
     return {
@@ -51,9 +51,10 @@ def search(index: BM25Index, data: PreparedCollection, split: str, k: int) -> Ru
 
 
 def compare_with_published(config: Config, measures: Mapping[str, Mapping[str, float]]) -> None:
-    """Print R@1 of BM25 on test beside the published value, and warn if they differ by more than `TOLERANCE`.
+    """Print R@1 of BM25 on test and its published value, and warn if they differ by more than TOLERANCE.
 
-    Prints nothing for a collection without a published value, without a test split in search.splits, or for a sample.
+    Nothing is printed for a collection without a published value, if search.splits does not contain test, or for a
+    sample of a collection (collection.expect_counts=false).
     """
     settings = config.collection
     published = find_published(settings.published).bm25_r1 if settings.published else None
@@ -64,8 +65,8 @@ def compare_with_published(config: Config, measures: Mapping[str, Mapping[str, f
     if abs(measured - published) > TOLERANCE:
         console.print(
             f"[yellow]warning:[/] R@1 differs by more than {TOLERANCE:.0f} points. If the section baseline has the "
-            "settings of the published BM25 (see its config), this is a different collection of the same name; do not "
-            "compare results on it with the published ones"
+            "settings of the published BM25 (see the config of the collection), this is a different collection with "
+            "the same name; do not compare results on it with the published ones"
         )
 
 

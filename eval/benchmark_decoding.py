@@ -1,4 +1,4 @@
-"""benchmark_decoding: time constrained decoding against `generate` with a dict trie, and against an upper bound.
+"""benchmark_decoding: compare the time of constrained decoding with that of `generate`, and with an upper bound.
 
 Shapes: B queries, S source tokens, L levels.
 """
@@ -22,8 +22,8 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genir.benchmarks.hf_generate import compare_rankings, dict_trie, generate
-from genir.benchmarks.synthetic import make_docid_model, make_docids, make_queries, random_t5, trained_t5
+from genir.benchmarks.hf_generate import compare_rankings, generate, make_dict_trie
+from genir.benchmarks.synthetic import make_docid_model, make_docids, make_queries, make_random_t5, make_trained_t5
 from genir.console import console, track
 from genir.decoding.beam import beam_search
 from genir.decoding.trie import Trie
@@ -31,18 +31,18 @@ from genir.files import atomic_file, read_json, reading_own_file, write_json
 from genir.model import DocidModel
 from genir.pipeline.command import run_command
 
-matplotlib.use("Agg")  # files only; needs no display
+matplotlib.use("Agg")  # writes files only and needs no display
 from matplotlib import pyplot as plt
 
 FOLDER = Path("runs") / "benchmark_decoding"
 K = 10
-"""Docids that each search finds."""
+"""Number of docids that each search finds."""
 MAX_BATCHES, MAX_SECONDS = 3, 30
-"""Batches that are measured of each case; no further batch starts once `generate` has taken so many seconds."""
+"""Largest number of batches in each case, and the seconds of `generate` after which no further batch starts."""
 
 
 class Case(NamedTuple):
-    """One line of the table: whose weights in which shape, and the sizes of a search."""
+    """One case: the weights (trained or random), the model's shape, and the levels, beams and queries of a search."""
 
     weights: str
     shape: str
@@ -52,7 +52,7 @@ class Case(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What the cases of one model share: the model, its docids [N, L], and these as a trie of nested dicts."""
+    """What all cases with one model need: the model, its docids [N, L], and their trie as nested dicts."""
 
     model: DocidModel
     codes: NDArray[np.int64]
@@ -62,8 +62,8 @@ class Setup(NamedTuple):
 class Seconds(NamedTuple):
     """Processor seconds of a batch.
 
-    generate: the baseline. genir: the search of genir. products: the matrix products of genir's search alone. bound:
-    the search that `count_min_tokens` describes.
+    generate: the baseline. genir: the search of genir. products: only the matrix products of genir's search. bound: a
+    search that runs the number of decoder tokens that `count_min_tokens` returns.
     """
 
     generate: float
@@ -73,7 +73,7 @@ class Seconds(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The measurements of one batch: times, agreement of the two rankings, and their largest difference of scores."""
+    """The measurements of one batch: times, whether the two rankings agree, and the largest difference of scores."""
 
     seconds: Seconds
     same: str
@@ -81,14 +81,14 @@ class Batch(NamedTuple):
 
 
 def search(model: DocidModel, trie: Trie, ids: Tensor, beams: int) -> tuple[Tensor, Tensor]:
-    """Search with genir: tokens [B, K, L] and scores [B, K] for token ids [B, S]."""
+    """Search with genir for queries [B, S]; returns the tokens [B, K, L] and scores [B, K] of the docids found."""
     with torch.inference_mode():
         result = beam_search(model, trie, model.encode(ids, torch.ones_like(ids)), beams, K)
     return model.codes_to_tokens(trie.codes[result.leaves].long()), result.scores
 
 
 def time_scoring(model: DocidModel, ids: Tensor, codes: Tensor) -> tuple[Tensor, float, float]:
-    """Log-probabilities [B, K] of known docids [B, K, L], and the seconds of the encoder and of the decoder."""
+    """Compute log-probabilities [B, K] of known docids [B, K, L]; also returns the seconds of encoder and decoder."""
     started = time.process_time()
     with torch.inference_mode():
         encoded = model.encode(ids, torch.ones_like(ids))
@@ -98,10 +98,10 @@ def time_scoring(model: DocidModel, ids: Tensor, codes: Tensor) -> tuple[Tensor,
 
 
 def count_min_tokens(model: DocidModel, trie: Trie, ids: Tensor, beams: int) -> int:
-    """Number of decoder tokens that a beam search must run even if it knows the K-th score beforehand.
+    """Count the decoder tokens that a beam search must run even if it knows the K-th score beforehand.
 
-    These are the distinct prefixes of the final beams that score no less than the K-th docid, and a start token for
-    each query.
+    These are the distinct prefixes of the final beams whose score is at least that of the K-th docid, and a start token
+    for each query.
     """
     with torch.inference_mode():
         encoded = model.encode(ids, torch.ones_like(ids))
@@ -117,7 +117,7 @@ def count_min_tokens(model: DocidModel, trie: Trie, ids: Tensor, beams: int) -> 
 
 
 class MatrixProducts(TorchDispatchMode):
-    """Counts the matrix products that run in this context by their operation and shapes."""
+    """Count the matrix products that run in this context, by their operation and shapes."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -132,7 +132,10 @@ class MatrixProducts(TorchDispatchMode):
 
 
 def time_products(counts: Counter[tuple[Any, ...]], clock: Callable[[], float]) -> float:
-    """Seconds that matrix products take on random matrices, each alone, with weights too large for the caches."""
+    """Measure the seconds of matrix products, each run alone on random matrices.
+
+    Each product alternates between several weights, so that they are not read from the processor's caches.
+    """
     total = 0.0
     for (func, left, right), times in counts.items():
         matrix = torch.randn(left)
@@ -150,7 +153,7 @@ def time_products(counts: Counter[tuple[Any, ...]], clock: Callable[[], float]) 
 
 
 def measure_batch(case: Case, setup: Setup, trie: Trie, ids: Tensor) -> Batch:
-    """Run `generate` and genir, one after the other, on the queries [B, S]."""
+    """Measure `generate` and genir, one after the other, on queries [B, S]."""
     clock, model = time.process_time, setup.model
     started = clock()
     theirs = generate(model, setup.root, ids, torch.ones_like(ids), case.beams, K)
@@ -172,7 +175,7 @@ def measure_batch(case: Case, setup: Setup, trie: Trie, ids: Tensor) -> Batch:
 
 
 def measure(case: Case, setup: Setup) -> dict[str, Any]:
-    """One case as a record: means over up to `MAX_BATCHES` batches, and the worst agreement of all."""
+    """Measure a case and return a record: means over up to `MAX_BATCHES` batches, and the worst agreement."""
     trie, codes = Trie.from_codes(setup.codes), setup.codes
     rng = np.random.default_rng(2)
     batches: list[Batch] = []
@@ -193,8 +196,8 @@ def measure(case: Case, setup: Setup) -> dict[str, Any]:
 
 
 def make_table(records: list[dict[str, Any]]) -> Table:
-    """A table with one line per case."""
-    table = Table(title=f"{processor_name()}; one thread, fp32, processor seconds per batch", title_justify="left")
+    """Make a table with one line per case."""
+    table = Table(title=f"{find_processor_name()}; one thread, fp32, processor seconds per batch", title_justify="left")
     table.add_column("weights, shape, levels, beams, queries", min_width=25)
     for name in ("generate", "genir", "times as fast", "upper bound", "time / matrix products", "same"):
         table.add_column(name, justify="right")
@@ -210,15 +213,15 @@ def make_table(records: list[dict[str, Any]]) -> Table:
     return table
 
 
-def processor_name() -> str:
-    """The name of this machine's processor."""
+def find_processor_name() -> str:
+    """Look up the name of this machine's processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
 def plot_speedups(records: list[dict[str, Any]], path: Path) -> None:
-    """Draw how many times as fast as `generate` each case is, one bar per case, and mark the upper bounds."""
+    """Draw the speedup over `generate` as one bar per case, and mark the upper bounds."""
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.24 * len(records)), layout="constrained")
     labels = [f"{x['shape']}, {x['levels']} levels, {x['beams']} beams, {x['queries']} q." for x in records]
     positions = np.arange(len(records))
@@ -241,26 +244,26 @@ def plot_speedups(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def read_results(path: Path) -> dict[Case, dict[str, Any]]:
-    """The records of an earlier run by their cases; none if there is no such file."""
+    """Read the records of an earlier run, by their cases; those of older versions are left out."""
     if not path.exists():
         return {}
     with reading_own_file(path):
-        return {Case(*(record[name] for name in Case._fields)): record for record in read_json(path)}
+        return {Case(*(record[name] for name in Case._fields)): record for record in read_json(path) if "speedup" in record}
 
 
 def command(
     docids: Annotated[int, typer.Option(help="Number of docids in the collection.")] = 100_000,
-    steps: Annotated[int, typer.Option(help="Training steps of the trained weights.")] = 1600,
+    steps: Annotated[int, typer.Option(help="Number of steps for which the trained weights are trained.")] = 1600,
     only: Annotated[
         str, typer.Option(help="Measure only cases whose names begin with this, such as 'trained small 24'.")
     ] = "",
 ) -> None:
-    """Time constrained decoding against Hugging Face's `generate` with a dict trie as its callback.
+    """Compare the time of constrained decoding with that of Hugging Face's `generate`, constrained by a trie of dicts.
 
-    Top 10 of 100,000 synthetic docids, with random and with trained weights in the shapes of T5-small and T5-base. The
-    time is also compared with that of the search's own matrix products, each run alone on this machine. The upper bound
-    is the speed of a search that knows the tenth score beforehand and runs no decoder token in vain. Cases that are in
-    runs/benchmark_decoding/results.json already are not measured again.
+    Each search finds the best 10 of 100,000 synthetic docids. Weights are random or trained, in the shapes of T5-small
+    and T5-base. The time is also compared with that of the search's own matrix products, each run alone. The upper
+    bound is the speed of a search that knows the tenth score beforehand and runs no unnecessary decoder token. Cases
+    that are already in runs/benchmark_decoding/results.json are not measured again.
     """
     torch.set_num_threads(1)
     path = FOLDER / "results.json"
@@ -275,12 +278,12 @@ def command(
         key = (case.weights, case.shape, case.levels)
         if key not in setups:
             t5 = (
-                random_t5(case.shape)
+                make_random_t5(case.shape)
                 if case.weights == "random"
-                else trained_t5(case.shape, codes, steps, trained_folder)
+                else make_trained_t5(case.shape, codes, steps, trained_folder)
             )
             model, part = make_docid_model(t5, case.levels), codes[:, : case.levels]
-            setups = {key: Setup(model, part, dict_trie(model.codes_to_tokens(torch.from_numpy(part))))}
+            setups = {key: Setup(model, part, make_dict_trie(model.codes_to_tokens(torch.from_numpy(part))))}
         results[case] = measure(case, setups[key])
         write_json(path, list(results.values()))
         console.print(" ".join(map(str, case)), f"{results[case]['speedup']:.1f} times as fast")

@@ -1,4 +1,4 @@
-"""benchmark_docids: time and memory of docids and tries as large as published collections, on synthetic data."""
+"""benchmark_docids: time and memory of building docids and tries of the sizes of published collections."""
 
 import json
 import platform
@@ -23,17 +23,18 @@ BUILDS = {
     "pq 24 x 256": PQConfig(levels=24, codebook_size=256),
     "rq 8 x 256": RQConfig(levels=8, codebook_size=256),
 }
-"""Name -> docid settings."""
+"""Name of a measured build -> docid settings."""
 BUILD_DOCUMENTS = 320_000
+"""Number of documents in each build."""
 TRIES = {"trie 8 x 256": (8_800_000, 8), "trie 24 x 256": (3_200_000, 24)}
-"""Name -> number of documents, levels."""
+"""Name of a measured trie -> number of documents, levels."""
 DIMENSION = 768
 FOLDER = Path("runs") / "benchmark_docids"
 MEMORY_COLUMNS = ("peak MB", "build MB", "trie MB", "reader MB")
 
 
-def synthetic_vectors(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Unit vectors [count, 768] in 2,000 clusters near a subspace of 64 dimensions, similar to sentence embeddings."""
+def make_vectors(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Make unit vectors [count, 768] in 2,000 clusters near a subspace of 64 dimensions, like sentence embeddings."""
     rng = np.random.default_rng(seed)
     basis = rng.normal(size=(64, DIMENSION)).astype(np.float32)
     centres = rng.normal(size=(2000, 64)).astype(np.float32) @ basis
@@ -48,18 +49,18 @@ def synthetic_vectors(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.
 
 
 def benchmark_build(name: str, count: int) -> dict[str, Any]:
-    """Build docids for synthetic vectors, and write the table, the trie and the report; returns the measurements."""
+    """Build docids for synthetic vectors, write the table and the trie, and make the report; returns measurements."""
     from genir.decoding.trie import Trie
-    from genir.docids import DocidTable, Source
+    from genir.docids import BuilderInput, DocidTable
     from genir.docids.assign import build_docids
     from genir.docids.report import make_report
 
-    vectors = synthetic_vectors(count)
+    vectors = make_vectors(count)
     doc_ids = [f"D{number}" for number in range(count)]
     documents = [Document(doc_id, "", "") for doc_id in doc_ids]
     settings = BUILDS[name]
     started = time.perf_counter()
-    built, final = build_docids(Source(documents, vectors), settings, 1)
+    built, final = build_docids(BuilderInput(documents, vectors), settings, 1)
     quantised = time.perf_counter() - started
     table = DocidTable.from_codes(final, doc_ids=doc_ids, titles=doc_ids, settings={"docids": settings.model_dump()})
     with atomic_folder(FOLDER / name.replace(" ", "")) as folder:
@@ -76,9 +77,9 @@ def benchmark_build(name: str, count: int) -> dict[str, Any]:
 
 
 def benchmark_trie(name: str, share: float) -> dict[str, Any]:
-    """Build and save a trie over random docids, then load it memory-mapped and look up a thousand docids.
+    """Build and save a trie over random docids, then map it into memory and look up a thousand docids.
 
-    "build MB" is the memory that building takes, the trie included; "reader MB" what the lookups take.
+    Returns measurements: "build MB" is the memory for building, including the trie; "reader MB" is that for looking up.
     """
     from genir.decoding.trie import Trie
 
@@ -109,7 +110,7 @@ def benchmark_trie(name: str, share: float) -> dict[str, Any]:
 
 
 def look_up(trie: Any, levels: int, count: int) -> None:
-    """Descend from the root of a trie to `count` evenly spaced leaves; raises AssertionError if it misses one."""
+    """Descend from the root of a trie to `count` evenly spaced leaves. Raises AssertionError if one is not found."""
     import torch
 
     leaves = torch.unique(torch.linspace(0, trie.size - 1, count).long())
@@ -122,7 +123,7 @@ def look_up(trie: Any, levels: int, count: int) -> None:
 
 
 def resident_mb(kind: str = "RssAnon") -> float:
-    """Resident memory of this process in MB: RssAnon is the private part, without mapped files; VmRSS is everything."""
+    """Resident memory of this process in MB. kind: RssAnon without mapped files, or VmRSS with them."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(kind)).split()[1]) / 1024
 
@@ -135,9 +136,9 @@ def command(
 ) -> None:
     """Measure time and memory of building docids for 320,000 vectors, and tries for 8.8 and 3.2 million docids.
 
-    Each part runs in its own process, so that its peak memory can be measured. The peak includes the input (the vectors
-    take 983 MB) and Python's libraries; "build" is the memory beyond these that building a trie takes, the trie
-    included. Prints a table and writes runs/benchmark_docids/results.json.
+    Each part runs in a separate process, so that its peak memory can be measured. The peak includes the input (the
+    vectors take 983 MB) and Python's libraries; "build MB" is the additional memory for building a trie, including the
+    trie. Prints a table and writes runs/benchmark_docids/results.json.
     """
     if only is not None:
         result = benchmark_build(only, int(BUILD_DOCUMENTS * share)) if only in BUILDS else benchmark_trie(only, share)

@@ -1,4 +1,4 @@
-"""benchmark_gpu: time constrained decoding on a CUDA device, in fp32 and bf16, over large collections.
+"""benchmark_gpu: measure the time of constrained decoding on a CUDA device, in fp32 and bf16, for many docids.
 
 Shapes: B queries, S source tokens, L levels.
 """
@@ -16,8 +16,15 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
-from genir.benchmarks.hf_generate import compare_rankings, dict_trie, generate
-from genir.benchmarks.synthetic import CODEBOOK_SIZE, LEVELS, make_docid_model, make_docids, make_queries, trained_t5
+from genir.benchmarks.hf_generate import compare_rankings, generate, make_dict_trie
+from genir.benchmarks.synthetic import (
+    CODEBOOK_SIZE,
+    LEVELS,
+    make_docid_model,
+    make_docids,
+    make_queries,
+    make_trained_t5,
+)
 from genir.console import console
 from genir.decoding.beam import beam_search
 from genir.decoding.step import Beams, count_descendants, expand_beams
@@ -31,18 +38,18 @@ from genir.t5.cuda_graphs import CUDAGraphCache
 FOLDER = Path("runs") / "benchmark_gpu"
 COLLECTION_SIZES, BATCH_SIZES, BEAMS, K = (320_000, 8_800_000), (1, 8, 64), 100, 10
 WARM_UP, TIMED = 20, 10
-"""Numbers of batches: the first ones, during which most graphs are captured, and those that are timed after them."""
+"""Number of batches in which most graphs are captured, and of those that are timed after them."""
 
 
 def search(model: DocidModel, trie: Trie, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Search with genir: tokens [B, K, L] and scores [B, K] for token ids [B, S]."""
+    """Search with genir for queries [B, S]; returns the tokens [B, K, L] and scores [B, K] of the docids found."""
     with torch.inference_mode():
         result = beam_search(model, trie, model.encode(ids, torch.ones_like(ids)), BEAMS, K)
     return model.codes_to_tokens(trie.codes[result.leaves].long()), result.scores
 
 
 def measure_seconds(function: Callable[..., object], *arguments: object) -> float:
-    """Wall time of one call, including the work of the GPU."""
+    """Measure the wall time of one call, including the work of the GPU."""
     torch.cuda.synchronize()
     started = time.perf_counter()
     function(*arguments)
@@ -51,17 +58,17 @@ def measure_seconds(function: Callable[..., object], *arguments: object) -> floa
 
 
 def make_batches(codes: NDArray[np.int64], count: int) -> list[Tensor]:
-    """Batches of `count` queries on the GPU: those for warming up, then those to time."""
+    """Make batches of `count` queries on the GPU: those for warming up, followed by those to be timed."""
     rng = np.random.default_rng(2)
     return [make_queries(codes[rng.integers(0, len(codes), count)], rng).to("cuda") for _ in range(WARM_UP + TIMED)]
 
 
 def measure_trie_seconds(trie: Trie, queries: int) -> float:
-    """Seconds that the trie takes per level, as a CUDA graph like in a search.
+    """Measure the seconds that the trie takes per level, as a CUDA graph like in a search.
 
-    This covers expanding all beams into their children and counting the descendants of as many children. The beams of
-    each query are the first BEAMS nodes of two codes. The graph is started 50 times without synchronising, as graphs
-    follow a pass of the decoder.
+    The graph expands all beams into their children and counts the descendants of as many children. The beams of each
+    query are the first BEAMS nodes of two codes. The graph is started 50 times without synchronising, just as in a
+    search it follows a pass of the decoder without waiting.
     """
     nodes = torch.arange(BEAMS, device="cuda").repeat(queries)
     edges = torch.cat([nodes.new_zeros(1), *(trie.splits[x][:-1] for x in (0, 1)), nodes.new_full((1,), trie.size)])
@@ -87,7 +94,7 @@ def measure_trie_seconds(trie: Trie, queries: int) -> float:
 
 
 def measure(model: DocidModel, trie: Trie, batches: list[Tensor]) -> dict[str, Any]:
-    """Milliseconds per query in the timed batches and in the very first one, those of the trie, and peak memory."""
+    """Measure milliseconds per query in the timed batches and in the first one, those of the trie, and peak memory."""
     first = measure_seconds(search, model, trie, batches[0])
     for ids in batches[1:WARM_UP]:
         search(model, trie, ids)
@@ -105,7 +112,7 @@ def measure(model: DocidModel, trie: Trie, batches: list[Tensor]) -> dict[str, A
 
 
 def measure_generate(model: DocidModel, root: dict[int, Any], trie: Trie, batches: list[Tensor]) -> dict[str, Any]:
-    """Milliseconds per query of `generate` with a dict trie, and whether it finds the same K docids as genir."""
+    """Measure the milliseconds per query of `generate`, and whether it finds the same K docids as genir."""
     queries, found = len(batches[0]), []
 
     def run(ids: Tensor) -> None:
@@ -117,17 +124,17 @@ def measure_generate(model: DocidModel, root: dict[int, Any], trie: Trie, batche
 
 
 def measure_all() -> list[dict[str, Any]]:
-    """One record for each collection, dtype and batch size; the file of results is rewritten after each of them."""
+    """Make a record for each collection, dtype and batch size; the file of results is written after each record."""
     if not torch.cuda.is_available():
         raise GenirError("benchmark_gpu needs a CUDA device, and torch finds none on this machine")
     records: list[dict[str, Any]] = []
     for docids in COLLECTION_SIZES:
         codes = make_docids(docids)
         trie = Trie.from_codes(codes).to("cuda")
-        t5 = trained_t5("base", codes, 1600, FOLDER / f"trained-{docids}-1600")
+        t5 = make_trained_t5("base", codes, 1600, FOLDER / f"trained-{docids}-1600")
         root: dict[int, Any] = {}
-        if docids == COLLECTION_SIZES[0]:  # millions of docids as dicts would take tens of gigabytes
-            root = dict_trie(make_docid_model(t5, LEVELS).codes_to_tokens(torch.from_numpy(codes)))
+        if docids == COLLECTION_SIZES[0]:  # a trie of dicts for millions of docids would take tens of gigabytes
+            root = make_dict_trie(make_docid_model(t5, LEVELS).codes_to_tokens(torch.from_numpy(codes)))
         for dtype, queries in product((torch.float32, torch.bfloat16), BATCH_SIZES):
             torch.nn.Module.to(t5, "cuda", dtype)
             model = make_docid_model(t5, LEVELS)
@@ -142,7 +149,7 @@ def measure_all() -> list[dict[str, Any]]:
 
 
 def make_table(records: list[dict[str, Any]]) -> Table:
-    """A table with one line per record."""
+    """Make a table with one line per record."""
     table = Table(title=f"{torch.cuda.get_device_name()}, t5-base, 24 levels, 100 beams", title_justify="left")
     names = (
         "docids",
@@ -172,11 +179,11 @@ def make_table(records: list[dict[str, Any]]) -> Table:
 
 
 def command() -> None:
-    """Time constrained decoding on a GPU: a T5-base with trained weights, 24 levels of 256 codes, 100 beams, top 10.
+    """Measure constrained decoding on a GPU: T5-base with trained weights, 24 levels of 256 codes, 100 beams, top 10.
 
-    Measured with 320,000 and 8.8 million synthetic docids, batches of 1, 8 and 64 queries, in fp32 and bf16: the time
-    per query, the time of the trie per level, and in fp32 that of Hugging Face's `generate` with a dict trie as its
-    callback. Writes runs/benchmark_gpu/results.json. Needs a CUDA device.
+    For 320,000 and 8.8 million synthetic docids, batches of 1, 8 and 64 queries, in fp32 and bf16, it measures the time
+    per query and that of the trie per level; in fp32 and for 320,000 docids also that of Hugging Face's `generate`,
+    constrained by a trie of dicts. Prints a table and writes runs/benchmark_gpu/results.json. Needs a CUDA device.
     """
     console.print(make_table(measure_all()))
 

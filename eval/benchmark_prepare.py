@@ -21,13 +21,18 @@ from genir.pipeline.command import run_command
 
 FOLDER = Path("runs") / "benchmark_prepare"
 COLLECTIONS = ("msmarco-doc-top300k", "msmarco-doc")
-CLICKED_FRACTION = 0.1  # of the documents, as in MS MARCO (319,927 of 3,213,835)
-MEAN_WORDS = 1100  # of a document: 22 GB are 6.9 kB per document
-POOL_SIZE = 2_000  # texts that a document's four parts are drawn from; new ones for each would take longer than prepare
+CLICKED_FRACTION = 0.1
+"""Fraction of the documents that were clicked, as in MS MARCO (319,927 of 3,213,835)."""
+MEAN_WORDS = 1100
+"""Mean number of words in a document: MS MARCO's 22 GB are 6.9 kB per document."""
+POOL_SIZE = 2_000
+"""Number of texts from which a document's four parts are drawn. Generating new text for each document would take longer
+than preparing the collection.
+"""
 
 
 def write_raw_files(folder: Path, documents: int, seed: int = 0) -> float:
-    """Write MS MARCO's nine raw files for `documents` documents; return the unpacked size of the documents in GB."""
+    """Write MS MARCO's nine raw files for `documents` documents; returns the unpacked size of the documents in GB."""
     rng = np.random.default_rng(seed)
     clicked = rng.choice(documents, int(documents * CLICKED_FRACTION), replace=False)
     train = np.concatenate([clicked, rng.choice(clicked, len(clicked) // 7)])  # 1.15 clicks per clicked document
@@ -46,7 +51,7 @@ def write_raw_files(folder: Path, documents: int, seed: int = 0) -> float:
 
 
 def random_bodies(count: int, rng: np.random.Generator) -> Iterator[bytes]:
-    """Yield texts of `MEAN_WORDS` words on average and of very different lengths, each joined from four of a pool."""
+    """Yield texts of very different lengths, `MEAN_WORDS` words on average, each joined from four texts of a pool."""
     letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
     words = [rng.choice(letters, size).tobytes() for size in rng.integers(2, 11, 50_000)]
     lengths = rng.lognormal(np.log(MEAN_WORDS / 4) - 0.5, 1.0, POOL_SIZE).astype(int) + 1
@@ -56,7 +61,7 @@ def random_bodies(count: int, rng: np.random.Generator) -> Iterator[bytes]:
 
 
 def write_split(folder: Path, name: str, prefix: str, documents: Sequence[int]) -> None:
-    """Write a split with one query, and its one judgment, for each entry of `documents`."""
+    """Write the queries and judgments of a split, with one query and one judgment for each entry of `documents`."""
     with gzip.open(folder / f"msmarco-{name}-queries.tsv.gz", "wt") as handle:
         handle.writelines(f"{prefix}{query}\twhat is said of {number}\n" for query, number in enumerate(documents))
     with gzip.open(folder / f"msmarco-{name}-qrels.tsv.gz", "wt") as handle:
@@ -72,7 +77,7 @@ def write_trec_split(folder: Path, year: str, documents: Sequence[int]) -> None:
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Run the prepare stage in a process of its own; return its seconds, peak memory and output size."""
+    """Run the prepare stage in a separate process; returns its seconds, peak memory and output size."""
     config = FOLDER / f"{name}.yaml"
     config.write_text(
         f"collection: {{path: {FOLDER / 'raw'}, published: {name}, expect_counts: false, dev_fraction: 0.01}}\n"
@@ -91,8 +96,8 @@ def measure(name: str) -> dict[str, Any]:
     }
 
 
-def table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The measurements of each collection, under the name of this machine's processor."""
+def make_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Make a table of the measurements of each collection, titled with the name of this machine's processor."""
     shown = Table(title=f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     shown.add_column("collection")
     for column in ("documents", "seconds", "peak MB", "written GB"):
@@ -105,12 +110,12 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def command(
     documents: Annotated[int, typer.Option(help="Documents in the synthetic raw files.", min=6000)] = 1_000_000,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the synthetic raw files and use them again.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the raw files for the next call.")] = False,
 ) -> None:
-    """Write synthetic raw files in MS MARCO's format, and prepare msmarco-doc-top300k and msmarco-doc from them.
+    """Measure the prepare stage for msmarco-doc-top300k and msmarco-doc, on synthetic raw files in MS MARCO's format.
 
-    The documents have the lengths of MS MARCO's. A million documents need about 12 GB of disk space. Prints a table and
-    writes runs/benchmark_prepare/results.json.
+    The documents have lengths like those of MS MARCO. A million documents need about 12 GB of disk space. Prints a
+    table and writes runs/benchmark_prepare/results.json.
     """
     raw = FOLDER / "raw"
     started = time.perf_counter()
@@ -119,7 +124,7 @@ def command(
         size = write_raw_files(raw, documents)
         console.print(f"raw files: {size:.1f} GB of documents, written in {time.perf_counter() - started:.0f} s")
     results = {name: measure(name) for name in COLLECTIONS}
-    console.print(table(results))
+    console.print(make_table(results))
     write_json(FOLDER / "results.json", results)
     if not keep:
         shutil.rmtree(raw)

@@ -1,4 +1,4 @@
-"""benchmark_training: time a refinement step against a straightforward implementation, on one machine in one run.
+"""benchmark_training: time a refinement step of genir and of a straightforward implementation, in turns.
 
 Shapes: B queries, N candidates, L levels.
 """
@@ -25,13 +25,14 @@ from genir.model import SIZES, DocidModel
 from genir.pipeline.command import run_command
 from genir.t5.loading import untie
 
-TEXT_TOKENS = 32_128
-CODES = 256
+TEXT_TOKENS, CODEBOOK_SIZE = 32_128, 256
+"""Text tokens in the vocabulary, and codes per level."""
 BETA = 0.4
+"""The losses' inverse temperature; it does not change the time."""
 
 
 class Case(NamedTuple):
-    """What a step compares: the loss, the number of levels, the candidates of each query, and the queries."""
+    """One measured step: the loss, the number of levels, the candidates per query, and the number of queries."""
 
     loss: str
     levels: int
@@ -49,10 +50,10 @@ CASES = {
 }
 
 
-def random_model(size: str, levels: int) -> DocidModel:
-    """A T5 with random weights and `levels` codebooks of 256 codes, an untied head, and no dropout."""
+def make_model(size: str, levels: int) -> DocidModel:
+    """Make a T5 with random weights, `levels` codebooks of 256 codes, a separate head, and no dropout."""
     torch.manual_seed(0)
-    layout = CodeLayout(TEXT_TOKENS, (CODES,) * levels)
+    layout = CodeLayout(TEXT_TOKENS, (CODEBOOK_SIZE,) * levels)
     settings: dict[str, Any] = {
         **SIZES[size],
         "d_kv": 64,
@@ -67,28 +68,30 @@ def random_model(size: str, levels: int) -> DocidModel:
     return DocidModel(t5, layout, "level")
 
 
-def genir_loss(policy: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
-    """The loss as genir computes it: each query is encoded once, and the reference's log-probs come from a cache."""
+def compute_genir_loss(policy: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
+    """Compute the loss as genir does: each query is encoded once, and the reference's log-probs come from a cache."""
     encoded = policy.encode(batch["input_ids"], batch["attention_mask"])
     logps = policy.sequence_logps(encoded, batch["codes"])
     return LOSSES[loss](CandidateBatch(logps, batch["reference"], batch["grades"], batch["mask"]), BETA).mean()
 
 
-def straightforward_loss(policy: DocidModel, reference: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
-    """The loss as a trainer without shared encodings computes it: both models read every (query, candidate) pair.
+def compute_straightforward_loss(
+    policy: DocidModel, reference: DocidModel, batch: dict[str, Tensor], loss: str
+) -> Tensor:
+    """Compute the loss as a trainer without shared encodings does: both models read every (query, candidate) pair.
 
-    As in a pairwise trainer, each pair of DDRO is an example with its own copy of the query.
+    For DDRO, each pair of candidates is an example with a copy of the query, as in a pairwise trainer.
     """
     if loss == "ddro":
         batch = split_into_pairs(batch)
     with torch.no_grad():
         reference_logps = pairwise_logps(reference, batch)
-    c = CandidateBatch(pairwise_logps(policy, batch), reference_logps, batch["grades"], batch["mask"])
-    return LOSSES[loss](c, BETA).mean()
+    candidates = CandidateBatch(pairwise_logps(policy, batch), reference_logps, batch["grades"], batch["mask"])
+    return LOSSES[loss](candidates, BETA).mean()
 
 
 def split_into_pairs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch with a query for each pair of a query's first candidate and another one: B * (N - 1) lists of two."""
+    """Make an example of each pair of a query's first candidate and another one: B * (N - 1) lists of two."""
     negatives = batch["codes"].shape[1] - 1
     codes = batch["codes"]
     both = torch.stack([codes[:, :1].expand(-1, negatives, -1), codes[:, 1:]], 2).flatten(0, 1)
@@ -98,7 +101,7 @@ def split_into_pairs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def pairwise_logps(docid_model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
-    """log p(docid | query) [B, N] from logits over the whole vocabulary, of B * N independent sequences."""
+    """Compute log p(docid | query) [B, N] from B * N independent sequences, with logits over the whole vocabulary."""
     count = batch["codes"].shape[1]
     tokens = docid_model.codes_to_tokens(batch["codes"]).flatten(0, 1)
     logits = docid_model.t5(
@@ -114,14 +117,14 @@ def pairwise_logps(docid_model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
     return total.view(-1, count)
 
 
-def random_batch(reference: DocidModel, case: Case, words: int) -> dict[str, Tensor]:
-    """Queries of `words` tokens with random candidates [B, N, L], of which the first is relevant."""
+def make_batch(reference: DocidModel, case: Case, words: int) -> dict[str, Tensor]:
+    """Make queries of `words` tokens with random candidates [B, N, L], of which the first is relevant."""
     generator = torch.Generator().manual_seed(1)
     shape = case.queries, case.candidates
     batch = {
         "input_ids": torch.randint(3, TEXT_TOKENS, (case.queries, words), generator=generator),
         "attention_mask": torch.ones(case.queries, words, dtype=torch.long),
-        "codes": torch.randint(0, CODES, (*shape, case.levels), generator=generator),
+        "codes": torch.randint(0, CODEBOOK_SIZE, (*shape, case.levels), generator=generator),
         "grades": torch.eye(case.candidates)[0].expand(case.queries, -1),
         "mask": torch.ones(*shape, dtype=torch.bool),
     }
@@ -132,7 +135,7 @@ def random_batch(reference: DocidModel, case: Case, words: int) -> dict[str, Ten
 
 
 def time_step(loss: Callable[[], Tensor], policy: DocidModel) -> float:
-    """Seconds of one forward and backward pass."""
+    """Measure the seconds of one forward and backward pass."""
     policy.t5.zero_grad()
     started = time.perf_counter()
     loss().backward()  # type: ignore[no-untyped-call]
@@ -142,17 +145,17 @@ def time_step(loss: Callable[[], Tensor], policy: DocidModel) -> float:
 def measure(size: str, case: Case, words: int, repeats: int) -> dict[str, Any]:
     """Time both implementations in turns.
 
-    Returns the median seconds of a step of each, the median of the ratios of paired steps, and the difference of the
-    two losses.
+    Returns the median seconds of a step of each, the median ratio of the times of successive steps, and the difference
+    between the two losses.
     """
-    policy, reference = random_model(size, case.levels), random_model(size, case.levels)
+    policy, reference = make_model(size, case.levels), make_model(size, case.levels)
     with torch.no_grad():
         for weight in policy.t5.parameters():
             weight.mul_(1.01)  # so that policy and reference differ
-    batch = random_batch(reference, case, words)
+    batch = make_batch(reference, case, words)
     losses = {
-        "straightforward": partial(straightforward_loss, policy, reference, batch, case.loss),
-        "genir": partial(genir_loss, policy, batch, case.loss),
+        "straightforward": partial(compute_straightforward_loss, policy, reference, batch, case.loss),
+        "genir": partial(compute_genir_loss, policy, batch, case.loss),
     }
     difference = abs(float(losses["genir"]().detach() - losses["straightforward"]().detach()))
     times: dict[str, list[float]] = {name: [] for name in losses}
@@ -166,15 +169,16 @@ def measure(size: str, case: Case, words: int, repeats: int) -> dict[str, Any]:
 
 def command(
     size: Annotated[str, typer.Option(help="Size of the T5: tiny, mini, small or base.")] = "small",
-    words: Annotated[int, typer.Option(help="Length of a query in tokens.")] = 32,
-    repeats: Annotated[int, typer.Option(help="Number of timed steps of each implementation; the two take turns.")] = 7,
+    words: Annotated[int, typer.Option(help="Length of a query, in tokens.")] = 32,
+    repeats: Annotated[int, typer.Option(help="Number of timed steps of each implementation.")] = 7,
 ) -> None:
-    """Time a refinement step (forward and backward) with the DDRO and IRPO losses against a straightforward one.
+    """Time a refinement step (forward and backward) of genir and of a straightforward implementation.
 
     genir encodes each query once for all its candidates, computes log-probabilities over the codebook of each level,
     and takes those of the reference from a cache. The straightforward implementation runs policy and reference on every
-    pair of a query and a candidate, with logits over the whole vocabulary. Both run on one thread. Prints the medians
-    and writes them to runs/benchmark_training/results.json.
+    pair of a query and a candidate, with logits over the whole vocabulary. The losses are those of DDRO and IRPO, and
+    both implementations run on one thread. Prints the medians and writes them to
+    runs/benchmark_training/results.json.
     """
     torch.set_num_threads(1)
     table = Table(title=f"t5 {size}, queries of {words} tokens, {platform.machine()}, one thread, fp32")

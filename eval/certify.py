@@ -1,4 +1,4 @@
-"""certify: the share of queries for which a beam size is proven to be sufficient."""
+"""certify: compute for what share of the queries a beam size is proven to be sufficient."""
 
 import time
 from collections.abc import Iterable
@@ -17,17 +17,17 @@ from genir.pipeline.command import ConfigArgument, OverridesArgument, run_comman
 from genir.records import Hits
 from genir.retriever import Retriever
 
-matplotlib.use("Agg")  # writes files only and needs no display
+matplotlib.use("Agg")  # the back end that writes files and needs no display
 from matplotlib import pyplot as plt
 
 
 def certify(config: Config, split: str, k: int, widths: list[int], compare: bool) -> list[dict[str, Any]]:
-    """Search a split with each beam size and return one row for each, in the order of `widths`.
+    """Search a split with each of the beam sizes `widths`, and return a row of results for each in the same order.
 
-    A row holds "beams", "certified" (share of queries whose k hits are proven to be the model's best documents) and
-    "ms" (milliseconds per query). With `compare`, an exact search is made too: its row comes last with the beams
-    "exact", and each row also holds "same" (share of queries whose hits are those of the exact search) and "found"
-    (share of the hits of the exact search that were found).
+    A row contains "beams", "certified" (share of queries whose k hits are proven to be the model's best documents) and
+    "ms" (milliseconds per query). If `compare` is true, an exact search is run as well: its row comes last and has the
+    value "exact" for "beams", and each row also contains "same" (share of queries whose hits are the same documents as
+    those of the exact search) and "found" (share of the hits of the exact search that were found).
     """
     texts = [query.text for query in PreparedCollection(config.run_folder / "collection").queries(split)]
     retriever = Retriever.from_pretrained(config.run_folder)
@@ -38,7 +38,7 @@ def certify(config: Config, split: str, k: int, widths: list[int], compare: bool
             texts, k, beams, batch_size=config.search.batch_size, show_progress=True, exact=exact
         )
         ms = (time.perf_counter() - started) / len(texts) * 1000
-        return hits, {"beams": "exact" if exact else beams, "certified": share(x.exact for x in hits), "ms": ms}
+        return hits, {"beams": "exact" if exact else beams, "certified": compute_share(x.exact for x in hits), "ms": ms}
 
     if not compare:
         return [search(width, exact=False)[1] for width in widths]
@@ -51,16 +51,16 @@ def certify(config: Config, split: str, k: int, widths: list[int], compare: bool
 
 
 def compare_hits(found: list[Hits], truth: list[Hits]) -> dict[str, float]:
-    """Compare the hits of each query with those of the exact search, `truth`, as sets of documents."""
+    """Compare the hits of each query, as sets of documents, with those of the exact search, `truth`."""
     pairs = [({hit.doc_id for hit in a}, {hit.doc_id for hit in b}) for a, b in zip(found, truth, strict=True)]
     return {
-        "same": share(a == b for a, b in pairs),
+        "same": compute_share(a == b for a, b in pairs),
         "found": sum(len(a & b) for a, b in pairs) / sum(len(b) for _, b in pairs),
     }
 
 
-def share(flags: Iterable[bool]) -> float:
-    """The share of the flags that are true."""
+def compute_share(flags: Iterable[bool]) -> float:
+    """Compute the share of the flags that are true."""
     values = list(flags)
     return sum(values) / len(values)
 
@@ -78,7 +78,7 @@ def make_table(rows: list[dict[str, Any]], title: str) -> Table:
 
 
 def plot_shares(rows: list[dict[str, Any]], title: str, path: Path) -> None:
-    """Draw the shares over the beam sizes."""
+    """Draw the shares as curves over the beam sizes."""
     rows = [row for row in rows if row["beams"] != "exact"]
     figure, axes = plt.subplots(figsize=(6, 3.8), layout="constrained")
     lines = {
@@ -104,18 +104,20 @@ def command(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
     split: Annotated[str, typer.Option(help="Split whose queries are searched.")] = "dev",
-    k: Annotated[int, typer.Option(help="Documents that are retrieved for each query.", min=1)] = 10,
+    k: Annotated[int, typer.Option(help="Number of documents retrieved for each query.", min=1)] = 10,
     beams: Annotated[list[int] | None, typer.Option(help="A beam size; can be given several times.", min=1)] = None,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Make an exact search too, and show which of its hits each beam size finds."),
+        typer.Option(
+            "--compare", help="Run an exact search too, and show what share of its hits each beam size finds."
+        ),
     ] = False,
 ) -> None:
-    """Show for which share of the queries a beam size is proven to be sufficient.
+    """Show for what share of the queries a beam size is proven to be sufficient.
 
-    A search is certified if every document that its beams left out is proven to score below its k-th hit, so that more
-    beams could not change the hits. Default beam sizes: 10, 30, 100 and 300. Writes RUN/certificates/SPLIT.json and
-    SPLIT.png.
+    A search is certified if every document that its beams did not reach is proven to score below its k-th hit, so that
+    more beams could not change the hits. The default beam sizes are 10, 30, 100 and 300. Writes
+    RUN/certificates/SPLIT.json and RUN/certificates/SPLIT.png.
     """
     settings = load_config(config, overrides or [])
     rows = certify(settings, split, k, sorted(beams or [10, 30, 100, 300]), compare)

@@ -1,4 +1,4 @@
-"""compare: significance tests of the differences between runs."""
+"""compare: test the significance of the differences between runs."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
@@ -14,7 +14,7 @@ from genir.console import console
 from genir.errors import GenirError
 from genir.evaluation.protocol_card import find_differences, read_card
 from genir.evaluation.replicates import average_over_seeds, group_by_experiment, load_replicates, unique_labels
-from genir.evaluation.results import Value, by_run
+from genir.evaluation.results import MeasureValue, group_by_run
 from genir.evaluation.significance import holm, paired_test
 from genir.files import atomic_folder, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
@@ -30,16 +30,16 @@ def main(config: Config) -> None:
 
 
 def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path) -> None:
-    """Test all pairs of runs of several experiments, print the tables and write them into the folder `out`.
+    """Test all pairs of runs of several experiments, print the results and write them to the folder `out`.
 
     experiments: label -> the run folders of the experiment, one per seed. The value of a query is its mean over these
-    folders. Raises GenirError if the protocol cards of two folders differ, since their measures are not comparable.
+    folders. Raises GenirError if the protocol cards of two folders differ, because their measures are not comparable.
     """
     require_same_card(config, [folder for folders in experiments.values() for folder in folders])
-    runs: dict[str, list[list[Value]]] = {}  # run -> its values in each folder
+    runs: dict[str, list[list[MeasureValue]]] = {}  # run -> its values in each folder
     for label, folders in experiments.items():
         for run, seeds in load_replicates(config, folders).items():
-            # The same run of another folder takes part once; usually that is BM25, which does not depend on the seed.
+            # A run with the name and values of an earlier one is left out; usually it is BM25, which needs no seed.
             if not any(seeds == known and name.endswith(f"/{run}") for name, known in runs.items()):
                 runs[f"{label}{run}"] = seeds
     values = [value for run, seeds in runs.items() for value in average_over_seeds(run, seeds)]
@@ -47,7 +47,7 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path
         row
         for split in config.search.splits
         for name in config.evaluate.measures
-        for row in compare_pairs(by_run(values, split, name), split, name, config.seed)
+        for row in compare_pairs(group_by_run(values, split, name), split, name, config.seed)
     ]
     seed_rows = list_means(config, runs)
     with atomic_folder(out) as folder:
@@ -63,7 +63,7 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path
 def require_same_card(config: Config, folders: Sequence[Path]) -> None:
     """Raise GenirError, naming the differences, unless all folders were measured on the same documents and queries.
 
-    Different train queries do not make measures incomparable; the console only mentions them.
+    Different train queries do not make measures incomparable; only a note is printed.
     """
     cards = [read_card(folder) for folder in folders]
     for folder, card in zip(folders[1:], cards[1:], strict=True):
@@ -74,9 +74,10 @@ def require_same_card(config: Config, folders: Sequence[Path]) -> None:
 
 
 def compare_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str, seed: int) -> list[Row]:
-    """Test every pair of runs on one measure; "p_holm" is Holm-corrected over these pairs.
+    """Test every pair of runs on one measure and return a row for each; "p_holm" is Holm-corrected over these pairs.
 
-    runs: run -> query id -> value. Raises GenirError if two runs were measured on different queries.
+    runs: run -> query id -> value. seed: the seed of the randomisation test. Raises GenirError if two runs were
+    measured on different queries.
     """
     rows: list[Row] = []
     for a, b in combinations(runs, 2):
@@ -101,12 +102,12 @@ def compare_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: 
     return rows
 
 
-def list_means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) -> list[Row]:
-    """List, for each split, measure and run, the mean over queries and seeds and the mean over queries of each seed."""
+def list_means(config: Config, runs: Mapping[str, Sequence[Sequence[MeasureValue]]]) -> list[Row]:
+    """List the mean over queries and seeds, and the mean of each seed, for each split, measure and run."""
     rows: list[Row] = []
     for split, measure in product(config.search.splits, config.evaluate.measures):
         for run, seeds in runs.items():
-            by_seed = [list(by_run(values, split, measure).values()) for values in seeds]
+            by_seed = [list(group_by_run(values, split, measure).values()) for values in seeds]
             if not all(by_seed):
                 continue  # a run file that the user added may cover only some of the splits
             each = [float(np.mean(list(values[0].values()))) for values in by_seed]
@@ -117,7 +118,7 @@ def list_means(config: Config, runs: Mapping[str, Sequence[Sequence[Value]]]) ->
 def make_table(rows: list[Row], split: str) -> Table:
     """Make a table with one line per measure and pair of runs; significant differences are bold.
 
-    In a narrow terminal, names are folded and numbers stay whole.
+    In a narrow terminal, names are wrapped and numbers are not.
     """
     table = Table(title=f"{split}: b - a, paired randomisation test, Holm-corrected", title_justify="left")
     table.add_column("measure", no_wrap=True, overflow="fold")
@@ -161,16 +162,16 @@ def command(
     ] = None,
     over_seeds: Annotated[
         bool,
-        typer.Option("--over-seeds", help="Average over run folders that differ only in the seed."),
+        typer.Option("--over-seeds", help="Average the results of run folders that differ only in the seed."),
     ] = False,
     force: ForceOption = False,
 ) -> None:
     """Test all pairs of runs with a paired randomisation test over queries, Holm-corrected over the pairs of a measure.
 
-    The results are written to RUN/comparison/. With --other, the runs of other run folders take part; these must have
-    the same protocol card, and the results are written to RUN/comparison_between_runs/ instead. With --over-seeds as
-    well, run folders that differ only in the seed count as one experiment, in which the value of a query is its mean
-    over the folders.
+    The results are written to RUN/comparison. With --other, the runs of other run folders are compared as well; these
+    folders must have the same protocol card, and the results are written to RUN/comparison_between_runs instead. If
+    --over-seeds is given too, run folders that differ only in the seed count as one experiment, in which the value of a
+    query is its mean over the folders.
     """
     settings = load_config(config, overrides or [])
     if not others:

@@ -1,4 +1,4 @@
-"""evaluate: measures of every run with confidence intervals, also separately for seen and unseen documents."""
+"""evaluate: compute measures of every run with confidence intervals, also separately for seen and unseen queries."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from genir.docids import DocidTable
 from genir.docids.order import docid_numbers
 from genir.evaluation.measures import measure
 from genir.evaluation.protocol_card import make_run_card
-from genir.evaluation.results import Value, write_values
+from genir.evaluation.results import MeasureValue, write_values
 from genir.evaluation.significance import Interval, bootstrap_interval
 from genir.evaluation.tied_docids import measure_tie_orders
 from genir.evaluation.trec import Run, qrels, read_run
@@ -24,7 +24,10 @@ from genir.pipeline.stage import Stage
 
 
 class Split(NamedTuple):
-    """A split's judgments: query id -> doc_id -> grade, and query id -> whether the query is seen (see `is_seen`)."""
+    """The judgments of a split.
+
+    judged: query id -> doc_id -> grade. seen: query id -> whether the query is seen, as `is_seen` defines it.
+    """
 
     name: str
     judged: dict[str, dict[str, int]]
@@ -32,23 +35,23 @@ class Split(NamedTuple):
 
 
 def main(config: Config) -> None:
-    """Measure all run files of RUN/baseline and RUN/runs; write measures.json, per_query.tsv, certificates.json and
-    card.json into RUN/evaluation.
+    """Measure all run files in RUN/baseline and RUN/runs, and write the results to RUN/evaluation.
 
-    Means are given with 95 % bootstrap confidence intervals over the queries. A query is "seen" if one of its best
-    documents (those of its highest grade) is relevant to a training query; seen and unseen queries are also measured
-    separately. A judged query without hits counts as 0. If documents share docids, the measures of the best, the
-    expected and the worst order among them are given too. Run files of a training stage that the config does not
-    contain (any more) are left out.
+    The files are measures.json, per_query.tsv, certificates.json and card.json. Means are given with 95 % bootstrap
+    confidence intervals over the queries. A query is "seen" if one of its best documents (those with its highest grade)
+    is relevant to a train query; seen and unseen queries are also measured separately. A judged query without hits
+    counts as 0. If documents share docids, the measures of the best, the expected and the worst order among them are
+    given too. Run files of a training stage that is not in the config are ignored.
 
     certificates.json and the column "certified" give the share of queries whose top hits, down to the largest cut-off
-    of the measures, are proven to be the model's best documents in this order: more beams could not change them.
+    of the measures, are proven to be the model's best documents in this order, so that more beams could not change
+    them.
     """
     data = PreparedCollection(config.run_folder / "collection")
     trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
     docid = load_shared_docids(config.run_folder / "docids")
-    values: list[Value] = []
-    tie_values: list[Value] = []
+    values: list[MeasureValue] = []
+    tie_values: list[MeasureValue] = []
     certificates: dict[str, dict[str, float]] = {}
     for name in config.search.splits:
         judged = qrels(data.judgments(name))
@@ -76,7 +79,7 @@ def main(config: Config) -> None:
 
 
 def load_shared_docids(folder: Path) -> dict[str, int]:
-    """Load doc_id -> number of its docid; empty if there is no docid table or no two documents share a docid."""
+    """Load doc_id -> number of its docid; empty if there is no docid table, or if no two documents share a docid."""
     if not folder.exists():
         return {}
     table = DocidTable.load(folder)
@@ -86,32 +89,32 @@ def load_shared_docids(folder: Path) -> dict[str, int]:
 
 
 def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
-    """Whether one of a query's best documents is in `trained`, the documents that are relevant to a training query.
+    """Whether one of a query's best documents is in `trained`, the documents that are relevant to a train query.
 
-    grades: doc_id -> grade of the query's judged documents.
+    grades: doc_id -> grade, for the judged documents of the query.
     """
     best = max(grades.values())
     return any(doc_id in trained for doc_id, grade in grades.items() if grade == best)
 
 
 def list_run_files(config: Config, split: str) -> list[Path]:
-    """List the run files of a split: the baseline's, those of the training stages in their order, then all others."""
+    """List the run files of a split: first the baseline's, then those of the training stages in order, then others."""
     folder = config.run_folder / "runs"
     found = {*folder.glob(f"*.{split}.trec")}
     by_stage = {name: path for name in TRAINING_STAGES if (path := folder / f"{name}.{split}.trec") in found}
     for name in [name for name in by_stage if name not in config.training_stages]:  # written by an earlier config
-        console.print(f"[yellow]note:[/] {by_stage[name]} is left out, since the config has no section {name}")
+        console.print(f"[yellow]note:[/] {by_stage[name]} is ignored, since the config has no section {name}")
         found.remove(by_stage.pop(name))
     stages = list(by_stage.values())
     return [*sorted((config.run_folder / "baseline").glob(f"*.{split}.trec")), *stages, *sorted(found - {*stages})]
 
 
-def measure_run(config: Config, split: Split, name: str, run: Run) -> list[Value]:
+def measure_run(config: Config, split: Split, name: str, run: Run) -> list[MeasureValue]:
     """Measure one run: one value for each measure and judged query."""
     return _as_values(split, name, measure(run, split.judged, config.evaluate.measures))
 
 
-def measure_ties(config: Config, split: Split, name: str, run: Run, docid: Mapping[str, int]) -> list[Value]:
+def measure_ties(config: Config, split: Split, name: str, run: Run, docid: Mapping[str, int]) -> list[MeasureValue]:
     """Measure one run under the best, the expected and the worst order of the documents that share a docid."""
     orders = measure_tie_orders(run, split.judged, docid, config.evaluate.measures, config.seed)
     return [
@@ -121,24 +124,27 @@ def measure_ties(config: Config, split: Split, name: str, run: Run, docid: Mappi
     ]
 
 
-def _as_values(split: Split, run: str, by_measure: Mapping[str, Mapping[str, float]]) -> list[Value]:
+def _as_values(split: Split, run: str, by_measure: Mapping[str, Mapping[str, float]]) -> list[MeasureValue]:
     return [
-        Value(split.name, run, query, split.seen[query], label, value)
+        MeasureValue(split.name, run, query, split.seen[query], label, value)
         for label, by_query in by_measure.items()
         for query, value in by_query.items()
     ]
 
 
 def certified_share(proven: Mapping[str, int], run: Run, cutoff: int) -> float:
-    """Compute the share of queries whose first `cutoff` hits (or all, where a run has fewer) are proven to be the best.
+    """Compute the share of queries whose first `cutoff` hits (or all, if there are fewer) are proven to be the best.
 
-    proven: query id -> number of its leading hits that are proven to be the model's best documents in this order.
+    proven: query id -> number of its first hits that are proven to be the model's best documents in this order.
     """
     return statistics.fmean(count >= min(cutoff, len(run.get(query, {}))) for query, count in proven.items())
 
 
-def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
-    """Average over queries: split -> run -> measure -> "all", "seen" or "unseen" -> the fields of an Interval."""
+def summarise(values: Sequence[MeasureValue], config: Config) -> dict[str, Any]:
+    """Average the values of each run and measure over all, over seen, and over unseen queries.
+
+    Returns split -> run -> measure -> "all", "seen" or "unseen" -> the fields of an Interval.
+    """
     numbers_of: dict[tuple[str, str, str, str], list[float]] = {}
     for value in values:
         for part in ("all", "seen" if value.seen else "unseen"):
@@ -153,11 +159,12 @@ def summarise(values: Sequence[Value], config: Config) -> dict[str, Any]:
 def make_table(runs: Mapping[str, Any], split: str, measures: Sequence[str], certified: Mapping[str, float]) -> Table:
     """Make a table with one line per run, followed by lines for seen and unseen documents if a split has both.
 
-    certified: run -> share of its certified queries, for the runs of a model.
+    runs: run -> measure -> part of the queries -> the fields of an Interval. certified: run -> share of its queries
+    that are certified, for runs that have certificates.
     """
     table = Table(title=f"{split}: mean [95 % interval]", title_justify="left")
     table.add_column("run", overflow="fold", min_width=9)
-    # The minimum widths keep numbers whole in a terminal of 80 columns.
+    # With these minimum widths, numbers are not wrapped in a terminal of 80 columns.
     for name, width in (("queries", 7), *((name, 7) for name in measures), ("certified", 9)):
         table.add_column(name, justify="right", overflow="fold", min_width=width)
     for run, values in runs.items():

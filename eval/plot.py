@@ -1,4 +1,4 @@
-"""plot: training curves, the measures of each run, and the differences query by query."""
+"""plot: draw training curves, the measures of each run, and the differences between runs for each query."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,27 +10,28 @@ import numpy as np
 
 from genir.config import TRAINING_STAGES, Config
 from genir.console import console
-from genir.evaluation.results import by_run, load_run_values
+from genir.evaluation.results import group_by_run, load_run_values
 from genir.files import atomic_folder, read_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
-matplotlib.use("Agg")  # writes files only and needs no display
+matplotlib.use("Agg")  # the back end that writes files and needs no display
 from matplotlib import pyplot as plt
 
 MARKERS = "os^Dv"
 Panels = dict[str, dict[str, str]]
-"""label of a panel -> key of the log -> label of its curve"""
+"""Label of a panel -> key of the log -> label of its curve."""
 
 
 def main(config: Config) -> None:
-    """Draw the curves of every training stage (training.png, ddro.png, irpo.png), measures.SPLIT.png and
-    gains.SPLIT.png into RUN/figures.
+    """Draw training curves, the measures of each run, and the gains over the first run, and write them to RUN/figures.
 
-    The curves of a refinement are its loss, the dev measures, and diagnostics of the dev log-probs: their means over
-    positives and negatives, the margin over the reference, the share of pairs in the right order, and CHES, which says
-    how similar a positive and its best negative are to the model: the higher it is, the more likely it is that the
-    log-prob of the positive falls in training.
+    The files are training.png (sft), ddro.png, irpo.png, measures.SPLIT.png and gains.SPLIT.png. The curves of a
+    refinement stage are its loss, the dev measures, and diagnostics of the dev log-probs: their means over positives
+    and over negatives; the margin, which is how much more the log-prob of a positive has increased over the reference
+    than that of a negative; the share of pairs with a margin above 0; and CHES, which says how similar a positive and
+    its best negative are to the model: the higher it is, the more likely the log-prob of the positive is to fall in
+    training.
     """
     metric = config.sft.metric
     with atomic_folder(config.run_folder / "figures") as folder:
@@ -43,18 +44,18 @@ def main(config: Config) -> None:
         values = load_run_values(config, config.run_folder)
         for split in config.search.splits:
             plot_measures(summary[split], split, folder / f"measures.{split}.png")
-            plot_gains(by_run(values, split, metric), f"{metric}, {split}", folder / f"gains.{split}.png")
+            plot_gains(group_by_run(values, split, metric), f"{metric}, {split}", folder / f"gains.{split}.png")
         names = sorted(path.name for path in folder.glob("*.png"))
     console.print(f"{config.run_folder / 'figures'}: {', '.join(names)}")
 
 
 def sft_panels(metric: str) -> Panels:
-    """The panels of the sft stage: the loss, and the dev measure by which the weights are chosen."""
+    """Return the panels of the sft stage: the loss, and the dev measure by which the weights are chosen."""
     return {"loss": {"loss": "loss"}, f"dev {metric}": {f"eval_{metric}": metric}}
 
 
 def refinement_panels(measures: Sequence[str]) -> Panels:
-    """The panels of a refinement stage, whose log holds the results of `genir.training.dev.compute_diagnostics`."""
+    """Return the panels of a refinement stage, whose log has the keys of `genir.training.dev.compute_diagnostics`."""
     return {
         "loss": {"loss": "loss"},
         "dev measures": {f"eval_{name}": name for name in measures},
@@ -66,10 +67,10 @@ def refinement_panels(measures: Sequence[str]) -> Panels:
 
 
 def plot_curves(log: Sequence[Mapping[str, Any]], panels: Panels, path: Path) -> None:
-    """Draw one panel for each group of keys over all steps, with dotted lines where a new phase or round begins.
+    """Draw each panel over all training steps, with dotted lines at the beginning of each later phase or round.
 
     log: the entries of log.json in order, each with its "phase" (or round) and the "step" within it. Panels and curves
-    without values in the log are left out.
+    without values in the log are omitted.
     """
     last_step = {entry["phase"]: entry["step"] for entry in log}
     offsets = {phase: sum(last_step[p] for p in last_step if p < phase) for phase in last_step}
@@ -91,16 +92,16 @@ def plot_curves(log: Sequence[Mapping[str, Any]], panels: Panels, path: Path) ->
         if label.startswith("dev "):
             zoom_to_values(axes, [value for _, values in lines.values() for value in values])
         axes.grid(alpha=0.3)
-        if len(lines) > 1:  # above the panel, where it hides no curve
+        if len(lines) > 1:  # the legend is above the panel, so that it hides no curve
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(lines), fontsize="small", frameon=False,
                         columnspacing=1, handlelength=1.2)  # fmt: skip
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def extract_curve(
     log: Sequence[Mapping[str, Any]], key: str, offsets: Mapping[int, int]
 ) -> tuple[list[int], list[float]]:
-    """The steps and values of one key of the log; offsets: phase -> number of steps before it."""
+    """Return the steps and values of one key of the log; offsets: phase -> number of steps before it."""
     points = [(offsets[entry["phase"]] + entry["step"], entry[key]) for entry in log if key in entry]
     return [step for step, _ in points], [value for _, value in points]
 
@@ -109,7 +110,7 @@ def plot_measures(runs: Mapping[str, Any], split: str, path: Path) -> None:
     """Draw the means of each run as points with their 95 % intervals, in one group per measure.
 
     runs: run -> measure -> "all" -> the fields of an Interval. The axis starts below the lowest interval, so that
-    differences are visible; these are points because the length of a bar on such an axis would mean nothing.
+    differences are visible; points are drawn because the length of a bar on such an axis would be misleading.
     """
     names = list(next(iter(runs.values())))
     figure, axes = plt.subplots(figsize=(2.5 + 1.8 * len(names), 3.8), layout="constrained")
@@ -127,13 +128,13 @@ def plot_measures(runs: Mapping[str, Any], split: str, path: Path) -> None:
     zoom_to_values(axes, ends)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def zoom_to_values(axes: Any, values: Sequence[float]) -> None:
-    """Limit the y axis to the range of some measures, and say in its label where it starts.
+    """Limit the y axis to the range of the values, and say in its label where it starts.
 
-    The axis starts at 0, and the label stays as it is, unless all values are far from 0 compared with their range.
+    The axis starts at 0, and the label is not changed, unless all values are far from 0 compared with their range.
     """
     low, high = min(values), max(values)
     step = 0.05 if high - low > 0.05 else 0.01
@@ -161,10 +162,10 @@ def plot_gains(runs: Mapping[str, Mapping[str, float]], title: str, path: Path) 
     axes.set(xlabel="queries, largest gain first", ylabel=f"gain over {first}", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     """Write a figure and free its memory."""
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""report: the results of a run as Markdown, as one self-contained HTML page, and as a LaTeX table for a paper."""
+"""report: write the results of a run as Markdown, as a self-contained HTML page, and as LaTeX tables for a paper."""
 
 import base64
 import html
@@ -18,24 +18,25 @@ from genir.config import Config
 from genir.console import console
 from genir.evaluation.headline import compose_headline, format_value
 from genir.evaluation.protocol_card import read_card
-from genir.evaluation.results import Value, by_run, load_run_values
+from genir.evaluation.results import MeasureValue, group_by_run, load_run_values
 from genir.evaluation.trec import qrels, read_run
 from genir.files import atomic_file, atomic_folder, read_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
-EXAMPLES = 5  # queries with the largest gain, and with the largest loss, of a split
-HITS = 3  # of each run for such a query
-TITLE_WORDS = 12  # of the text, for a document without a title
+EXAMPLES = 5  # number of queries with the largest gains, and with the largest losses, that are shown of a split
+HITS = 3  # number of hits of each run that are shown for such a query
+TITLE_WORDS = 12  # number of words of the text that are shown for a document without a title
 
 
 def main(config: Config) -> None:
-    """Write report.md, report.html (with its figures inside) and results.tex into RUN/report.
+    """Write report.md, report.html (which contains its figures) and results.tex to RUN/report.
 
-    The report begins with the main result in one sentence. Then come the measures with intervals, also separately for
-    seen and unseen documents; the significance tests; the queries with the largest gains and losses of the last
-    training stage over the first run (BM25), with the top hits of both; the docid report; the training curves; the
-    protocol card; and how the run was made. Parts whose files do not exist are left out.
+    The report begins with the main result in one sentence. It is followed by the measures with intervals, also
+    separately for seen and unseen documents; the significance tests; the queries with the largest gains and losses of
+    the last training stage over the first run (BM25), with the top hits of both; the docid report; the training curves;
+    the protocol card; and the method, stages and versions that produced the run. Parts whose files do not exist are
+    omitted.
     """
     run = config.run_folder
     page = collect_page(config)
@@ -53,7 +54,7 @@ def main(config: Config) -> None:
 
 
 def collect_page(config: Config) -> dict[str, Any]:
-    """Collect everything that the templates show."""
+    """Collect the data that the templates show."""
     run = config.run_folder
     values = load_run_values(config, run)
     tests = load_tests(config, values)
@@ -81,19 +82,19 @@ def collect_page(config: Config) -> dict[str, Any]:
     }
 
 
-def load_tests(config: Config, values: Sequence[Value]) -> list[dict[str, Any]]:
-    """Load the test results of comparison/ if they belong to `values`; otherwise print a note and return none."""
+def load_tests(config: Config, values: Sequence[MeasureValue]) -> list[dict[str, Any]]:
+    """Load the test results of RUN/comparison; if they do not belong to `values`, print a note and return none."""
     rows = read_optional(config.run_folder / "comparison" / "comparison.json") or []
     expected: dict[tuple[str, str, str, str], float] = {}
     for split, measure in product(config.search.splits, config.evaluate.measures):
-        runs = by_run(values, split, measure)
+        runs = group_by_run(values, split, measure)
         means = {run: fmean(runs[run].values()) for run in runs}
         expected |= {(split, measure, a, b): means[b] - means[a] for a, b in combinations(runs, 2)}
     found = {(row["split"], row["measure"], row["a"], row["b"]): row["difference"] for row in rows}
     if found.keys() == expected.keys() and all(math.isclose(found[x], expected[x], abs_tol=1e-9) for x in found):
         return rows
     console.print(
-        "[yellow]note:[/] the report is without significance tests, since comparison/ does not belong to this "
+        "[yellow]note:[/] the report has no significance tests, since comparison/ is missing or belongs to another "
         f"evaluation; run: genir compare {config.run_folder}, then report again"
     )
     return []
@@ -111,7 +112,10 @@ def describe_method(config: Config) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the nested keys, joined by commas, and the values as text; lists are joined by commas, None is left out."""
+    """Yield (key, value) pairs of a nested mapping as texts; nested keys and the items of lists are joined by commas.
+
+    Values that are None are omitted. prefix: the keys that lead to `values`.
+    """
     for key, value in values.items():
         name = f"{prefix}, {key}" if prefix else str(key)
         if isinstance(value, Mapping):
@@ -121,18 +125,22 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def format_number(value: Any) -> str:
-    """Format an int with thousands separators and a float with four significant digits; anything else with str."""
+    """Format an int with thousands separators, a float with four significant digits, and anything else with str."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def collect_split(
-    config: Config, name: str, runs: Mapping[str, Any], values: Sequence[Value], tests: Sequence[Mapping[str, Any]]
+    config: Config,
+    name: str,
+    runs: Mapping[str, Any],
+    values: Sequence[MeasureValue],
+    tests: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Collect what the report shows of one split: its result in a sentence, the rows of its table, and its examples.
+    """Collect the data that the report shows for one split: its headline, the rows of its table, and its examples.
 
-    runs: run -> measure -> part of the queries -> the fields of an Interval.
+    runs: run -> measure -> part of the queries -> the fields of an Interval. tests: the rows that `load_tests` returns.
     """
     first = next(iter(runs))
     last = next((stage for stage in reversed(config.training_stages) if stage in runs), first)
@@ -161,14 +169,15 @@ def collect_split(
 def list_rows(
     values: Mapping[str, Any], run: str, config: Config, different: set[tuple[str, str]], share: str
 ) -> Iterator[dict[str, Any]]:
-    """Yield the table rows of one run: all queries and, if the split has both kinds, the seen and the unseen ones.
+    """Yield the table rows of one run: for all queries and, if the split has both kinds, for seen and for unseen ones.
 
-    different: the (run, measure) pairs that differ significantly from the first run.
+    values: measure -> part of the queries -> the fields of an Interval. different: the (run, measure) pairs that differ
+    significantly from the first run. share: the formatted share of certified queries.
     """
     measures = config.evaluate.measures
     parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
     for part in parts if len(parts) == 3 else ["all"]:
-        is_all = part == "all"  # tests and certificates are of all queries
+        is_all = part == "all"  # tests and certificates refer to all queries
         yield {
             "run": run,
             "part": part,
@@ -179,14 +188,14 @@ def list_rows(
 
 
 def collect_examples(
-    config: Config, split: str, first: str, last: str, values: Sequence[Value]
+    config: Config, split: str, first: str, last: str, values: Sequence[MeasureValue]
 ) -> list[tuple[str, list[Any]]]:
     """Collect the queries with the largest gains and losses of the run `last` over `first`, with the top hits of both.
 
     Returns (title, queries) pairs.
     """
     data = PreparedCollection(config.run_folder / "collection")
-    value_of = by_run(values, split, config.sft.metric)
+    value_of = group_by_run(values, split, config.sft.metric)
     gain = {query: value_of[last][query] - value_of[first][query] for query in value_of[first]}
     won = [query for query in sorted(gain, key=lambda query: -gain[query])[:EXAMPLES] if gain[query] > 0]
     lost = [query for query in sorted(gain, key=lambda query: gain[query])[:EXAMPLES] if gain[query] < 0]
@@ -229,7 +238,7 @@ def find_titles(data: PreparedCollection, wanted: set[str]) -> dict[str, str]:
 
 
 def render(template: str, page: Mapping[str, Any], image: Callable[[str], str] = str) -> str:
-    """Fill in a template of eval/templates; image: path of a figure in the run folder -> its address in the output."""
+    """Render a template of eval/templates; image: path of a figure in the run folder -> its address in the output."""
     folder = Path(__file__).resolve().parent / "templates"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -239,7 +248,7 @@ def render(template: str, page: Mapping[str, Any], image: Callable[[str], str] =
 
 
 def escape_markdown(text: Any) -> str:
-    """Escape a text so that Markdown shows it literally, also within a table."""
+    """Escape a text so that Markdown shows it literally, even within a table."""
     words = " ".join(str(text).split())
     return re.sub(r"([\\`*_\[\]])", r"\\\1", html.escape(words, quote=False)).replace("|", "&#124;")
 
@@ -250,12 +259,12 @@ def escape_tex(text: str) -> str:
 
 
 def data_uri(path: Path) -> str:
-    """Encode a PNG file as a data URI, so that the page contains its figures."""
+    """Encode a PNG file as a data URI, so that the HTML page contains its figures."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def read_optional(path: Path) -> Any:
-    """Read a JSON file; None if it does not exist."""
+    """Read a JSON file; return None if it does not exist."""
     return read_json(path) if path.exists() else None
 
 

@@ -1,7 +1,7 @@
 """Add a document to a trained retriever and remove it again: python examples/add_and_remove_documents.py RETRIEVER.
 
-RETRIEVER is a retriever folder or a run folder, such as runs/quickstart after `make quickstart`. It is not changed: the
-result is saved in a temporary folder. Neither adding nor removing needs any training.
+RETRIEVER is a retriever folder or a run folder, such as runs/quickstart after `make quickstart`. The folder is not
+changed; the result is saved in a temporary folder. Neither adding nor removing needs any training.
 """
 
 import sys
@@ -25,13 +25,13 @@ def main(folder: str) -> None:
     print("before:", retriever.search(QUERY))
 
     # The new document gets its docid from the codebooks that are stored with the retriever. The model has never seen
-    # it, but finds it through the codes that it shares with similar documents: in the top 10, though not at the top.
+    # it, but finds it through the codes that it shares with similar documents: among the top 10, though not first.
     retriever.add([EAGLE_OWL])
     print("\nafter:", retriever.search(QUERY))
 
-    with tempfile.TemporaryDirectory() as place:
-        retriever.save_pretrained(Path(place) / "retriever")
-        loaded = Retriever.from_pretrained(Path(place) / "retriever")
+    with tempfile.TemporaryDirectory() as folder_name:
+        retriever.save_pretrained(Path(folder_name) / "retriever")
+        loaded = Retriever.from_pretrained(Path(folder_name) / "retriever")
     print(f"\nsaved and loaded: the hits are the same: {loaded.search(QUERY) == retriever.search(QUERY)}")
 
     retriever.remove([EAGLE_OWL.id])

@@ -16,9 +16,9 @@ SHOWN = (0, 10, 40, 160, 640)
 
 
 def ipo(c: CandidateBatch, beta: float) -> Tensor:
-    """IPO: the squared distance of a pair's margin from 1 / (2 beta), averaged over all pairs of a query [B].
+    """Compute IPO: the squared distance of a pair's margin from 1 / (2 beta), averaged over all pairs of a query [B].
 
-    DDRO increases the margin delta(d+) - delta(d-) without end; IPO has a target for it.
+    DDRO increases the margin delta(d+) - delta(d-) without limit; IPO has a target for it.
     """
     margin = c.delta.unsqueeze(2) - c.delta.unsqueeze(1)
     pairs = preferred_pairs(c)
@@ -27,7 +27,7 @@ def ipo(c: CandidateBatch, beta: float) -> Tensor:
 
 
 def main() -> None:
-    """Minimise both losses by gradient descent on one query with four documents, and print what becomes of them."""
+    """Minimise both losses by gradient descent for one query with four documents, and print their progress."""
     start = torch.tensor([[0.0, 1.0, 0.5, -0.5]])  # logits of four documents; the first one is relevant
     grades, mask = torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.ones(1, 4, dtype=torch.bool)
     reference = start.log_softmax(-1)

@@ -9,11 +9,11 @@ from genir import Hits, Retriever
 
 
 def main(folder: str, query: str) -> None:
-    """Search for a query in three ways and print the hits."""
+    """Search for a query in three ways, and print the hits."""
     retriever = Retriever.from_pretrained(folder)
 
-    # A beam search follows the k most probable docids (at least 10) from level to level. The hits know whether they are
-    # provably the best of all documents by the model's score, or whether a better one may have been pruned.
+    # A beam search follows the k most probable docids (at least 10) from level to level. `hits.exact` says whether the
+    # hits are proven to have the best scores of all documents; if not, a better document may have been pruned.
     hits = retriever.search(query, k=5)
     print(hits)
     print("proven" if hits.exact else "a better document may have been pruned")
@@ -22,14 +22,14 @@ def main(folder: str, query: str) -> None:
     exact = retriever.search(query, k=5, exact=True)
     print(f"\n{count_common(hits, exact)} of these {len(hits)} hits are among the model's true {len(exact)} best")
 
-    # `allowed` restricts the search to some documents, for example those that a user may read. It is not a filter of
-    # the hits: the result is the same as if there were no other documents.
+    # `allowed` restricts the search to some documents, for example those that a user may read. It does not filter the
+    # hits afterwards: the result is the same as if there were no other documents.
     others = set(retriever.table.doc_ids) - {hit.doc_id for hit in hits}
     print("\nwithout these hits,", retriever.search(query, k=5, allowed=others))
 
 
 def count_common(first: Hits, second: Hits) -> int:
-    """How many documents two rankings have in common."""
+    """Count the documents that two rankings have in common."""
     return len({hit.doc_id for hit in first} & {hit.doc_id for hit in second})
 
 

@@ -42,6 +42,7 @@ _MODULES = {
     "load_config": "genir.config",
     "open_collection": "genir.collection",
 }
+"""Public name -> the module that defines it."""
 
 
 def __getattr__(name: str) -> Any:

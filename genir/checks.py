@@ -1,4 +1,4 @@
-"""Argument validation: checks of values that callers pass, with errors that name the argument."""
+"""Argument validation: checks of the values that callers pass, with errors that name the argument."""
 
 from collections.abc import Iterable
 from operator import index
@@ -8,10 +8,10 @@ from genir.errors import GenirError
 
 
 def require_texts(queries: Iterable[str]) -> list[str]:
-    """Queries as a list.
+    """Check queries and return them as a list.
 
-    Raises GenirError for a single string in place of a list, and for a query that is not a string, is empty, or cannot
-    be encoded as UTF-8; the message gives its position, counted from 0.
+    Raises GenirError for a single string instead of a list, and for a query that is not a string, is empty, or cannot
+    be encoded as UTF-8; the message gives the position of the query, counted from 0.
     """
     texts = require_list("queries", queries)
     for number, query in enumerate(texts):
@@ -25,7 +25,7 @@ def require_texts(queries: Iterable[str]) -> list[str]:
 
 
 def require_list(name: str, values: Iterable[Any]) -> list[Any]:
-    """The strings of any iterable as a list; `name` is the name of the argument.
+    """Return the items of an iterable of strings as a list; `name` is the name of the argument.
 
     Raises GenirError for a single string, whose characters would otherwise be taken as the items, and for a value that
     is not iterable. The items themselves are not checked.
@@ -36,7 +36,7 @@ def require_list(name: str, values: Iterable[Any]) -> list[Any]:
 
 
 def require_positive_int(name: str, value: Any) -> int:
-    """An integer of at least 1, of any integer type such as numpy's; anything else raises GenirError."""
+    """Return an integer of any type, such as numpy's, as an int. Raises GenirError for anything else or below 1."""
     try:
         whole = int(index(value))
     except TypeError:

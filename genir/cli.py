@@ -15,43 +15,45 @@ from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
 from genir.files import resource_path
-from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, join_paragraphs, run_command
 from genir.pipeline.process import set_process_defaults
 from genir.pipeline.status import stage_states
 
 
 class Program(NamedTuple):
-    """The file of a program, and what it does in one line."""
+    """The file of a program, and its one-line description."""
 
     path: str
     help: str
 
 
 STAGES = {
-    "prepare": Program("indexing/prepare_collection.py", "Read and check a collection, and copy it into the run."),
+    "prepare": Program(
+        "indexing/prepare_collection.py", "Read and check a collection, and copy it into the run folder."
+    ),
     "embed": Program("indexing/embed_documents.py", "Compute one vector for each document."),
     "docids": Program("indexing/build_docids.py", "Assign a docid to every document."),
-    "queries": Program("indexing/generate_queries.py", "Generate pseudo queries, where a training mix contains them."),
-    "baseline": Program("eval/baseline.py", "Search with BM25, to compare with."),
+    "queries": Program("indexing/generate_queries.py", "Generate pseudo queries, if a training mix contains them."),
+    "baseline": Program("eval/baseline.py", "Search with BM25, the baseline of the evaluation."),
     "negatives": Program("indexing/mine_negatives.py", "Mine hard negatives for refinement."),
-    "train": Program("genir/train.py", "Train the model to generate docids, and refine it."),
+    "train": Program("genir/train.py", "Train the model to generate docids, then refine it."),
     "search": Program("genir/search.py", "Search the evaluation splits, or your own queries."),
-    "evaluate": Program("eval/evaluate.py", "Compute the measures of every run, with intervals."),
+    "evaluate": Program("eval/evaluate.py", "Compute the measures of every run, with confidence intervals."),
     "compare": Program("eval/compare.py", "Test the differences between runs for significance."),
     "plot": Program("eval/plot.py", "Draw training curves, measures and gains per query."),
-    "report": Program("eval/report.py", "Write a report of the run: Markdown, HTML and LaTeX."),
+    "report": Program("eval/report.py", "Write a report of the run in Markdown, HTML and LaTeX."),
 }
-OTHERS = {
-    "certify": Program("eval/certify.py", "Measure what a beam size loses: the share of searches proven exact."),
+OTHER_PROGRAMS = {
+    "certify": Program("eval/certify.py", "Measure how often a beam size is proven to be sufficient."),
     "serve": Program("genir/serve.py", "Answer searches over HTTP."),
-    "import-ddro": Program("indexing/import_ddro.py", "Make a retriever of DDRO's published model and docids."),
+    "import-ddro": Program("indexing/import_ddro.py", "Convert DDRO's published model and docids into a retriever."),
 }
-PROGRAMS = STAGES | OTHERS
+PROGRAMS = STAGES | OTHER_PROGRAMS
 _PASS_ARGUMENTS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line of `genir`: the entry point of the console script."""
     set_process_defaults()
     try:
         if len(sys.argv) > 1 and sys.argv[1] in PROGRAMS:
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def make_app() -> typer.Typer:
-    """The command line that `genir --help` shows."""
+    """Build the typer application, which `genir --help` describes."""
     app = typer.Typer(
         add_completion=False,
         no_args_is_help=True,
@@ -72,24 +74,26 @@ def make_app() -> typer.Typer:
         help="Generative retrieval: a model reads a query and generates the docid of the document that answers it.",
         epilog="Start with: genir run configs/quickstart.yaml",
     )
-    app.callback(invoke_without_command=True)(version)
-    app.command("run", rich_help_panel="The whole pipeline")(run)
-    app.command("status", rich_help_panel="The whole pipeline")(status)
-    for programs, panel in ((STAGES, "One stage, in pipeline order"), (OTHERS, "Other programs")):
+    app.callback(invoke_without_command=True)(print_version)
+    for name, function in (("run", run), ("status", print_status)):
+        app.command(name, help=join_paragraphs(function.__doc__ or ""), rich_help_panel="The whole pipeline")(function)
+    for programs, panel in ((STAGES, "One stage, in pipeline order"), (OTHER_PROGRAMS, "Other programs")):
         for name, program in programs.items():
-            app.command(name, help=program.help, rich_help_panel=panel, context_settings=_PASS_ARGUMENTS_ON)(_listed)
+            app.command(name, help=program.help, rich_help_panel=panel, context_settings=_PASS_ARGUMENTS_ON)(
+                _placeholder
+            )
     return app
 
 
-def _listed() -> None:
-    """Placeholder of a program in `genir --help`; `main` runs programs before it builds this command line."""
+def _placeholder() -> None:
+    """Represent a program in `genir --help`. It is never called, because `main` runs programs itself."""
 
 
-def version(
-    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+def print_version(
+    requested: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
-    """Print the version."""
-    if show:
+    """Print the version and exit, if that is requested."""
+    if requested:
         console.print(f"genir {genir.__version__}")
         raise typer.Exit()
 
@@ -102,8 +106,8 @@ def run(
 ) -> None:
     """Run all stages, except those whose inputs and settings have not changed.
 
-    It can be stopped at any moment; the same command continues where it was. Everything is written into runs/NAME/. A
-    stage that runs again says why; genir status RUN says it beforehand.
+    Everything is written to the run folder, runs/NAME/. A run can be stopped at any moment, and the same command
+    continues it. A stage that runs again prints the reason; `genir status CONFIG` lists the reasons beforehand.
     """
     from genir.evaluation.measures import parse_measures  # not needed for --help
 
@@ -111,20 +115,19 @@ def run(
         raise GenirError(f"--until: unknown stage {until!r}; the stages are {', '.join(STAGES)}")
     settings = load_config(config, overrides or [])
     parse_measures(settings.evaluate.measures)  # report a misspelt measure now, not after the training
-    require_input_files(settings, [*STAGES][: [*STAGES].index(until) + 1])
-    for name in STAGES:
+    stages = [*STAGES][: [*STAGES].index(until) + 1]
+    require_input_files(settings, stages)
+    for name in stages:
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
-        if name == until:
-            break
-    if until in ("search", "evaluate", "compare", "plot", "report"):
+    if "search" in stages:
         show_examples(settings)
 
 
-def status(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
-    """List the stages of a run: whether each is up to date, and why it would run again.
+def print_status(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+    """List the stages of a run: whether each is up to date, and if not, why it would run again.
 
-    CONFIG is a run folder, or a config whose run is looked up. With KEY=VALUE, the states are those under these
-    settings.
+    CONFIG is a run folder, or a config file, whose run folder is looked up. KEY=VALUE arguments show what other
+    settings would change.
     """
     settings = load_config(config, overrides or [])
     if not settings.run_folder.is_dir():
@@ -133,29 +136,29 @@ def status(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
     table.add_column("stage", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("reason", overflow="fold")
-    styles = {"up to date": "green", "stale": "yellow", "not run": "dim", "not needed": "dim"}
+    styles = {"up to date": "green", "stale": "yellow", "not run": "dim", "not needed": "dim", "edited": "green"}
     for name, state, reason in stage_states(settings):
         table.add_row(name, f"[{styles[state]}]{state}[/]", escape(reason))
     console.print(table)
 
 
 def require_input_files(config: Config, stages: Sequence[str]) -> None:
-    """Raise GenirError where a file that one of the stages will read does not exist."""
+    """Raise GenirError if a file that the settings name, and that one of the stages will read, does not exist."""
     from genir.docids import BUILDERS
 
-    named = {f"{name}.teacher": ("train", getattr(config, name).teacher) for name in config.training_stages[1:]}
+    sources = {f"{name}.teacher": ("train", getattr(config, name).teacher) for name in config.training_stages[1:]}
     if config.uses_pseudo_queries:
-        named["queries.method"] = "queries", config.queries.method
+        sources["queries.method"] = "queries", config.queries.method
     if BUILDERS[config.docids.builder].needs == "vectors":
-        named["embed.method"] = "embed", config.embed.method
-    for key, (stage, name) in named.items():
+        sources["embed.method"] = "embed", config.embed.method
+    for key, (stage, name) in sources.items():
         if stage in stages and name and name.endswith((".jsonl", ".jsonl.gz", ".npy")) and not Path(name).exists():
             raise GenirError(f"{key} {name}: no such file (working directory {Path.cwd()})")
 
 
 def run_program(name: str, arguments: list[str]) -> None:
     """Run a program as `python PROGRAM ARGUMENTS` would, in this process."""
-    before = sys.argv
+    caller_arguments = sys.argv
     sys.argv = ["genir", *arguments]
     try:
         runpy.run_path(str(program_path(name)), run_name="__main__")
@@ -163,11 +166,11 @@ def run_program(name: str, arguments: list[str]) -> None:
         if stop.code:
             raise
     finally:
-        sys.argv = before
+        sys.argv = caller_arguments
 
 
 def program_path(name: str) -> Path:
-    """The file of a program, in the repository (a checkout) or in the installed package."""
+    """The path of a program, in a checkout of the repository or in the installed package."""
     path = PROGRAMS[name].path
     if path.startswith("genir/"):
         return Path(genir.__file__).parent / path.removeprefix("genir/")
@@ -175,7 +178,7 @@ def program_path(name: str) -> Path:
 
 
 def show_examples(config: Config) -> None:
-    """Print the hits of three dev queries, and how to continue."""
+    """Print the hits of three dev queries, and the command that searches more of them."""
     from genir.collection.prepared import PreparedCollection
     from genir.retriever import Retriever
 

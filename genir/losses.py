@@ -15,7 +15,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 
 class CandidateBatch(NamedTuple):
-    """The input of a loss: policy, reference, grades and mask, all [B, N]; see the top of this module."""
+    """The input of a loss: policy, reference, grades and mask, all [B, N], as the module docstring defines them."""
 
     policy: Tensor
     reference: Tensor
@@ -29,7 +29,9 @@ class CandidateBatch(NamedTuple):
 
 
 def weighted_softmax(delta: Tensor, weights: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """The weighted softmax cross-entropy that IRPO and ADPO share: L = -sum_i w_i log softmax_i(beta * delta) [B].
+    """Compute the weighted softmax cross-entropy that IRPO and ADPO share; returns [B].
+
+    L = -sum_i w_i log softmax_i(beta * delta).
 
     Its gradient with respect to delta_i is beta * (p_i * sum(w) - w_i), where p is the softmax, so the loss is
     lowest where p_i = w_i / sum(w).
@@ -40,7 +42,7 @@ def weighted_softmax(delta: Tensor, weights: Tensor, mask: Tensor, beta: float) 
 
 
 def ddro(c: CandidateBatch, beta: float) -> Tensor:
-    """DDRO (arXiv 2504.05181), which is DPO (arXiv 2305.18290, equation 7) on docids [B].
+    """Compute the loss of DDRO (arXiv 2504.05181), which is DPO (arXiv 2305.18290, equation 7) on docids; returns [B].
 
     L = -log sigmoid(beta * (delta(d+) - delta(d-))), averaged over all pairs of a query whose grades differ.
     """
@@ -50,7 +52,9 @@ def ddro(c: CandidateBatch, beta: float) -> Tensor:
 
 
 def s_dpo(c: CandidateBatch, beta: float) -> Tensor:
-    """S-DPO (arXiv 2406.09215, equation 11): compares each positive with all negatives at once [B].
+    """Compute the loss of S-DPO (arXiv 2406.09215, equation 11); returns [B].
+
+    It compares each positive with all negatives at once.
 
     L = -log softmax_{d+}(beta * delta), the softmax over d+ and the negatives, averaged over the positives of a query.
     With one negative it equals DPO.
@@ -70,7 +74,9 @@ def irpo(
     average_others: bool = False,
     normalize_weights: bool = True,
 ) -> Tensor:
-    """IRPO (arXiv 2504.15477, equations 5 to 7): compares every relevant candidate with all others at once [B].
+    """Compute the loss of IRPO (arXiv 2504.15477, equations 5 to 7); returns [B].
+
+    It compares every relevant candidate with all others at once.
 
     L = -sum_i w_i log sigmoid(z_i), z_i = -log sum_{j != i} exp(beta delta_j - beta delta_i), and
     w_i = (2^grade_i - 1) / log2(1 + position_i), divided by their sum for the query.
@@ -79,8 +85,9 @@ def irpo(
     (`weighted_softmax`).
 
     positions: [B, N], counted from 1, the positions in the ranking that discounts the gains; None means the ideal
-    ranking, by grade. self_term: let the sum include j = i, which keeps the loss above w log 2. average_others: take
-    the mean over j instead of the sum. normalize_weights: divide the weights by their sum.
+    ranking, by grade. self_term: whether the sum includes j = i, which keeps the term of each candidate above
+    w_i log 2. average_others: whether to take the mean over j instead of the sum. normalize_weights: whether to divide
+    the weights by their sum.
     """
     weights = irpo_weights(c, positions, normalize_weights)
     if not self_term and not average_others:
@@ -98,7 +105,10 @@ def irpo(
 
 
 def irpo_weights(c: CandidateBatch, positions: Tensor | None = None, normalize: bool = True) -> Tensor:
-    """IRPO's gains times discounts [B, N], by default divided by their sum per query; 0 if nothing is relevant."""
+    """Compute IRPO's weights, gains times discounts [B, N], by default divided by their sum for the query.
+
+    All weights of a query without a relevant candidate are 0.
+    """
     gains = (2.0 ** c.grades.float() - 1).masked_fill(~c.mask, 0)
     discount = ideal_discount(c) if positions is None else 1 / torch.log2(1 + positions.float())
     weights = gains * discount
@@ -106,7 +116,7 @@ def irpo_weights(c: CandidateBatch, positions: Tensor | None = None, normalize: 
 
 
 def ideal_discount(c: CandidateBatch) -> Tensor:
-    """1 / log2(1 + position) in a ranking by grade [B, N]; candidates with equal grades share their mean."""
+    """Compute 1 / log2(1 + position) in a ranking by grade [B, N]; equal grades all get the mean of their discounts."""
     grades = c.grades.float().masked_fill(~c.mask, -torch.inf)
     by_position = 1 / torch.log2(torch.arange(2, grades.shape[1] + 2, device=grades.device, dtype=torch.float32))
     same = (grades.unsqueeze(2) == grades.unsqueeze(1)).float()
@@ -117,7 +127,7 @@ def ideal_discount(c: CandidateBatch) -> Tensor:
 
 
 def adpo(c: CandidateBatch, beta: float) -> Tensor:
-    """Listwise ADPO (arXiv 2510.18913): cross-entropy with soft targets q [B].
+    """Compute the loss of listwise ADPO (arXiv 2510.18913), a cross-entropy with soft targets q; returns [B].
 
     L = -sum_i q_i log softmax_i(beta * delta), a softmax with temperature 1 / beta; q is the softmax of the grades,
     which are a teacher's scores.
@@ -127,7 +137,9 @@ def adpo(c: CandidateBatch, beta: float) -> Tensor:
 
 
 def lipo(c: CandidateBatch, beta: float) -> Tensor:
-    """LiPO-lambda (arXiv 2402.01878, equation 9): pairs weighted by the DCG that swapping them would cost [B].
+    """Compute the loss of LiPO-lambda (arXiv 2402.01878, equation 9); returns [B].
+
+    It weights each pair by the difference in DCG that swapping the two candidates would make.
 
     L = sum over grade_i > grade_j of |G_i - G_j| * |1 / D_i - 1 / D_j| * softplus(s_j - s_i), where s = beta * delta,
     G = 2^grade - 1 and D = log2(1 + rank of s).
@@ -141,7 +153,7 @@ def lipo(c: CandidateBatch, beta: float) -> Tensor:
 
 
 def sft(c: CandidateBatch, beta: float) -> Tensor:
-    """The supervised loss on candidate lists, a control for every preference loss [B].
+    """Compute the supervised loss on candidate lists, a control for every preference loss; returns [B].
 
     It is the mean negative log-likelihood of the positives, weighted by their gains 2^grade - 1. It uses neither the
     reference nor beta.
@@ -162,20 +174,21 @@ LOSSES: dict[str, Callable[[CandidateBatch, float], Tensor]] = {
 
 
 def dpop_penalty(c: CandidateBatch) -> Tensor:
-    """The penalty of DPO-Positive (arXiv 2402.13228), a remedy for likelihood displacement (arXiv 2410.08847) [B].
+    """Compute the penalty of DPO-Positive (arXiv 2402.13228); returns [B].
 
-    max(0, reference - policy), averaged over the positives of a query: it is above 0 where a positive has lost
-    probability. DPO-Positive (equation 3) subtracts lambda times this term inside the log-sigmoid; here it is a term of
-    its own that is added to the loss.
+    It is a remedy for likelihood displacement (arXiv 2410.08847): max(0, reference - policy), averaged over the
+    positives of a query, is above 0 if a positive has lost probability. DPO-Positive (equation 3) subtracts lambda
+    times this term inside the log-sigmoid; here it is a separate term that is added to the loss.
     """
     return _masked_mean(torch.relu(-c.delta), (c.grades > 0) & c.mask)
 
 
 def ches(positive: Tensor, negative: Tensor) -> Tensor:
-    """CHES score (arXiv 2410.08847, definition 2): how similar the model's states for two docids are [n].
+    """Compute the CHES score (arXiv 2410.08847, definition 2) of n pairs of docids; returns [n].
 
-    <h+, h-> - |h+|^2, where h+ and h- [n, D] are the decoder's last hidden states, summed over the levels of a docid.
-    Training on pairs with a high score displaces the probability of their positive most.
+    It is <h+, h-> - |h+|^2, where h+ and h- [n, D] are the decoder's last hidden states, summed over the levels of a
+    docid, and says how similar the two docids are to the model. Training on the pairs with the highest scores lowers
+    the probability of their positives most.
     """
     return (positive * negative).sum(-1) - (positive * positive).sum(-1)
 
@@ -187,12 +200,15 @@ def preferred_pairs(c: CandidateBatch) -> Tensor:
 
 
 def ranks(scores: Tensor) -> Tensor:
-    """Rank of each candidate by descending score [B, N], from 1; equal scores keep their order. It has no gradient."""
+    """Rank the candidates by descending score [B, N], from 1; equal scores keep their order.
+
+    No gradient flows through the ranks.
+    """
     order = scores.detach().sort(dim=-1, descending=True, stable=True).indices
     return torch.argsort(order, -1) + 1
 
 
 def _masked_mean(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean of the chosen values of each query [B]; 0 for a query without any."""
+    """Mean of the chosen values of each query [B]; 0 for a query without chosen values."""
     dimensions = tuple(range(1, values.ndim))
     return values.masked_fill(~chosen, 0).sum(dimensions) / chosen.sum(dimensions).clamp(min=1)

@@ -1,4 +1,4 @@
-"""T5 with a docid vocabulary: building one, and the log-probabilities of docids.
+"""T5 with a docid vocabulary: building such a model, and computing log-probabilities of docids.
 
 Shapes: B queries, N candidates, L levels, S source tokens, D model width, K codes of a level, V vocabulary.
 """
@@ -29,10 +29,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "small": {"d_model": 512, "num_heads": 8, "d_ff": 1024, "num_layers": 6, "num_decoder_layers": 6},
     "base": {"d_model": 768, "num_heads": 12, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12},
 }
-"""The shapes of models from scratch, by the names of the setting model.size."""
+"""Architectures of models that are trained from scratch, by the values of the setting model.size."""
 
 _HEAD_CHUNK = 1024
-"""Decoder states that are multiplied with the head at once; logits of more over a whole vocabulary take much memory."""
+"""Decoder states that the head is applied to at once, since logits over the whole vocabulary take much memory."""
 
 
 class Encoded(NamedTuple):
@@ -42,14 +42,15 @@ class Encoded(NamedTuple):
     mask: Tensor
 
 
-def new_model(
+def build_model(
     settings: ModelConfig, tokenizer: PreTrainedTokenizerBase, sizes: tuple[int, ...], text: bool = False
 ) -> "DocidModel":
     """Build a T5 whose vocabulary is the text tokens followed by the codes of all levels; text docids need no codes.
 
-    sizes: codebook sizes K_1..K_L. text: whether the docids are written with text tokens.
-    A model from scratch has T5 v1.1's architecture (gated GELU, untied head) and small embeddings (std 0.1: Adam moves
-    embeddings of the usual std 1.0 too slowly for rare words).
+    sizes: codebook sizes K_1..K_L. text: whether the docids are written with text tokens. A pretrained model is loaded
+    if the settings name one. A model that is trained from scratch has T5 v1.1's architecture (gated GELU, untied head)
+    and small embeddings (std 0.1: Adam moves embeddings of the usual std 1.0 too slowly for rare words).
+    Raises GenirError if the pretrained model cannot be loaded or is not a T5.
     """
     if settings.pretrained is not None:
         t5 = load_t5(settings.pretrained)
@@ -75,9 +76,9 @@ def new_model(
 
 
 def _add_code_tokens(t5: T5ForConditionalGeneration, layout: CodeLayout) -> None:
-    """Add the code tokens to a pretrained model, whose head stays tied or untied.
+    """Add the code tokens to the vocabulary of a pretrained model; a tied head stays tied, a separate one separate.
 
-    The new embeddings have the mean of the old ones and half of their standard deviation.
+    The new embeddings are drawn around the mean of the old ones, with half of their standard deviation.
     """
 
     def extend(weight: Tensor) -> Tensor:
@@ -97,8 +98,11 @@ def _add_code_tokens(t5: T5ForConditionalGeneration, layout: CodeLayout) -> None
 class DocidModel:
     """A T5, the layout of its code tokens, and what its probabilities are normalised over.
 
-    softmax_over "level": the codebook of a level, so that the probabilities of all code sequences sum to one; "full":
-    the whole vocabulary, as Hugging Face `generate` ranks. None: "full" for text docids, else "level".
+    softmax_over: "level" normalises over the codebook of a level, so that the probabilities of all code sequences sum
+    to one; "full" normalises over the whole vocabulary, as Hugging Face's `generate` does. None means "full" for text
+    docids and "level" for all others.
+
+    Raises GenirError if the vocabulary of the T5 is smaller than the layout needs.
     """
 
     def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, softmax_over: SoftmaxOver | None) -> None:
@@ -115,7 +119,10 @@ class DocidModel:
         return self.t5.device
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-        """Encode queries: input_ids, attention_mask [B, S]. On a GPU, without gradients, S may be padded further."""
+        """Run the encoder on queries: input_ids, attention_mask [B, S].
+
+        On a GPU and without gradients, the result may be padded to a larger S.
+        """
         if not (torch.is_grad_enabled() or self.t5.training or input_ids.numel() > MAX_GRAPH_TOKENS):
             with self.borrow_kv_cache() as cache:
                 if cache.graphs is not None:
@@ -125,9 +132,9 @@ class DocidModel:
         return Encoded(output.last_hidden_state, attention_mask)
 
     def precompute_cross_attention(self, encoded: Encoded, kv_cache: KVCache | None = None) -> CrossAttentionCache:
-        """What the decoder attends to, computed once for all docids of a query.
+        """Compute the keys and values of the cross-attention, once for all docids of a query.
 
-        kv_cache: the cache of the search that it is for; the next search with that cache may overwrite it.
+        kv_cache: the KV cache of the search that uses the result; the next search with that cache may overwrite it.
         """
         if kv_cache is None or kv_cache.graphs is None:
             return precompute_cross_attention(self.t5, *encoded)
@@ -139,11 +146,11 @@ class DocidModel:
         return cross_cache
 
     def borrow_kv_cache(self) -> AbstractContextManager[KVCache]:
-        """An empty KV cache for one search."""
+        """Borrow an empty KV cache for one search; it is returned at the end of the `with` block."""
         return self._kv_caches.borrow(self.t5)
 
     def decode(self, cross_cache: CrossAttentionCache, tokens: Tensor) -> Tensor:
-        """Decoder states [B, N, T, D], ready for the head, after the tokens [B, N, T]."""
+        """Run the decoder on tokens [B, N, T] and return its states [B, N, T, D], scaled for the head."""
         return self._scale_for_head(decoder.decode(self.t5, cross_cache, tokens))
 
     def extend(
@@ -154,7 +161,10 @@ class DocidModel:
         tokens: Tensor,
         past_slots: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Decoder states [n, T, D], ready for the head, after T more tokens, and their slots; see `decoder.extend`."""
+        """Run T more tokens of n partial docids; see `genir.t5.decoder.extend`.
+
+        Returns the decoder states [n, T, D], scaled for the head, and the slots of the tokens in the KV cache [n, T].
+        """
         states, slots = decoder.extend(self.t5, cross_cache, layout, kv_cache, tokens, past_slots)
         return self._scale_for_head(states), slots
 
@@ -171,7 +181,10 @@ class DocidModel:
         return functional.linear(states, head).float().log_softmax(-1)[..., codes]
 
     def chosen_code_logps(self, states: Tensor, levels: Tensor, codes: Tensor) -> Tensor:
-        """Log-probability of one code for each decoder state [n, D]: levels (on the CPU), codes [n] -> [n], fp32."""
+        """Log-probability of one code for each decoder state: states [n, D], levels [n], codes [n] -> [n], fp32.
+
+        levels: the level of each code, on the CPU.
+        """
         if self.layout.text:
             levels = torch.zeros_like(levels)  # all levels have the same codebook
         order = levels.argsort(stable=True).to(states.device)
@@ -207,7 +220,7 @@ class DocidModel:
         return states.masked_fill(codes.unsqueeze(-1) < 0, 0).sum(-2)
 
     def code_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        """Log-probability of each code given the codes before it: codes [B, N, L] -> [B, N, L], 0 at padding."""
+        """Log-probability of each code given the codes before it: codes [B, N, L] -> [B, N, L], fp32, 0 at padding."""
         levels = codes.shape[-1]
         # All candidates of a query start with the same token: docids of one code need one decoder input per query.
         inputs = self.decoder_inputs(codes[:, : None if levels > 1 else 1, :-1])
@@ -225,10 +238,10 @@ class DocidModel:
         return torch.stack(chosen, -1).masked_fill(codes < 0, 0)
 
     def sequence_logps(self, encoded: Encoded, codes: Tensor, candidate_chunk: int | None = None) -> Tensor:
-        """Log-probability of whole docids, the sum over their codes: codes [B, N, L] -> [B, N].
+        """Log-probability of whole docids, the sum over their codes: codes [B, N, L] -> [B, N], fp32.
 
-        candidate_chunk: longer lists use gradient checkpointing, with the activations of this many candidates in memory
-        at once; the gradient is the same.
+        candidate_chunk: if there are more than this many candidates, they are scored in chunks with gradient
+        checkpointing, so that only one chunk's activations are in memory at a time; the gradient is the same.
         """
         if candidate_chunk is None or codes.shape[1] <= candidate_chunk:
             return self.code_logps(encoded, codes).sum(-1)
@@ -246,7 +259,7 @@ def _pad_source(x: Tensor) -> Tensor:
 
 
 def _run_encoder(t5: T5ForConditionalGeneration, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """Encoder states, with a float mask, so that Hugging Face skips the checks that synchronise with the GPU."""
+    """Run the encoder with a float mask, for which Hugging Face skips the checks that synchronise with the GPU."""
     bias = mask_to_bias(attention_mask, t5.dtype)
     states: Tensor = t5.encoder(input_ids=input_ids, attention_mask=bias).last_hidden_state
     return states

@@ -1,4 +1,4 @@
-"""Documents, queries and judgments as named tuples, and the hits that a search returns."""
+"""Documents, queries and judgments as named tuples, and the hits of a search."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -47,8 +47,9 @@ class Hit(NamedTuple):
 class Hits(Sequence[Hit]):
     """The ranked documents for one query: a sequence of `Hit`, shown as a table in a terminal and in a notebook.
 
-    exact: whether the hits are proven to be the model's best of all documents, and not only the best that the beams
-    reached. num_proven: how many of the first hits are proven to be the model's best, in this order.
+    exact: whether all hits are proven to be the model's best documents, rather than only the best that the beams
+    reached. num_proven: how many of the first hits are proven to be the model's best documents, in this order; by
+    default all of them if exact, else none.
     """
 
     def __init__(self, query: str, hits: Sequence[Hit], exact: bool, num_proven: int | None = None) -> None:

@@ -14,10 +14,10 @@ from genir.checks import is_valid_id, require_list, require_positive_int, requir
 from genir.config import SoftmaxOver
 from genir.console import track
 from genir.decoding.beam import BeamResult, beam_search
-from genir.decoding.trie import Allowed, Trie
-from genir.docids.assign import new_docids
+from genir.decoding.trie import AllowedDocids, Trie
+from genir.docids.assign import assign_new_docids
 from genir.docids.order import Array
-from genir.docids.table import CodeLayout, DocidTable, Source
+from genir.docids.table import BuilderInput, CodeLayout, DocidTable
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, reading_own_file, write_json
@@ -37,8 +37,12 @@ class Retriever:
         hits = retriever.search("who invented the names for types of clouds", k=10)
         hits[0].doc_id, hits[0].score
 
-    model: the T5 with the docid vocabulary. table: the documents and their docids. trie: the docids as a prefix tree.
-    max_tokens: longer queries are truncated. embedder: makes vectors of documents that are added later.
+    model: the T5 with the docid vocabulary. table: the documents and their docids. max_tokens: length in tokens to
+    which queries are truncated. trie: the docids as a prefix tree, built from the table if it is not given. embedder:
+    computes the vectors of documents that are added later; None if docids do not need vectors, or if they were read
+    from a file.
+
+    Raises GenirError if the model and the table have codebooks of different sizes.
     """
 
     def __init__(
@@ -64,10 +68,10 @@ class Retriever:
     def from_pretrained(
         cls, folder: str | Path, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
     ) -> "Retriever":
-        """Load a retriever folder, the retriever of a run folder, or one of the Hugging Face hub by its name.
+        """Load a retriever from its own folder, from a run folder, or from the Hugging Face hub by name.
 
-        device: where to put it; by default CUDA where there is a GPU, else the CPU. dtype: of the weights;
-        torch.bfloat16 is meant for GPUs. Raises GenirError where there is no retriever, or it is damaged.
+        device: device of the model; by default CUDA where there is a GPU, else the CPU. dtype: type of the weights;
+        torch.bfloat16 is meant for GPUs. Raises GenirError if there is no retriever, or if it is damaged.
         """
         path = find_retriever(folder)
         base, softmax_over, max_tokens = _read_settings(path / "genir.json")
@@ -80,9 +84,9 @@ class Retriever:
         return cls(model, load_tokenizer(str(path)), table, max_tokens, trie, embedder)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the retriever folder, completely or not at all; it is a plain Hugging Face model folder too.
+        """Write the retriever folder, completely or not at all; Hugging Face can load its model and tokenizer too.
 
-        A retriever that is there already is replaced. Raises GenirError where the folder holds anything else.
+        A retriever that the folder already holds is replaced. Raises GenirError if the folder holds anything else.
         """
         require_replaceable(folder)
         with atomic_folder(Path(folder)) as new, silence_transformers():
@@ -98,9 +102,10 @@ class Retriever:
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
         """Assign docids to new documents with the stored codebooks and make them searchable, without any training.
 
-        The docids of the other documents do not change. vectors [n, D]: the vectors of the new documents, needed where
-        those of the first documents came from a file.
-        Raises GenirError for a doc_id that exists already or contains white space, and when no docid is free.
+        The docids of the other documents do not change. vectors [n, D]: the vectors of the new documents; they are
+        needed if the vectors of the first documents came from a file.
+        Raises GenirError for a doc_id that exists already or contains white space, for missing vectors or a wrong
+        number of them, if the docid table was imported without codebooks, and if no docid is free.
         """
         ids = [document.id for document in documents]
         for doc_id, times in Counter(ids).items():
@@ -116,33 +121,35 @@ class Retriever:
             return
         if "docids" not in self.table.settings:
             raise GenirError("documents cannot be added: this docid table was imported without its codebooks")
-        vectors = self._vectors_of(documents, vectors)
-        codes = new_docids(Source(documents, vectors, self.tokenizer if self.table.text else None), self.table)
+        vectors = self._vectors_for(documents, vectors)
+        inputs = BuilderInput(documents, vectors, self.tokenizer if self.table.text else None)
+        codes = assign_new_docids(inputs, self.table)
         self.table = self.table.extended(ids, [document.title for document in documents], codes)
         if self.table.text:  # a new docid may be longer than all others
             self.model.layout = self.model.layout._replace(sizes=self.table.sizes)
         self.trie = Trie.from_codes(self.table.codes)
 
-    def _vectors_of(self, documents: Sequence[Document], given: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def _vectors_for(self, documents: Sequence[Document], given: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """The given vectors [n, D] of new documents, or those of the embedder; text docids need none (D = 0)."""
         if self.table.text:
             return np.zeros((len(documents), 0), np.float32)
         if given is not None:
             return given
         if self.embedder is None:
             raise GenirError(
-                "the retriever has no embedder, since the vectors of its first documents came from a file; give the "
+                "the retriever has no embedder, because the vectors of its first documents came from a file; give the "
                 "vectors of the new documents too (--vectors)"
             )
         return self.embedder.embed(documents)
 
     def remove(self, doc_ids: Collection[str]) -> None:
-        """Remove documents from the search; their docids become free.
+        """Remove documents from the retriever; documents that are added later can get their docids.
 
-        Raises GenirError for an unknown doc_id, or when no document would be left.
+        Raises GenirError for an unknown doc_id, and if no document would be left.
         """
         removed = {self.table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
         if len(removed) == len(self.table):
-            raise GenirError("these are all documents of the retriever, which needs at least one")
+            raise GenirError("cannot remove all documents; a retriever needs at least one")
         self.table = self.table.subset(np.delete(np.arange(len(self.table)), sorted(removed)))
         self.trie = Trie.from_codes(self.table.codes)
 
@@ -169,38 +176,40 @@ class Retriever:
     ) -> list[Hits]:
         """Find the k best documents for each query. A score is the natural log-probability of a document's docid.
 
-        beams: beam size; by default k, at least 10. allowed: doc_ids to search among (a tenant, a range of dates), as
-        if there were no other documents. exact: continue until the hits are proven to be the model's best, however long
-        it takes; without it, `Hits.exact` says whether they are. batch_size: queries that are searched at once.
+        beams: beam size; by default the larger of k and 10. allowed: doc_ids of the documents to search among, such as
+        those of one tenant; the result is the same as if there were no other documents. exact: continue until the hits
+        are proven to be the model's best, however long it takes; otherwise `Hits.exact` says whether they are.
+        batch_size: queries that are searched at once.
         Raises GenirError for an empty query, an allowed document that does not exist, or NaN scores.
         """
-        k, batch_size = (
-            min(require_positive_int("k", k), len(self.table)),
-            require_positive_int("batch_size", batch_size),
-        )
+        k = min(require_positive_int("k", k), len(self.table))
+        batch_size = require_positive_int("batch_size", batch_size)
         beams = max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(self.table))
         queries = require_texts(queries)
         doc_indices = None
         if allowed is not None:
             found = [self.table.doc_index(doc_id) for doc_id in require_list("allowed", allowed)]
             doc_indices = np.unique(found).astype(np.int64)
-        among = None if doc_indices is None else self.trie.restrict_to(doc_indices).to(self.model.device)
+        among = None if doc_indices is None else self.trie.allowed_docids(doc_indices).to(self.model.device)
         starts = range(0, len(queries), batch_size)
         results: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
             result = self._decode(batch, beams, k, among, exact)
             for query, leaves, scores, is_exact, bound in zip(batch, *(x.tolist() for x in result), strict=True):
-                hits = self._hits(leaves, scores, k, doc_indices)
+                hits = self._list_hits(leaves, scores, k, doc_indices)
                 proven = len(hits) if is_exact else sum(hit.score > bound for hit in hits)
                 results.append(Hits(query, hits, is_exact, proven))
         return results
 
     @torch.inference_mode()
-    def _decode(self, queries: Sequence[str], beams: int, k: int, among: Allowed | None, exact: bool) -> BeamResult:
+    def _decode(
+        self, queries: Sequence[str], beams: int, k: int, among: AllowedDocids | None, exact: bool
+    ) -> BeamResult:
+        """Tokenise and encode a batch of queries, and search the trie."""
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
         training = self.model.t5.training
-        self.model.t5.train(False)  # a policy is searched without dropout while it is trained
+        self.model.t5.train(False)  # a model that is being trained is also searched without dropout
         try:
             encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
             return beam_search(self.model, self._device_trie(), encoded, beams, k, among, exact, count_documents=True)
@@ -214,8 +223,8 @@ class Retriever:
             cached = self._trie_on_device = self.trie, self.trie.to(self.model.device)
         return cached[1]
 
-    def _hits(self, leaves: Sequence[int], scores: Sequence[float], k: int, allowed: Array | None) -> list[Hit]:
-        """The documents of docids as hits; those that share a docid stand in the collection's order."""
+    def _list_hits(self, leaves: Sequence[int], scores: Sequence[float], k: int, allowed: Array | None) -> list[Hit]:
+        """The first k documents of the docids as hits; documents that share a docid are in the collection's order."""
         found = [
             (int(doc_index), score)
             for leaf, score in zip(leaves, scores, strict=True)
@@ -231,7 +240,7 @@ class Retriever:
 
 
 def _read_settings(path: Path) -> tuple[int, SoftmaxOver, int]:
-    """base, softmax_over and max_tokens of a genir.json."""
+    """Read the settings base, softmax_over and max_tokens of a genir.json."""
     with reading_own_file(path) as file:
         settings = read_json(file)
         if settings["format"] not in (1, FORMAT):
@@ -241,14 +250,17 @@ def _read_settings(path: Path) -> tuple[int, SoftmaxOver, int]:
 
 
 def require_replaceable(folder: str | Path) -> None:
-    """Raise GenirError unless a retriever may be saved here: in no folder yet, an empty one, or over a retriever."""
+    """Raise GenirError unless `folder` does not exist yet, is empty, or holds a retriever, which may be replaced."""
     path = Path(folder)
     if path.exists() and not (path / "genir.json").is_file() and (not path.is_dir() or any(path.iterdir())):
         raise GenirError(f"{path}: holds something that is not a retriever and would be lost; choose another folder")
 
 
 def find_retriever(folder: str | Path) -> Path:
-    """The folder itself, the retriever of a run folder, or a downloaded one of the hub. Raises GenirError if none."""
+    """Return the path of a retriever folder: `folder` itself, RUN/retriever of a run, or a download from the hub.
+
+    Raises GenirError if none of these is a retriever.
+    """
     path = Path(folder)
     if (path / "genir.json").is_file():
         return path
@@ -262,5 +274,5 @@ def find_retriever(folder: str | Path) -> Path:
 
     try:
         return Path(snapshot_download(str(folder)))
-    except Exception as error:  # the hub raises a dozen kinds
+    except Exception as error:  # the hub raises a dozen unrelated types
         raise GenirError(f"{folder}: no such folder, and not on the hub: {str(error).splitlines()[0]}") from None

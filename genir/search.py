@@ -25,7 +25,7 @@ def main(config: Config) -> None:
     """Search the splits of search.splits with the retriever of every training stage.
 
     Writes RUN/runs/STAGE.SPLIT.trec and, beside it, STAGE.SPLIT.certified.json: for each query, how many of the first
-    hits are proven to be the model's best documents.
+    hits are proven to be the model's best documents. Raises GenirError if a training stage has not run yet.
     """
     data = PreparedCollection(config.run_folder / "collection")
     for name in config.training_stages:
@@ -40,7 +40,10 @@ def main(config: Config) -> None:
 
 
 def search_split(config: Config, retriever: Retriever, queries: Sequence[Query], name: str, split: str) -> None:
-    """Search the queries of one split and write the run file and the certificates."""
+    """Search the queries of one split, and write the run file and the file of certificates.
+
+    name: the training stage that the retriever comes from, which is also the name of the run.
+    """
     settings, folder = config.search, config.run_folder / "runs"
     started = time.perf_counter()
     results = retriever.search_many(
@@ -75,8 +78,8 @@ def command(
         bool,
         typer.Option(
             "--exact",
-            help="Continue until the hits are proven to be the best. Without --query and --interactive it means "
-            "search.exact=true, which the run keeps like any setting, until search.exact=false is given.",
+            help="Continue until the hits are proven to be the best. Without --query or --interactive, this is the "
+            "setting search.exact=true, which the run folder keeps until search.exact=false is given.",
         ),
     ] = False,
     force: ForceOption = False,
@@ -92,7 +95,7 @@ def command(
         return
     folder = Path(config)
     if folder.is_dir() and overrides:
-        raise GenirError(f"{overrides[0]}: settings do not apply to the retriever of a folder; see --k and --exact")
+        raise GenirError(f"{overrides[0]}: settings do not apply to the retriever of a folder; use --k and --exact")
     if not folder.is_dir():
         folder = load_config(config, overrides or []).run_folder / "retriever"
     retriever = Retriever.from_pretrained(folder)
@@ -106,7 +109,7 @@ def prompt_for_queries(retriever: Retriever, k: int, exact: bool) -> None:
     """Read queries from the terminal and print their hits, until an empty line or the end of the input."""
     if sys.stdin is None:  # closed by the parent process
         return
-    if isinstance(sys.stdin, TextIOWrapper):  # the search, not the reading, reports a line that is not UTF-8
+    if isinstance(sys.stdin, TextIOWrapper):  # a line that is not UTF-8 must not end the session: search reports it
         sys.stdin.reconfigure(errors="surrogateescape")
     console.print(f"{len(retriever.table):,} documents; an empty line ends the session")
     while True:
@@ -127,7 +130,7 @@ def prompt_for_queries(retriever: Retriever, k: int, exact: bool) -> None:
 
 STAGE = Stage(
     "search",
-    settings=("search", "ddro", "irpo"),  # ddro and irpo say which retrievers there are
+    settings=("search", "ddro", "irpo"),  # ddro and irpo determine which retrievers are searched
     reads=("collection", *(f"{name}?" for name in TRAINING_STAGES)),
     writes=("runs",),
 )

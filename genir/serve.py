@@ -10,7 +10,7 @@ from genir.retriever import Retriever
 
 
 def create_app(retriever: Retriever) -> Any:
-    """A FastAPI application with GET /search?query=...&k=10 and GET /health, which it documents at GET /docs.
+    """Create a FastAPI application that answers GET /search?query=...&k=10, GET /health and GET /docs.
 
     Parameters that are out of range, and queries that the retriever rejects, are answered with status 422.
     """
@@ -36,7 +36,7 @@ def create_app(retriever: Retriever) -> Any:
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        """Report that the service is running, and its number of documents."""
+        """Report that the service is running, and how many documents it searches."""
         return {"documents": len(retriever.table)}
 
     return app
@@ -49,9 +49,10 @@ def command(
 ) -> None:
     """Serve a trained retriever over HTTP; GET /search?query=...&k=10 answers with JSON.
 
-    GET /docs is an interactive documentation of the service, and GET /health reports that it is running.
+    GET /docs shows interactive documentation, and GET /health reports that the service is running.
     """
     try:
+        import fastapi  # noqa: F401 (create_app needs it)
         import uvicorn
     except ImportError:
         raise GenirError("serve needs fastapi and uvicorn; install them: pip install genir[serve]") from None

@@ -1,4 +1,4 @@
-"""The text tokenizer: pretrained or trained on the corpus; and tokenising a batch of texts."""
+"""The text tokenizer, pretrained or trained on the corpus, and the tokenisation of a batch of texts."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,11 +17,11 @@ SPECIAL_TOKENS = [PAD, END, UNKNOWN]
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    """Train a unigram tokenizer (the kind that T5 has) which lower-cases, strips accents, and ends inputs with </s>.
+    """Train a unigram tokenizer, the kind that T5 has; it ignores case and accents, and ends inputs with </s>.
 
     A unigram model splits words at stems and endings, so that words with the same stem share a token: BM25 over these
-    tokens finds more than over byte-pair tokens or whole words. The tokenizer has at most `vocab_size` tokens, and
-    fewer on a small corpus. The same texts always give the same tokenizer.
+    tokens finds more relevant documents than over byte-pair tokens or whole words. The tokenizer has at most
+    `vocab_size` tokens, and fewer on a small corpus. The same texts always give the same tokenizer.
     """
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence(
@@ -47,10 +47,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def _make_deterministic(tokenizer: Tokenizer) -> models.Unigram:
-    """The trained unigram model with rounded scores and sorted tokens, so that it is the same in every training.
+    """Round the scores and sort the tokens of a trained unigram model, so that training always gives the same model.
 
-    The trainer sums in no fixed order. To characters that occur in no other token it gives scores from the lowest one
-    upwards, in steps of 1e-4 and in no fixed order; all of them get the lowest score here.
+    The trainer sums scores in no fixed order. To characters that occur in no other token it gives scores from the
+    lowest one upwards, in steps of 1e-4 and in no fixed order; here all of them get the lowest score.
     """
     trained = json.loads(tokenizer.to_str())["model"]["vocab"][len(SPECIAL_TOKENS) :]
     lowest = min(score for _, score in trained)
@@ -60,8 +60,11 @@ def _make_deterministic(tokenizer: Tokenizer) -> models.Unigram:
     return models.Unigram(ordered, unk_id=SPECIAL_TOKENS.index(UNKNOWN))
 
 
-def docid_tokenizer(config: Config, documents: Iterable[Document]) -> PreTrainedTokenizerBase:
-    """The tokenizer that text docids are written with: the one of the model, or a new one trained on the documents."""
+def choose_docid_tokenizer(config: Config, documents: Iterable[Document]) -> PreTrainedTokenizerBase:
+    """Load the model's tokenizer, in whose tokens text docids are written, or train one if the config names none.
+
+    Raises GenirError if the tokenizer cannot be loaded.
+    """
     name = config.model.tokenizer or config.model.pretrained
     if name is not None:
         return load_tokenizer(name)
@@ -69,19 +72,19 @@ def docid_tokenizer(config: Config, documents: Iterable[Document]) -> PreTrained
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Load a tokenizer by its Hugging Face name or folder. Raises GenirError when that fails."""
+    """Load a tokenizer by its Hugging Face name or folder. Raises GenirError if that fails."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # transformers and tokenizers raise many unrelated types
+    except Exception as error:  # transformers and tokenizers raise exceptions of many unrelated types
         reason = str(error).splitlines()[0] if isinstance(error, (OSError, ValueError)) else repr(error)
         raise GenirError(f"{name}: cannot be loaded as a tokenizer: {reason}") from None
     return tokenizer
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> dict[str, Any]:
-    """Token ids and attention mask of a batch of texts, truncated to `max_tokens` tokens and padded on the right.
+    """Tokenise a batch of B texts, truncated to `max_tokens` tokens and padded on the right.
 
-    Returns "input_ids" and "attention_mask", tensors [B, S].
+    Returns the tensors "input_ids" and "attention_mask" [B, S], where S is the length of the longest text in tokens.
     """
     batch = tokenizer(
         list(texts), padding=True, truncation=True, max_length=max_tokens, padding_side="right", return_tensors="pt"

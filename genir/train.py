@@ -17,28 +17,35 @@ from genir.training import refine, sft
 def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:
     """Train the retriever: sft (text -> docid), then ddro (pairwise) and irpo (listwise) if the config has them.
 
-    Each stage starts from the stage before it (or from irpo.start), and the result of the last one becomes
-    RUN/retriever. Every eval_steps steps the dev queries are searched, never the test queries; the dev measure chooses
-    the best weights and can stop a stage early. TensorBoard logs are in RUN/logs. An interrupted training resumes from
-    its last checkpoint and ends with the same weights.
+    Each stage starts from the result of the stage before it (irpo from that of irpo.start), and the result of the last
+    stage becomes RUN/retriever. Every eval_steps steps the dev queries, never the test queries, are searched; the dev
+    measure chooses the best weights and can stop a stage early. TensorBoard logs are in RUN/logs. An interrupted stage
+    resumes from its last checkpoint and ends with the same weights.
     """
     settings = load_config(config, overrides or [])
     execute(sft.STAGE, sft.main, settings, force)
     for name in settings.training_stages[1:]:
         start = settings.start_of(name)
-        execute(refine.refinement_stage(name, start), partial(refine.main, name=name, start=start), settings, force)
+        execute(
+            refine.make_refinement_stage(name, start), partial(refine.main, name=name, start=start), settings, force
+        )
     last = settings.training_stages[-1]
     if force or not retriever_was_edited(settings.run_folder, last):
         stage = Stage("retriever", reads=(last,), writes=("retriever",))
         execute(stage, partial(_copy_retriever, last=last), settings, force)
+    else:
+        console.print(
+            f"[dim]{settings.run_folder / 'retriever'}: edited after training, so it is kept; delete it to restore the "
+            "trained retriever[/]"
+        )
 
 
 def retriever_was_edited(run: Path, last: str) -> bool:
-    """Whether RUN/retriever was edited after training (as by `genir docids --add`) and must therefore be kept.
+    """Whether RUN/retriever was edited after training (for example by `genir docids --add`) and must be kept.
 
     last: the last training stage. A folder in which files of the trained retriever are missing is damaged, not edited.
-    Raises GenirError if the retriever was edited and has also been trained again since, so that the new one would
-    replace the edited one.
+    Raises GenirError if the retriever was edited and the last training stage has also been run again since, because its
+    result would then replace the edited retriever.
     """
     folder, hashes = run / "retriever", load_hashes(run / ".hashes.json")
     record = load_records(run / "stage.json").get("retriever")
@@ -48,13 +55,12 @@ def retriever_was_edited(run: Path, last: str) -> bool:
     if record is None or not complete or content_hash(folder, hashes) == record["outputs"]["retriever"]:
         return False
     if all(content_hash(folder / name, hashes) == content_hash(run / last / name, hashes) for name in names):
-        return False  # it was copied just before the process was killed, so that the record is missing
+        return False  # the process was killed after it had copied the retriever and before it recorded that
     if content_hash(run / last, hashes) != record["inputs"].get(last):
         raise GenirError(
-            f"{folder}: was edited after training (for example by genir docids --add), and the retriever that was "
-            f"trained anew in {last} would replace it; move this folder away, or delete it, and run the command again"
+            f"{folder}: was edited after training (for example by genir docids --add), and the newly trained retriever "
+            f"in {last} would replace it; move this folder away, or delete it, and run the command again"
         )
-    console.print(f"[dim]{folder}: edited after training, so it is kept; delete it to restore the trained retriever[/]")
     return True
 
 

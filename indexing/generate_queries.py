@@ -1,4 +1,4 @@
-"""queries: generate pseudo queries for every document, for the training mixes that use them."""
+"""queries: generate pseudo queries for every document, for training mixes that use them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from genir.pseudo_queries.doc2query import QueryGenerator
 
 SHARD_SIZE = 512  # documents whose generated queries are saved together
-MAX_DEV_PAIRS = 500  # dev pairs used in fine-tuning
+MAX_DEV_PAIRS = 500  # dev pairs on which the dev loss of fine-tuning is computed
 DocumentQueries = Iterable[tuple[str, Iterable[str]]]
-"""(doc_id, queries of that document, best first)"""
+"""(doc_id, queries of the document, best first) for each document."""
 
 
 def main(config: Config) -> None:
     """Write pseudo_queries/queries.jsonl, lines {"doc_id": ..., "text": ...} in collection order, and report.json.
 
-    Empty queries, and queries that repeat another query of the same document, are omitted; report.json has the counts.
+    Empty queries, and queries that repeat another query of the same document, are omitted and counted in report.json.
     """
     data = PreparedCollection(config.run_folder / "collection")
     settings = config.queries
@@ -46,7 +46,7 @@ def main(config: Config) -> None:
     with atomic_folder(config.run_folder / "pseudo_queries") as folder:
         counts = write_queries(source, settings.per_document, len(data.documents), folder / "queries.jsonl")
         if not counts["kept"]:
-            raise GenirError(f"queries.method {settings.method}: produced no query for any document")
+            raise GenirError(f"queries.method {settings.method}: this method produced no query for any document")
         write_json(folder / "report.json", {"method": settings.method, "documents": len(data.documents)} | counts)
     if work.exists():
         from genir.training.checkpoints import delete_work_folder
@@ -57,7 +57,10 @@ def main(config: Config) -> None:
 
 
 def write_queries(source: DocumentQueries, limit: int, documents: int, path: Path) -> dict[str, int]:
-    """Write at most `limit` queries per document to a JSONL file; return how many were kept and omitted."""
+    """Write at most `limit` queries per document to a JSONL file; return how many were kept and omitted.
+
+    documents: number of documents, for the progress bar.
+    """
     counts = Counter[str]()
     with atomic_file(path) as handle:
         for doc_id, texts in track(source, "pseudo queries", documents):
@@ -72,7 +75,7 @@ def write_queries(source: DocumentQueries, limit: int, documents: int, path: Pat
 def select_distinct(texts: Iterable[str], limit: int, omitted: Counter[str]) -> list[str]:
     """Return the first `limit` texts that are not empty and differ in more than case and white space.
 
-    `omitted` counts the texts that are skipped, as "empty" (no letter or digit) and "repeated".
+    omitted: counts the texts that are skipped, as "empty" (without a letter or digit) or "repeated"; it is updated.
     """
     kept: dict[str, str] = {}
     for text in texts:
@@ -89,9 +92,10 @@ def select_distinct(texts: Iterable[str], limit: int, omitted: Counter[str]) -> 
 
 
 def read_query_file(path: Path, data: PreparedCollection) -> DocumentQueries:
-    """Read queries from a JSONL file with doc_id and text.
+    """Read queries from a JSONL file with the keys doc_id and text.
 
-    Raises GenirError for a malformed line and for a document that is not in the collection.
+    Raises GenirError if the file does not exist, for a malformed line, and for a document that is not in the
+    collection.
     """
     if not path.exists():
         raise GenirError(f"queries.method {path}: no such file")
@@ -116,7 +120,7 @@ def generate_with_model(config: Config, data: PreparedCollection) -> DocumentQue
     if settings.tune_steps:
         name = str(config.run_folder / "query_model")
         if not (work / "tuned").exists():
-            train, dev = relevant_pairs(data, "train"), relevant_pairs(data, "dev")[:MAX_DEV_PAIRS]
+            train, dev = list_relevant_pairs(data, "train"), list_relevant_pairs(data, "dev")[:MAX_DEV_PAIRS]
             fine_tune(settings, data.documents, train, dev, config.seed, Path(name), work / "tuning")
             (work / "tuned").touch()
     return generate_shards(QueryGenerator(name, settings), data.documents, config.seed, work / "shards")
@@ -125,10 +129,10 @@ def generate_with_model(config: Config, data: PreparedCollection) -> DocumentQue
 def generate_shards(
     generator: QueryGenerator, documents: Sequence[Document], seed: int, folder: Path
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield (doc_id, queries) for all documents, saving the queries of every SHARD_SIZE documents in `folder`.
+    """Yield (doc_id, queries) for all documents; queries are generated and saved in shards of SHARD_SIZE documents.
 
-    Shards that exist already are read instead. The queries of a batch depend on nothing but the model, the seed and the
-    position of the batch, so that an interrupted run ends with the same queries.
+    Shards that already exist in `folder` are read instead. The queries of a batch depend only on the model, the seed
+    and the position of the batch, so that an interrupted run ends with the same queries.
     """
     size = generator.settings.batch_size
     for start in range(0, len(documents), SHARD_SIZE):
@@ -140,8 +144,8 @@ def generate_shards(
         yield from zip((document.id for document in part), read_json(path), strict=True)
 
 
-def relevant_pairs(data: PreparedCollection, split: str) -> list[tuple[str, int]]:
-    """Return (query, index of a relevant document) for each judgment of a split with a grade above 0."""
+def list_relevant_pairs(data: PreparedCollection, split: str) -> list[tuple[str, int]]:
+    """List a pair (query, index of a relevant document) for each judgment of a split with a grade above 0."""
     doc_indices = {document.id: index for index, document in enumerate(data.documents)}
     texts = {query.id: query.text for query in data.queries(split)}
     judged = qrels(data.judgments(split)).items()
@@ -153,15 +157,15 @@ def relevant_pairs(data: PreparedCollection, split: str) -> list[tuple[str, int]
 def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:
     """Generate pseudo queries for every document, if a training mix contains pseudo_queries.
 
-    queries.method extractive takes titles, headings, sentences and keyphrases from the documents, without a model. The
-    name of a .jsonl file reads the queries from that file. Any other name is a Hugging Face seq2seq model that samples
-    queries, such as doc2query-T5; with queries.tune_steps it is fine-tuned on the train queries first and saved to
-    RUN/query_model, which other runs can use as queries.method. Generated queries are saved in shards: an interrupted
-    run resumes after the last one.
+    With queries.method=extractive, titles, headings, sentences and keyphrases are taken from the documents, without a
+    model. If the method is a .jsonl file, queries are read from it. Any other method is the name or folder of a Hugging
+    Face seq2seq model that samples queries, such as doc2query-T5; with queries.tune_steps above 0, it is first
+    fine-tuned on the train queries and saved to RUN/query_model, which other runs can use as queries.method. Generated
+    queries are saved in shards: an interrupted run resumes after the last one.
     """
     settings = load_config(config, overrides or [])
     if not settings.uses_pseudo_queries:
-        console.print("[dim]queries: no training mix contains pseudo_queries[/]")
+        console.print("[dim]queries: nothing to do, since no training mix contains pseudo_queries[/]")
         return
     tuned = ("query_model",) if settings.queries.tune_steps else ()
     execute(STAGE._replace(writes=(*STAGE.writes, *tuned)), main, settings, force)

@@ -21,11 +21,11 @@ from genir.t5.loading import load_t5, untie
 from genir.tokenizer import load_tokenizer
 
 BASE = 32_128
-"""Size of T5's own vocabulary; with K codes per level, code c of level m is the token BASE + K * m + c."""
+"""Size of T5's own vocabulary; with K codes per level, code c of level m (from 0) is the token BASE + K * m + c."""
 PAD, END = 0, 1
 """T5's padding and end-of-sequence tokens."""
 QUERY_TOKENS = 64
-"""Tokens of a query that DDRO's models read."""
+"""Number of tokens to which the queries of DDRO's models are truncated."""
 
 
 def command(
@@ -35,7 +35,8 @@ def command(
     docids: Annotated[Path, typer.Argument(metavar="DOCIDS", help="Text file with the docids of the model.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Retriever folder to write.")],
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Tokenizer, if MODEL has none: t5-base, or a folder.")
+        str | None,
+        typer.Option(metavar="NAME", help="Name or folder of the tokenizer, such as t5-base, if MODEL has none."),
     ] = None,
 ) -> None:
     """Convert a model and docids that the authors of DDRO published to a retriever folder.
@@ -45,15 +46,15 @@ def command(
     vocabulary size. Smaller tokens are text (TU: title and url), ended by token 1. Padding is removed. The lower-case
     ids of MS MARCO documents (d123) are converted to the original ones (D123).
 
-    Scores are sums of log-probabilities over the whole vocabulary, as these models were trained, without a length
-    penalty. To evaluate the model, take a config with the same collection, write to the folder sft of its run folder,
-    then run genir prepare, baseline, search, evaluate, compare and report. No document can be added to a retriever with
-    code docids, because the codebooks were not published.
+    A score is a sum of log-probabilities over the whole vocabulary, for which these models were trained, without a
+    length penalty. To evaluate the model, choose a config with the same collection, let OUT be the folder sft in its
+    run folder, and run genir prepare, baseline, search, evaluate, compare and report. No document can be added to a
+    retriever with code docids, because the codebooks were not published.
     """
     require_replaceable(out)
     t5 = fix_head(load_t5(model))
     doc_ids, tokens = read_docids(docids)
-    table = docid_table(docids, doc_ids, tokens, t5.config.vocab_size)
+    table = make_docid_table(docids, doc_ids, tokens, t5.config.vocab_size)
     layout = CodeLayout(0 if table.text else BASE, table.sizes, table.text)
     retriever = Retriever(DocidModel(t5, layout, "full"), load_tokenizer(tokenizer or model), table, QUERY_TOKENS)
     retriever.save_pretrained(out)
@@ -62,10 +63,11 @@ def command(
 
 
 def fix_head(t5: Any) -> Any:
-    """Give a T5 a head that every version of transformers saves and loads the same: tied, or untied without scaling.
+    """Change the output head of a T5 so that every version of transformers saves and loads it in the same way.
 
-    T5 divides the decoder's output by sqrt(d_model) when its config says that the head is tied to the embeddings.
-    DDRO's training code used a separate head with such a config; the division is then moved into the head's weights.
+    The head becomes either tied, or untied without scaling. T5 divides the decoder's output by sqrt(d_model) if its
+    config says that the head is tied to the embeddings. DDRO's training code used a separate head with such a config;
+    for such a model the division is moved into the weights of the head. The model is changed in place and returned.
     """
     head = t5.lm_head.weight.detach()
     if t5.lm_head.weight is not t5.shared.weight:
@@ -75,9 +77,10 @@ def fix_head(t5: Any) -> Any:
 
 
 def read_docids(path: Path) -> tuple[list[str], list[list[int]]]:
-    """Read doc_ids, and the tokens of each docid without padding and the end-of-sequence token.
+    """Read the doc_ids, and the tokens of their docids without padding and the end-of-sequence token.
 
-    Raises GenirError that names the line when it is malformed, has no docid, or repeats a doc_id.
+    Raises GenirError if the file does not exist or has no docids, and, naming the line, if a line is malformed, has no
+    doc_id or docid, or repeats a doc_id.
     """
     if not path.is_file():
         raise GenirError(f"{path}: no such file; give one of the docid files that were published with the models")
@@ -89,30 +92,33 @@ def read_docids(path: Path) -> tuple[list[str], list[list[int]]]:
         except ValueError:
             message = f"{text[:40]!r} is not [doc_id], a tab, and tokens separated by commas"
             raise error_at(path, line, message) from None
-        doc_id = original_id(name)
+        doc_id = restore_original_id(name)
         tokens = tokens[: tokens.index(END)] if END in tokens else tokens
         if not doc_id:
             raise error_at(path, line, "the doc_id is empty")
         if not tokens:
             raise error_at(path, line, f"document {doc_id!r} has no docid")
         if doc_id in docids:
-            raise error_at(path, line, f"document {doc_id!r} occurs twice; remove one of the lines")
+            raise error_at(path, line, f"document {doc_id!r} occurs twice; remove one of the two lines")
         docids[doc_id] = tokens
     if not docids:
         raise GenirError(f"{path}: the file has no docids")
     return list(docids), list(docids.values())
 
 
-def original_id(name: str) -> str:
-    """A doc_id as its collection writes it: [d123] -> D123, an MS MARCO document; [45] -> 45."""
+def restore_original_id(name: str) -> str:
+    """Return a doc_id in the form that its collection uses: [d123] -> D123 (MS MARCO documents), [45] -> 45."""
     doc_id = name.strip().removeprefix("[").removesuffix("]")
     return doc_id.upper() if doc_id[:1] == "d" and doc_id[1:].isdigit() else doc_id
 
 
-def docid_table(path: Path, doc_ids: Sequence[str], tokens: Sequence[Sequence[int]], vocab_size: int) -> DocidTable:
-    """The table of code docids, or of text docids, for a model of `vocab_size` tokens.
+def make_docid_table(
+    path: Path, doc_ids: Sequence[str], tokens: Sequence[Sequence[int]], vocab_size: int
+) -> DocidTable:
+    """Make the table of code docids, or of text docids, for a model with `vocab_size` tokens.
 
-    Raises GenirError that names the line when a docid does not match the model or the docids before it.
+    path: the file of the docids, for error messages. Raises GenirError, naming the line, if a docid does not match the
+    model or the docids before it.
     """
     text = tokens[0][0] < BASE
     for line, docid in enumerate(tokens, 1):
@@ -122,7 +128,9 @@ def docid_table(path: Path, doc_ids: Sequence[str], tokens: Sequence[Sequence[in
             )
         if any((token < BASE) != text for token in docid):
             raise error_at(
-                path, line, f"mixes codes (tokens from {BASE} on) with text tokens, or is of another kind than line 1"
+                path,
+                line,
+                f"this docid has both codes (tokens from {BASE} on) and text tokens, or another kind than line 1",
             )
     titles = [""] * len(doc_ids)
     if text:
@@ -134,18 +142,19 @@ def docid_table(path: Path, doc_ids: Sequence[str], tokens: Sequence[Sequence[in
     levels = len(tokens[0])
     size = (vocab_size - BASE) // levels
     return DocidTable.from_codes(
-        Codes(level_codes(path, tokens, levels, size), (size,) * levels), doc_ids=doc_ids, titles=titles
+        Codes(convert_to_level_codes(path, tokens, levels, size), (size,) * levels), doc_ids=doc_ids, titles=titles
     )
 
 
-def level_codes(path: Path, tokens: Sequence[Sequence[int]], levels: int, size: int) -> NDArray[np.int32]:
+def convert_to_level_codes(path: Path, tokens: Sequence[Sequence[int]], levels: int, size: int) -> NDArray[np.int32]:
     """Convert tokens to codes [N, levels] from 0 to `size` - 1.
 
-    Raises GenirError that names the line when a docid has another number of codes, or a code of another level.
+    path: the file of the docids, for error messages. Raises GenirError, naming the line, if a docid has another number
+    of codes, or a code of another level.
     """
     for line, docid in enumerate(tokens, 1):
         if len(docid) != levels:
-            raise error_at(path, line, f"{len(docid)} codes, but the docids before it have {levels}")
+            raise error_at(path, line, f"this docid has {len(docid)} codes, but those before it have {levels}")
     codes = np.asarray(tokens, np.int32) - BASE - size * np.arange(levels, dtype=np.int32)
     wrong = np.flatnonzero(((codes < 0) | (codes >= size)).any(1))
     if len(wrong):

@@ -1,4 +1,4 @@
-"""negatives: mine hard negatives for the train queries, for the refinement stages."""
+"""negatives: mine hard negatives of the train queries for the refinement stages."""
 
 import json
 import zlib
@@ -26,18 +26,19 @@ BATCH_SIZE = 256  # queries that are searched in one call
 
 
 def main(config: Config) -> None:
-    """Write negatives/negatives.jsonl: for each train query, documents that BM25 ranks high but that are not relevant.
+    """Write negatives/negatives.jsonl, which lists documents for each train query that are similar but not relevant.
 
-    The BM25 index is that of the section baseline (bm25s, or Lucene through pyserini); negatives.bands says how many
-    documents are drawn from which ranks. Relevant documents, and documents that share a docid with one, are omitted;
-    report.json has the counts. Candidates from the model's own beam search are not mined here, but drawn in
-    training; see ddro.beam_candidates. If no refinement stage uses mined negatives, the file stays empty.
+    They are drawn from the ranks of BM25 that negatives.bands names, and, if negatives.siblings is above 0, from the
+    documents whose docids share the longest prefixes with those of relevant documents. The section baseline chooses the
+    BM25 index (bm25s, or Lucene through pyserini). Relevant documents, and documents that share a docid with one, are
+    omitted and counted in report.json. Candidates from the beam search of the model are not mined by this stage but
+    during training (see ddro.beam_candidates). If no refinement stage uses mined negatives, the file is empty.
     """
     wanted = any(getattr(config, name).mined_candidates for name in config.training_stages[1:])
     with atomic_folder(config.run_folder / "negatives") as folder:
         if not wanted:
             (folder / "negatives.jsonl").touch()
-            console.print("no training stage uses mined negatives")
+            console.print("nothing was mined, since no training stage uses mined negatives")
             return
         data = PreparedCollection(config.run_folder / "collection")
         table = DocidTable.load(config.run_folder / "docids")
@@ -56,7 +57,7 @@ def mine_negatives(
 ) -> Iterator[dict[str, Any]]:
     """Yield the entry of each train query: query_id, positives (doc_id, grade), negatives (doc_id, source, rank).
 
-    `sources` counts the negatives by source, and `dropped` the omitted candidates by reason.
+    sources, dropped: counts of the negatives by source, and of the omitted candidates by reason; both are updated.
     """
     settings = config.negatives
     judged = qrels(data.judgments("train"))
@@ -85,7 +86,7 @@ def mine_negatives(
 def format_entry(
     query: Query, grades: Mapping[str, int], kept: Sequence[NegativeCandidate], table: DocidTable
 ) -> dict[str, Any]:
-    """Return one line of negatives.jsonl as a JSON object."""
+    """Return the JSON object of one line of negatives.jsonl."""
     return {
         "query_id": query.id,
         "positives": [{"doc_id": doc_id, "grade": grade} for doc_id, grade in grades.items()],
@@ -94,7 +95,7 @@ def format_entry(
 
 
 def print_counts(counts: Mapping[str, Mapping[str, int]]) -> None:
-    """Print a table of how many candidates were kept and omitted."""
+    """Print a table of the numbers of candidates that were kept and omitted."""
     table = Table(title="candidates of all train queries", title_justify="left")
     table.add_column("")
     table.add_column("documents", justify="right")

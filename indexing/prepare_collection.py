@@ -13,8 +13,8 @@ from genir.collection.download import fetch_all
 from genir.collection.published import check_counts, find_published, open_published
 from genir.collection.sources import load_sources
 from genir.collection.splits import (
-    checked_splits,
     counts_before_carving,
+    read_checked_splits,
     require_search_splits,
     require_train_split,
 )
@@ -27,7 +27,7 @@ from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgumen
 from genir.pipeline.stage import Stage, execute
 from genir.records import Judgment
 
-GZIP_RATIO = 4  # assumed size of an unpacked corpus, relative to its gzip file
+GZIP_RATIO = 4  # assumed ratio of the size of an unpacked corpus to that of its gzip file
 
 
 def main(config: Config) -> None:
@@ -43,25 +43,26 @@ def main(config: Config) -> None:
         doc_ids = write_documents(source, folder / "corpus.jsonl")
         query_ids = write_queries(source, folder / "queries.jsonl")
         splits = {}
-        for split, judgments in checked_splits(source, settings.dev_fraction, doc_ids, query_ids):
+        for split, judgments in read_checked_splits(source, settings.dev_fraction, doc_ids, query_ids):
             write_judgments(judgments, folder / "qrels" / f"{split}.tsv")
             splits[split] = describe_split(judgments)
         if settings.published and settings.expect_counts:
             check_counts(settings.published, len(doc_ids), counts_before_carving(source, splits))
         write_json(folder / "card.json", make_card(settings.published, source.name, doc_ids, splits))
-    console.print(summary(settings, len(doc_ids), splits))
+    console.print(make_summary_table(settings, len(doc_ids), splits))
 
 
 def open_source(settings: CollectionConfig, scratch: Path) -> Collection:
-    """Open the collection of the section `collection`: a published one, or the one at `path` as it is.
+    """Open the collection that the section `collection` names: a published one, or the one at `path`.
 
-    scratch: a folder, on a disk with space for the texts of the collection, for a temporary file.
+    scratch: a folder for a temporary file, on a disk with enough space for the texts of the collection. Raises
+    GenirError if there is no such collection, or if splits of a published one are renamed.
     """
     if settings.published is None:
         if not settings.path.startswith("irds:") and not Path(settings.path).is_dir():
             raise GenirError(
-                f"collection.path {settings.path}: no such folder from {Path.cwd()}; give a BEIR folder, or the id of "
-                "an ir_datasets dataset as irds:ID (the ids are at ir-datasets.com)"
+                f"collection.path {settings.path}: no such folder (in {Path.cwd()}); give a BEIR folder, or irds:ID "
+                "with the id of an ir_datasets dataset (the ids are at ir-datasets.com)"
             )
         return open_collection(settings.path, settings.splits)
     if settings.splits:
@@ -100,8 +101,8 @@ def write_judgments(judgments: Iterable[Judgment], path: Path) -> None:
         handle.writelines(f"{judgment.query_id}\t{judgment.doc_id}\t{judgment.grade}\n" for judgment in judgments)
 
 
-def summary(settings: CollectionConfig, documents: int, splits: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A table of the splits with their numbers of judged queries and judgments."""
+def make_summary_table(settings: CollectionConfig, documents: int, splits: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Make a table of the splits with their numbers of judged queries and judgments."""
     checked = " (the published counts)" if settings.published and settings.expect_counts else ""
     title = f"{settings.published or settings.path}: {documents:,} documents{checked}"
     table = Table(title=title, title_justify="left")
@@ -114,11 +115,14 @@ def summary(settings: CollectionConfig, documents: int, splits: Mapping[str, Map
 
 
 def download_raw_files(settings: CollectionConfig) -> None:
-    """Download the raw files of the published collection into the folder collection.path."""
+    """Download the raw files of the published collection into the folder collection.path.
+
+    Raises GenirError if the config names no published collection or no folder, or if the download fails.
+    """
     if settings.published is None or settings.path.startswith("irds:"):
         raise GenirError(
-            "--download gets the raw files of a published collection into the folder collection.path: name the "
-            "collection with collection.published=NAME"
+            "--download downloads the raw files of a published collection into the folder collection.path: name the "
+            "collection with collection.published=NAME, and let collection.path be a folder"
         )
     published = find_published(settings.published)
     fetch_all(load_sources()[published.group], published.files, Path(settings.path))
@@ -129,15 +133,16 @@ def command(
     overrides: OverridesArgument = None,
     download: Annotated[
         bool,
-        typer.Option("--download", help="First download and verify the raw files of the published collection."),
+        typer.Option("--download", help="Download and verify the raw files of the published collection first."),
     ] = False,
     force: ForceOption = False,
 ) -> None:
     """Read a BEIR folder or an ir_datasets id, or make a published collection from its raw files, and check it.
 
-    Malformed lines, duplicate ids, judgments of unknown documents or queries, and missing splits are errors that name
-    the file and line. A published collection must have its published counts. If there is no dev split, a fraction of
-    the train queries (collection.dev_fraction) becomes one, so that nothing is ever chosen on test queries.
+    Malformed lines, duplicate ids, judgments of unknown documents or queries, and missing splits are errors; the
+    messages name the file and line. A published collection must have its published counts. If there is no dev split, a
+    fraction of the train queries (collection.dev_fraction) becomes one, so that no setting is ever chosen on test
+    queries.
 
     collection.published names a published collection, and collection.path the folder of its raw files or its
     ir_datasets id. Files are downloaded only with --download; data/sources.yaml lists them.

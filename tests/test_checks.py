@@ -25,7 +25,7 @@ def test_an_invalid_query_is_an_error_that_gives_its_position(queries, words):
         require_texts(queries)
 
 
-def test_a_list_may_be_any_iterable_but_a_string():
+def test_a_list_may_be_any_iterable_except_a_string():
     assert require_list("doc_ids", {"d1": 0, "d2": 0}.keys()) == ["d1", "d2"]
     assert require_list("doc_ids", []) == []
     for value in ("d1", 3):

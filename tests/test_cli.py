@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from genir import cli
-from genir.cli import OTHERS, STAGES
+from genir.cli import OTHER_PROGRAMS, STAGES
 from tests.helpers.beir import small_beir
 
 pytestmark = pytest.mark.slow  # every test starts processes that import torch
@@ -73,7 +73,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
     assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
 
 
-@pytest.mark.parametrize("name", ["run", "status", *STAGES, *OTHERS])
+@pytest.mark.parametrize("name", ["run", "status", *STAGES, *OTHER_PROGRAMS])
 def test_every_command_has_its_own_help(tmp_path, name):
     text = genir(name, "--help", cwd=tmp_path, check=0).stdout
     assert f"genir {name}" in text

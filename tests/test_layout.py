@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def test_every_program_has_its_test_file():
 def test_the_top_level_of_genir_stays_small():
     entries = sorted(path.name for path in (ROOT / "genir").iterdir() if path.name != "__pycache__")
     assert len(entries) <= MAX_ENTRIES, entries
+
+
+def test_the_wheel_lists_every_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent for path in (ROOT / "genir").rglob("__init__.py")}
+    packages = {".".join(path.relative_to(ROOT).parts) for path in folders}
+    assert set(settings["packages"]) == packages | set(settings["package-dir"])
 
 
 def imported_names(path):

@@ -1,4 +1,4 @@
-"""Each loss against its formula written out in plain math, and properties that hold for all losses."""
+"""Each loss compared with its formula written out in plain math, and properties that hold for all losses."""
 
 import math
 
@@ -45,7 +45,7 @@ def candidates(policy, reference, grades, mask=None):
 
 
 def nll_sigmoid(x):
-    """-log sigmoid(x), without overflow."""
+    """Compute -log sigmoid(x) without overflow."""
     return math.log1p(math.exp(-x)) if x > -30 else -x
 
 

@@ -8,7 +8,7 @@ import torch
 from genir.config import ModelConfig
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
-from genir.model import DocidModel, new_model
+from genir.model import DocidModel, build_model
 from genir.t5.loading import load_t5
 from genir.tokenizer import train_tokenizer
 from tests.helpers.models import make_model, make_text_model
@@ -152,7 +152,7 @@ def test_tokens_of_codes_follow_the_text_tokens_level_by_level():
 
 def test_a_model_from_scratch_has_a_separate_head_and_no_dropout_by_default():
     tokenizer = train_tokenizer(["owls hunt mice at night", "tea leaves wither"], 300)
-    model = new_model(ModelConfig(size="tiny"), tokenizer, SIZES)
+    model = build_model(ModelConfig(size="tiny"), tokenizer, SIZES)
     assert model.layout == CodeLayout(len(tokenizer), SIZES)
     assert model.t5.config.vocab_size == len(tokenizer) + sum(SIZES)
     assert model.t5.lm_head.weight is not model.t5.shared.weight
@@ -165,7 +165,7 @@ def test_a_pretrained_model_keeps_its_logits_and_gets_code_tokens(tmp_path, v10)
     old = make_model((1,), v10=v10).t5
     old.save_pretrained(tmp_path)
     tokenizer = train_tokenizer(["a b"], 300)
-    model = new_model(ModelConfig(pretrained=str(tmp_path)), tokenizer, SIZES)
+    model = build_model(ModelConfig(pretrained=str(tmp_path)), tokenizer, SIZES)
     assert model.layout.base == 21
     assert model.t5.config.vocab_size == 21 + sum(SIZES) == len(model.t5.shared.weight)
     assert (model.t5.lm_head.weight is model.t5.shared.weight) == v10
@@ -179,7 +179,7 @@ def test_a_pretrained_model_keeps_its_logits_and_gets_code_tokens(tmp_path, v10)
 
 def test_a_pretrained_model_with_text_docids_keeps_its_vocabulary(tmp_path):
     make_model((1,)).t5.save_pretrained(tmp_path)
-    model = new_model(ModelConfig(pretrained=str(tmp_path)), train_tokenizer(["a b"], 300), (21, 21), text=True)
+    model = build_model(ModelConfig(pretrained=str(tmp_path)), train_tokenizer(["a b"], 300), (21, 21), text=True)
     assert model.softmax_over == "full"
     assert model.layout == CodeLayout(0, (21, 21), True)
     assert all(

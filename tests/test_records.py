@@ -39,8 +39,8 @@ def test_all_hits_of_an_exact_search_are_proven_and_none_of_another_unless_count
 def test_hits_are_printed_as_an_aligned_table():
     assert repr(Hits("owls", HITS, True)).splitlines() == [
         "'owls': 3 hits, exact",
-        "rank  score    doc_id   docid  title",
-        "   1  -0.250   d7       3-12   Owls <b>",
+        "rank    score  doc_id   docid  title",
+        "   1   -0.250  d7       3-12   Owls <b>",
         "   2  -10.500  long-id  3",
         "   3  -11.000  d9       4      Tea",
     ]

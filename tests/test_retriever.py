@@ -75,12 +75,12 @@ def test_an_exact_search_finds_what_a_search_with_all_beams_finds(make_retriever
             ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 12), st.booleans(), st.booleans())
 def test_proven_hits_are_the_first_hits_of_an_exact_search(make_retriever, seed, beams, k, shared, filtered):
     """Documents may share docids; the search may be among some documents only."""
-    codes = np.random.default_rng(seed).integers(0, 3 if shared else 6, (60, 3))
-    retriever = make_retriever(codes, (6, 6, 6), seed=seed)
+    codes = np.random.default_rng(seed).integers(0, 3 if shared else 6, (60, 4))
+    retriever = make_retriever(codes, (6,) * 4, seed=seed)
     allowed = [f"d{i}" for i in range(0, 60, 2)] if filtered else None
     for query in ("owls hunt mice", "tea"):
         hits = retriever.search(query, k, beams, allowed)
@@ -89,16 +89,16 @@ def test_proven_hits_are_the_first_hits_of_an_exact_search(make_retriever, seed,
         assert exact.num_proven == len(exact)
         assert 0 <= hits.num_proven <= len(hits)
         assert not hits.exact or hits.num_proven == len(hits)
-        proven = hits[: hits.num_proven]
-        assert [hit.doc_id for hit in proven] == [hit.doc_id for hit in exact[: len(proven)]]
-        assert [hit.score for hit in proven] == pytest.approx([hit.score for hit in exact[: len(proven)]], abs=1e-4)
+        # Documents whose scores differ by rounding may change places, so their true scores are compared.
+        truth = {hit.doc_id: hit.score for hit in retriever.search(query, 100, 100)}
+        proven = [truth[hit.doc_id] for hit in hits[: hits.num_proven]]
+        assert proven == pytest.approx([hit.score for hit in exact[: len(proven)]], abs=1e-4)
 
 
 def test_narrow_searches_prove_some_hits_but_not_all(make_retriever):
     """Otherwise the number of proven hits would tell no more than whether the search is exact."""
-    retriever = make_retriever(np.random.default_rng(0).integers(0, 6, (60, 3)), (6, 6, 6))
-    retriever.model.t5.lm_head.weight.data.mul_(3)
-    results = retriever.search_many([f"owls {word}" for word in "hunt mice tea leaves ice rain".split()], 10, 10)
+    retriever = make_retriever(np.random.default_rng(0).integers(0, 5, (300, 4)), (5,) * 4)
+    results = retriever.search_many(["owls hunt mice", "tea leaves", "glaciers", "bridges carry trains"], 10, 10)
     assert any(0 < hits.num_proven < len(hits) for hits in results)
 
 

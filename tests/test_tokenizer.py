@@ -6,7 +6,7 @@ from transformers import AutoTokenizer
 from genir.collection.prepared import DocumentFile
 from genir.config import load_config
 from genir.errors import GenirError
-from genir.tokenizer import docid_tokenizer, load_tokenizer, tokenize, train_tokenizer
+from genir.tokenizer import choose_docid_tokenizer, load_tokenizer, tokenize, train_tokenizer
 
 QUICKSTART = Path(__file__).parent.parent / "data" / "quickstart" / "corpus.jsonl"
 
@@ -15,7 +15,7 @@ def test_the_same_texts_give_the_same_tokenizer():
     texts = [document.body for document in DocumentFile(QUICKSTART)][:80]
     rare = [
         chr(0x4E00 + number) for number in range(40)
-    ]  # characters in no other token, which the trainer orders at random
+    ]  # characters that occur in no other token, which the trainer orders at random
     texts += [f"{text} {character}" for text, character in zip(texts, rare, strict=False)]
     first, *others = (train_tokenizer(texts, 500).backend_tokenizer.to_str() for _ in range(6))
     assert all(other == first for other in others)
@@ -47,9 +47,11 @@ def test_text_docids_use_the_tokenizer_of_the_model_or_one_trained_on_the_docume
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     (tmp_path / "c.yaml").write_text("collection: {path: none}\nmodel: {vocab_size: 400}\n")
     documents = DocumentFile(QUICKSTART)[:50]
-    trained = docid_tokenizer(load_config(tmp_path / "c.yaml"), documents)
+    trained = choose_docid_tokenizer(load_config(tmp_path / "c.yaml"), documents)
     assert 300 < len(trained) <= 400
-    given = docid_tokenizer(load_config(tmp_path / "c.yaml", [f"model.tokenizer={tmp_path / 'tokenizer'}"]), documents)
+    given = choose_docid_tokenizer(
+        load_config(tmp_path / "c.yaml", [f"model.tokenizer={tmp_path / 'tokenizer'}"]), documents
+    )
     assert given.get_vocab() == tokenizer.get_vocab()
 
 
@@ -60,7 +62,7 @@ def test_a_tokenizer_that_cannot_be_loaded_is_a_one_line_error(tmp_path):
 
 
 def test_a_batch_of_texts_is_truncated_and_padded_on_the_right(tokenizer):
-    tokenizer.padding_side = "left"  # as some pretrained tokenizers have it
+    tokenizer.padding_side = "left"  # as in some pretrained tokenizers
     try:
         batch = tokenize(tokenizer, ["owls hunt mice tea", ""], 3)
     finally:
@@ -69,3 +71,13 @@ def test_a_batch_of_texts_is_truncated_and_padded_on_the_right(tokenizer):
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["input_ids"][0].tolist() == [*tokenizer("owls hunt mice tea")["input_ids"][:2], tokenizer.eos_token_id]
     assert batch["input_ids"][1].tolist() == [tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.pad_token_id]
+
+
+def test_the_published_t5_tokenizer_pads_on_the_right_and_ends_with_the_end_of_sequence_token(root):
+    folder = root.parent / "shared" / "data" / "t5-tokenizer"
+    if not folder.exists():
+        pytest.skip("t5-tokenizer is not in ../shared/data")
+    batch = tokenize(load_tokenizer(str(folder)), ["who wrote this", "a much longer question about owls"], 8)
+    assert batch["input_ids"].shape[1] <= 8
+    assert (batch["input_ids"] == 1).sum(1).tolist() == [1, 1]
+    assert batch["attention_mask"][0].tolist() == sorted(batch["attention_mask"][0].tolist(), reverse=True)

@@ -1,4 +1,4 @@
-"""genir train: the chain of training stages, and the retriever folder that it leaves."""
+"""genir train: the sequence of training stages, and the retriever folder that it writes."""
 
 import json
 import math
@@ -66,11 +66,11 @@ def test_an_edited_retriever_is_kept_and_never_overwritten(config):
         assert len(Retriever.from_pretrained(folder).table) == 11
     trained = run_train(config, *SFT_ONLY, "sft.phases.0.steps=5")
     assert isinstance(trained.exception, GenirError)
-    assert "the retriever that was trained anew in sft would replace it" in str(trained.exception)
+    assert "the newly trained retriever in sft would replace it" in str(trained.exception)
     assert len(Retriever.from_pretrained(folder).table) == 11
     shutil.rmtree(folder)
     after = run_train(config, *SFT_ONLY, "sft.phases.0.steps=5")
-    assert after.output.count("up to date") == 1  # nothing is trained again
+    assert after.output.count("up to date") == 1  # no stage is trained again
     assert len(Retriever.from_pretrained(folder).table) == 12
 
 
@@ -82,7 +82,7 @@ def test_an_incomplete_retriever_is_copied_again(config):
     assert (folder / "model.safetensors").exists()
     assert run_train(config, *SFT_ONLY, "sft.phases.0.steps=5").exit_code == 0
     records = json.loads((config.run_folder / "stage.json").read_text())
-    # The state of a process that was killed after the copy and before the record was written.
+    # Simulates a process that was killed after it had copied the retriever and before it wrote the record.
     (config.run_folder / "stage.json").write_text(json.dumps(records | {"retriever": before["retriever"]}))
     (config.run_folder / ".hashes.json").write_text("[")
     again = run_train(config, *SFT_ONLY, "sft.phases.0.steps=5")

@@ -1,4 +1,4 @@
-"""The baseline of the decoding benchmarks: beam search by Hugging Face's `generate`, with a dict trie as its callback.
+"""The baseline of the decoding benchmarks: beam search by Hugging Face's `generate`, constrained by a trie of dicts.
 
 Shapes: B queries, S source tokens, k docids asked for, N docids, L levels.
 """
@@ -14,13 +14,13 @@ from genir.model import DocidModel
 
 
 class LevelSoftmax(LogitsProcessor):
-    """Normalises each step of `generate` over the codebook of its level, as a model with softmax_over "level" does."""
+    """Normalise each step of `generate` over the codebook of its level, as a model with softmax_over "level" does."""
 
     def __init__(self, layout: CodeLayout) -> None:
         self.layout = layout
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Scores [B * beams, V] of the next token, changed in place where they are of the level's codes."""
+        """Normalise the scores [B * beams, V] of the next token in place, but only those of the level's codes."""
         level = input_ids.shape[1] - 1
         start = self.layout.base + self.layout.offsets[level]
         codes = slice(start, start + self.layout.sizes[level])
@@ -28,8 +28,8 @@ class LevelSoftmax(LogitsProcessor):
         return scores
 
 
-def dict_trie(tokens: Tensor) -> dict[int, Any]:
-    """The trie of docids [N, L], given as tokens, as nested dicts; a negative token ends a docid."""
+def make_dict_trie(tokens: Tensor) -> dict[int, Any]:
+    """Build the trie of docids, given as tokens [N, L], as nested dicts; a negative token ends a docid."""
     root: dict[int, Any] = {}
     for docid in tokens.tolist():
         node = root
@@ -43,9 +43,10 @@ def dict_trie(tokens: Tensor) -> dict[int, Any]:
 def generate(
     model: DocidModel, root: dict[int, Any], input_ids: Tensor, attention_mask: Tensor, beams: int, k: int
 ) -> tuple[Tensor, Tensor]:
-    """Find k docids for each query among those of a dict trie: their tokens [B, k, L] and log-probabilities [B, k].
+    """Find k docids for each query among those of a trie of dicts, by beam search.
 
-    input_ids, attention_mask: [B, S]. root: see `dict_trie`. L is the length of the longest docid found.
+    root: see `make_dict_trie`. input_ids, attention_mask: [B, S].
+    Returns their tokens [B, k, L] and log-probabilities [B, k], where L is the length of the longest docid found.
     """
 
     def list_allowed_tokens(batch: int, written: Tensor) -> list[int]:
@@ -77,10 +78,10 @@ def generate(
 
 
 def compare_rankings(theirs: tuple[Tensor, Tensor], ours: tuple[Tensor, Tensor]) -> str:
-    """Whether two searches found the same: "yes", "ties" or "no".
+    """Compare the results of two searches: "yes" if they are the same, "ties" if only the order differs, else "no".
 
-    theirs, ours: tokens [B, k, L] and scores [B, k]. "ties" means the same docids and the same scores to 1e-4, but
-    another order; it is sorted between the others alphabetically, so that `min` gives the worst of several answers.
+    theirs, ours: tokens [B, k, L] and scores [B, k]. "ties" means the same docids, and scores that differ by at most
+    1e-4. In alphabetical order "ties" is between the others, so that `min` gives the worst of several answers.
     """
     if torch.equal(theirs[0], ours[0]):
         return "yes"

@@ -1,4 +1,4 @@
-"""A synthetic collection of docids and queries, and T5 models for it: the data of the decoding benchmarks.
+"""Synthetic docids and queries, and T5 models for them: the data of the decoding benchmarks.
 
 Shapes: N docids, L levels (`LEVELS` unless stated otherwise), B queries, S source tokens.
 """
@@ -22,21 +22,21 @@ SHAPES: dict[str, dict[str, Any]] = {
     "base": {"d_model": 768, "num_heads": 12, "d_ff": 3072, "num_layers": 12},
     "trained": {"d_model": 256, "num_heads": 4, "d_ff": 1024, "num_layers": 1},
 }
-"""The shapes of the published t5-small and t5-base, and that of the model which `trained_t5` trains."""
+"""The shapes of the published t5-small and t5-base, and of the small model that `make_trained_t5` trains."""
 TEXT_TOKENS = 32_128
-"""Text tokens in the vocabulary of a model, as in the published T5 models."""
+"""Number of text tokens in the vocabulary, as in the published T5 models."""
 CODEBOOK_SIZE, LEVELS = 256, 24
 RANDOM_LEVELS = 3
-"""The first levels of a docid, whose codes are random and which the query tells."""
+"""Number of levels at the beginning of a docid whose codes are random; the tokens of a query stand for these codes."""
 NOISE = 0.05
-"""Fraction of the codes after the random levels that do not follow from the code before them."""
+"""Fraction of the codes after the random levels that are not determined by the code before them."""
 QUERY_TOKENS, QUERY_NOISE = 16, 0.33
-"""Tokens of a query, and the fraction of them that say nothing about the docid."""
+"""Number of tokens of a query, and the fraction of them that are random."""
 _FINAL_NORM = "decoder.final_layer_norm.weight"
 
 
 def make_docids(count: int) -> NDArray[np.int64]:
-    """Codes [N, L]: the first levels at random, each other code mostly a permutation of the one before it."""
+    """Make docids [N, L]: the codes of the first levels are random, most others depend on the code before them."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, CODEBOOK_SIZE, (count, LEVELS))
     for level in range(RANDOM_LEVELS, LEVELS):
@@ -46,9 +46,9 @@ def make_docids(count: int) -> NDArray[np.int64]:
 
 
 def make_queries(codes: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-    """Token ids [B, S] of one query for each of the docids [B, L].
+    """Make the token ids [B, S] of one query for each of the docids [B, L].
 
-    Each token stands for a code of one of the docid's random levels, but some are replaced by tokens of other codes.
+    Each token stands for the code of one of the docid's random levels, but some are replaced by random tokens.
     """
     level = rng.integers(0, RANDOM_LEVELS, (len(codes), QUERY_TOKENS))
     tokens = level * CODEBOOK_SIZE + np.take_along_axis(codes, level, 1)
@@ -56,8 +56,8 @@ def make_queries(codes: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.where(rng.random(tokens.shape) < QUERY_NOISE, others, tokens))
 
 
-def random_t5(shape: str, text_tokens: int = TEXT_TOKENS) -> T5ForConditionalGeneration:
-    """A T5 with random weights: the blocks of T5 v1.0, and a separate head for text tokens and the codes of L levels.
+def make_random_t5(shape: str, text_tokens: int = TEXT_TOKENS) -> T5ForConditionalGeneration:
+    """Make a T5 with random weights: the blocks of T5 v1.0, and a separate head for text tokens and codes of L levels.
 
     shape: a key of `SHAPES`.
     """
@@ -78,29 +78,31 @@ def random_t5(shape: str, text_tokens: int = TEXT_TOKENS) -> T5ForConditionalGen
 
 
 def make_docid_model(t5: T5ForConditionalGeneration, levels: int) -> DocidModel:
-    """A T5 of this module as the model of docids that consist of the first `levels` codes."""
+    """Make the model of docids that consist of the first `levels` codes, from a T5 of this module."""
     layout = CodeLayout(t5.config.vocab_size - LEVELS * CODEBOOK_SIZE, (CODEBOOK_SIZE,) * levels)
     return DocidModel(t5, layout, "level")
 
 
-def trained_t5(shape: str, codes: NDArray[np.int64], steps: int, folder: Path) -> T5ForConditionalGeneration:
-    """A T5 of the given shape that ranks docids [N, L] as a small T5 does, which is trained on queries for them.
+def make_trained_t5(shape: str, codes: NDArray[np.int64], steps: int, folder: Path) -> T5ForConditionalGeneration:
+    """Make a T5 of the given shape that ranks docids as a small T5 does, which is trained on queries for docids [N, L].
 
-    folder: where the small model is kept; it is trained only if the folder does not exist.
+    folder: where the small model is stored; it is trained only if the folder does not exist.
     """
     if not folder.exists():
-        trained = train(make_docid_model(random_t5("trained", RANDOM_LEVELS * CODEBOOK_SIZE), LEVELS), codes, steps)
+        trained = train(
+            make_docid_model(make_random_t5("trained", RANDOM_LEVELS * CODEBOOK_SIZE), LEVELS), codes, steps
+        )
         with silence_transformers():
             trained.t5.save_pretrained(folder)
     return _embed_in_shape(load_t5(str(folder), "cpu"), shape)
 
 
 def _embed_in_shape(small_t5: T5ForConditionalGeneration, shape: str) -> T5ForConditionalGeneration:
-    """A T5 of a larger shape with the outputs of a small one: it takes the time of the larger shape.
+    """Make a T5 of a larger shape with the outputs of a small one; a search with it takes the time of the larger shape.
 
-    The weights of the small model are placed among zeros; the layers that it does not have add nothing.
+    The weights of the small model are padded with zeros, and the layers that it does not have add nothing.
     """
-    small, large = small_t5.state_dict(), random_t5(shape)
+    small, large = small_t5.state_dict(), make_random_t5(shape)
     vocab_size = TEXT_TOKENS + LEVELS * CODEBOOK_SIZE
     tokens = torch.cat([torch.arange(RANDOM_LEVELS * CODEBOOK_SIZE), torch.arange(TEXT_TOKENS, vocab_size)])
     for name, weight in large.state_dict().items():
@@ -117,9 +119,10 @@ def _embed_in_shape(small_t5: T5ForConditionalGeneration, shape: str) -> T5ForCo
 
 
 def train(model: DocidModel, codes: NDArray[np.int64], steps: int) -> DocidModel:
-    """Train a model in place on queries for docids [N, L]: maximum likelihood, AdamW, 128 examples per step.
+    """Train a model in place on queries for docids [N, L], by maximum likelihood with AdamW; returns the model.
 
-    Three of four steps train on the random levels alone, which take longest to learn. The learning rate falls to zero.
+    A step has 128 examples. Three of four steps train only the random levels, which take longest to learn. The learning
+    rate rises for a tenth of the steps and then falls to nearly zero.
     """
     rng = np.random.default_rng(1)
     optimizer = torch.optim.AdamW(model.t5.parameters(), weight_decay=0)

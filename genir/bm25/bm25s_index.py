@@ -1,4 +1,4 @@
-"""BM25 over title and text by the library bm25s, in Lucene's variant of the formula."""
+"""BM25 over title and text with the library bm25s, in Lucene's variant of the formula."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,14 @@ from genir.records import Document
 
 
 class BM25sIndex:
-    """An index in memory of the documents' titles and texts.
+    """A BM25 index of the documents' titles and texts, held in memory.
 
-    settings: k1, b and the stemmer; English stop words are always removed. Raises GenirError for an unknown stemmer.
+    settings: k1, b and the stemmer; English stop words are always removed. doc_ids: the ids of the indexed documents in
+    their order. Raises GenirError for an unknown stemmer.
     """
 
     def __init__(self, documents: Iterable[Document], settings: BaselineConfig) -> None:
-        # bm25s imports jax if it is installed, which would reserve three quarters of a GPU's memory.
+        # bm25s imports jax if it is installed, and jax would reserve three quarters of a GPU's memory.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         import bm25s
 
@@ -26,7 +27,7 @@ class BM25sIndex:
         self._index.index(self._tokenize(self._read_bodies(documents)), show_progress=False)
 
     def _read_bodies(self, documents: Iterable[Document]) -> list[str]:
-        """Return the texts to index, and remember the ids of the documents."""
+        """Return the texts to index, and append the ids of the documents to `doc_ids`."""
         bodies = []
         for document in documents:
             self.doc_ids.append(document.id)
@@ -39,7 +40,7 @@ class BM25sIndex:
         return bm25s.tokenize(list(texts), stopwords="en", stemmer=self.stemmer, show_progress=False)
 
     def search_many(self, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
-        """Return the k best (doc_id, score) of each query, best first; documents without a common word are omitted."""
+        """Return the k best (doc_id, score) pairs of each query, best first; documents with score 0 are omitted."""
         doc_indices, scores = self._index.retrieve(
             self._tokenize(queries), k=min(k, len(self.doc_ids)), show_progress=False, backend_selection="numpy"
         )

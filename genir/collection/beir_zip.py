@@ -1,4 +1,4 @@
-"""Data sets of BEIR, read from the published zip file of a set or from the folder that it unpacks to."""
+"""The data sets of BEIR, read from their published zip files or from the folders that these unpack to."""
 
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,10 @@ from genir.errors import GenirError
 
 
 class BeirZip(BeirCollection):
-    """The BEIR folder `inner` inside a zip file, read without unpacking it."""
+    """The BEIR folder `inner` inside a zip file, read without unpacking it.
+
+    Raises GenirError if the file is damaged or does not contain the folder.
+    """
 
     def __init__(self, archive: Path, inner: str) -> None:
         self.name = f"{archive}/{inner}"
@@ -21,7 +24,7 @@ class BeirZip(BeirCollection):
         for needed in ("corpus.jsonl", "queries.jsonl"):
             if f"{inner}/{needed}" not in names:
                 raise GenirError(
-                    f"{archive}: this zip file has no {inner}/{needed}; is it the one that BEIR publishes?"
+                    f"{archive}: this zip file does not contain {inner}/{needed}; is it the one that BEIR publishes?"
                 )
         self.corpus, self._queries = archive / inner / "corpus.jsonl", archive / inner / "queries.jsonl"
         qrels = [name for name in sorted(names) if name.startswith(f"{inner}/qrels/") and name.endswith(".tsv")]
@@ -29,10 +32,10 @@ class BeirZip(BeirCollection):
 
 
 def open_beir_set(folder: Path, name: str) -> BeirCollection:
-    """Open the BEIR set `name` (nfcorpus, cqadupstack/android) from a folder that holds its zip file, or the folder
-    that the zip file unpacks to.
+    """Open a BEIR data set, such as nfcorpus or cqadupstack/android, from its zip file or unpacked.
 
-    webis-touche2020/v2 is the version that the zip file webis-touche2020 contains.
+    folder: the folder that contains the zip file or the folder that it unpacks to. webis-touche2020/v2 is the version
+    that the zip file webis-touche2020 contains. Raises GenirError if the files are missing.
     """
     archive = zip_name(name)
     inner = name.removesuffix("/v2")
@@ -42,10 +45,10 @@ def open_beir_set(folder: Path, name: str) -> BeirCollection:
 
 
 def zip_name(name: str) -> str:
-    """Return the name of the zip file that contains a set; raises GenirError for a set that BEIR does not have."""
+    """Return the name of the zip file that contains a data set; raises GenirError if BEIR has no such data set."""
     archive = f"{name.split('/')[0]}.zip"
     known = load_sources()["beir"].files
     if archive not in known:
         sets = ", ".join(file.removesuffix(".zip") for file in known)
-        raise GenirError(f"collection.published beir/{name}: BEIR has no such set; there are: {sets}")
+        raise GenirError(f"collection.published beir/{name}: BEIR has no such data set; there are: {sets}")
     return archive

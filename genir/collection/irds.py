@@ -10,12 +10,12 @@ from genir.records import Document, Judgment, Query
 
 
 class IrDatasetsCollection(Collection):
-    """A dataset of the ir_datasets catalogue, such as `beir/nfcorpus`; a split is a dataset id below it, such as
-    `beir/nfcorpus/test`.
+    """A dataset of the ir_datasets catalogue, such as `beir/nfcorpus`, whose splits are the datasets below its id.
 
-    splits: our name of a split -> its id below `dataset_id`. Where it is empty, the splits are those of train, dev,
-    validation (called dev here) and test that have judgments; a dataset with none of them that has judgments itself is
-    the split test.
+    splits: name of a split -> the rest of its id after `dataset_id`, such as test for `beir/nfcorpus/test`. If it is
+    empty, the splits are those of train, dev, validation (which is called dev) and test that have judgments; if there
+    are none, the judgments of the dataset itself, if it has any, are the split test. Raises GenirError if
+    ir_datasets does not have one of the ids.
     """
 
     def __init__(self, dataset_id: str, splits: Mapping[str, str]) -> None:
@@ -36,14 +36,15 @@ class IrDatasetsCollection(Collection):
                 self._parts["dev" if ours == "validation" else ours] = part
             elif splits:
                 raise GenirError(
-                    f"{self.name}: no id {dataset_id}/{theirs} with judgments, which collection.splits.{ours} asks for"
+                    f"{self.name}: ir_datasets has no judgments under {dataset_id}/{theirs}, which "
+                    f"collection.splits.{ours} names"
                 )
         if not self._parts and self._root.has_qrels():
             self._parts["test"] = self._root
 
     @staticmethod
     def _load_part(part_id: str) -> Any:
-        """Return the dataset of an id, or None where there is none or it has no judgments."""
+        """Return the dataset with an id, or None if there is none or it has no judgments."""
         import ir_datasets
 
         try:
@@ -69,10 +70,10 @@ class IrDatasetsCollection(Collection):
     def queries(self) -> Iterator[Query]:
         seen: set[str] = set()
         for part in self._parts.values():
-            for record in part.queries_iter():
+            for number, record in enumerate(part.queries_iter(), 1):
                 if record.query_id not in seen:
-                    seen.add(record.query_id)
-                    yield Query(record.query_id, record.default_text())
+                    query_id = require_new_id(record.query_id, seen, "query_id", Path(self.name), number)
+                    yield Query(query_id, record.default_text())
 
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
         self.require_split(split)

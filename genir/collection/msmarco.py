@@ -1,4 +1,7 @@
-"""MS MARCO's official files: documents (docid, url, title, body) and passages (pid, passage) as TSV, queries, qrels."""
+"""The MS MARCO document and passage collections, read from their official files.
+
+The corpus files are TSV with the columns docid, url, title, body (documents) or pid, passage (passages).
+"""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -35,20 +38,26 @@ PASSAGE_SPLITS = {
     "dl19": SplitFiles("msmarco-test2019-queries.tsv.gz", "2019qrels-pass.txt"),
     "dl20": SplitFiles("msmarco-test2020-queries.tsv.gz", "2020qrels-pass.txt"),
 }
-"""The official dev set (dev small) is `test`, since nothing is chosen on it; prepare carves a dev split from train."""
+"""The raw files of each split.
+
+The official dev set (dev small) is the split `test`, since no setting is chosen on it; the prepare stage carves a dev
+split from train.
+"""
 
 
 class MsMarco(Collection):
-    """The common part of both collections.
+    """Base class of the two MS MARCO collections.
 
-    Queries are lines `qid TAB text`, and judgments are lines `qid 0 docid grade`, separated by white space.
+    Lines of a query file are `qid TAB text`, and lines of a judgment file are `qid 0 docid grade`, separated by white
+    space. Raises GenirError if raw files are missing.
     """
 
     group: ClassVar[str]
-    """The group of the files in data/sources.yaml."""
+    """The group of the raw files in data/sources.yaml."""
     corpus: ClassVar[str]
+    """Name of the raw file with the documents or passages."""
     columns: ClassVar[int]
-    """Number of columns of the corpus; a tab in the last column belongs to the text."""
+    """Number of columns of the corpus; a tab within the last column belongs to the text."""
 
     def __init__(self, folder: Path, splits: Mapping[str, SplitFiles]) -> None:
         self.name = str(folder)
@@ -59,7 +68,7 @@ class MsMarco(Collection):
 
     @classmethod
     def raw_files(cls, splits: Mapping[str, SplitFiles]) -> list[str]:
-        """Names of the raw files that hold the corpus and `splits`."""
+        """List the names of the raw files of the corpus and of `splits`."""
         return [cls.corpus, *(name for files in splits.values() for name in files)]
 
     @staticmethod
@@ -102,7 +111,9 @@ class MsMarco(Collection):
                 query_id, _, doc_id, grade = columns
                 yield f"{path}:{line}", Judgment(query_id, doc_id, int(grade))
             except ValueError:
-                raise error_at(path, line, f"not a judgment (query 0 document grade): {text[:80]!r}") from None
+                raise error_at(
+                    path, line, f"a judgment must be: query 0 document grade; this line is {text[:80]!r}"
+                ) from None
 
 
 class MsMarcoDocuments(MsMarco):
@@ -131,13 +142,14 @@ class MsMarcoPassages(MsMarco):
 
 
 def _read_columns(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield each line's number and its `count` columns, split at the first tabs; fewer columns raise GenirError."""
+    """Yield the number and the `count` columns of each line, split at the first tabs; blank lines are skipped.
+
+    Raises GenirError for a line with fewer columns.
+    """
     for line, text in numbered_lines(path):
         columns = text.split("\t", count - 1)
         if len(columns) < count:
             if not text.strip():
                 continue
-            raise error_at(
-                path, line, f"{len(columns)} columns where {count} are needed, separated by tabs: {text[:80]!r}"
-            )
+            raise error_at(path, line, f"{len(columns)} columns instead of {count}, separated by tabs: {text[:80]!r}")
         yield line, columns

@@ -1,4 +1,4 @@
-"""Natural Questions with one document per page title (NQ320K), in the versions of NCI and of DDRO."""
+"""Natural Questions with one document per page title (NQ320K), as NCI and as DDRO prepare it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ RAW_FILES = [TRAIN, TEST, VOCABULARY]
 
 
 class Question(NamedTuple):
-    """A question, the line of its example, and the document that answers it."""
+    """A question, the line of its example in the raw file, and the id of the document that answers it."""
 
     line: int
     query: Query
@@ -24,15 +24,17 @@ class Question(NamedTuple):
 
 
 class NaturalQuestions(Collection):
-    """The pages of all examples, those of train before those of test (the official dev set).
+    """The pages and questions of all examples of Natural Questions; the split test is the official dev set.
 
-    Of several pages with the same title the first one is kept, and every question is judged to be answered by the page
-    of its title (NCI, arXiv 2206.02743). The id of a document is the id of its example.
+    The pages of train come before those of test. Of several pages with the same title, the first one becomes a
+    document, and its id is the id of its example. Every question is judged to be answered by the document with the
+    title of its page (NCI, arXiv 2206.02743).
 
-    one_question_per_page: keep a question only if the page of its own example was kept (DDRO, arXiv 2504.05181), so
-    that no page of a test question has a train question.
+    one_question_per_page: whether to omit a question if the page of its own example did not become a document (DDRO,
+    arXiv 2504.05181), so that no page of a test question has a train question.
 
-    The files are read once, by `documents`, which remembers the questions and judgments (about 60 MB in total).
+    The raw files are read once, by `documents`, which stores the questions and judgments (about 60 MB in total). Raises
+    GenirError if raw files are missing.
     """
 
     def __init__(self, folder: Path, one_question_per_page: bool = False) -> None:
@@ -48,7 +50,7 @@ class NaturalQuestions(Collection):
         return list(self._files)
 
     def documents(self) -> Iterator[Document]:
-        doc_ids: dict[str, str] = {}  # title key -> id of the document that is kept
+        doc_ids: dict[str, str] = {}  # normalised title -> id of its document
         query_ids: set[str] = set()
         self._questions = {split: [] for split in self._files}
         for split, path in self._files.items():
@@ -75,7 +77,9 @@ class NaturalQuestions(Collection):
             page = parse_page(example)
         except (KeyError, TypeError) as error:
             raise error_at(
-                path, line, f"not an example of Natural Questions ({error!r}); is the file the official one?"
+                path,
+                line,
+                f"this line is not an example of Natural Questions ({error!r}); is the file the official one?",
             ) from None
         title = self._title_key(page.title)
         if not title:

@@ -14,11 +14,11 @@ from tokenizers import BertWordPieceTokenizer
 
 TAG = re.compile(r"<[^<]+?>")
 SPACED_TOKENS = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
-"""What BERT's tokenizer strips of its spaces when it decodes, in this order."""
+"""Tokens whose leading or trailing spaces BERT's tokenizer removes when it decodes, in this order."""
 
 
 class Page(NamedTuple):
-    """The page of one example."""
+    """The Wikipedia page of one example."""
 
     title: str
     text: str
@@ -28,10 +28,10 @@ class Page(NamedTuple):
 def parse_page(example: Mapping[str, Any]) -> Page:
     """Return the page of an example in the simplified format (document_text) or the original one (document_tokens).
 
-    The text is the abstract and the content, without tags. The abstract is the first paragraph. The content is what
-    follows it, up to the end of the last list but one, since the last lists of a Wikipedia page are its links. A page
-    without a paragraph has no abstract, and its content is all that follows the heading; NCI's notebook cuts such a
-    page at the position found in the previous row. Raises KeyError or TypeError for any other format.
+    The text is the abstract and the content, without tags. The abstract is the first paragraph. The content is the rest
+    up to the end of the second to last list, since the last lists of a Wikipedia page are its links. A page without a
+    paragraph has no abstract, and its content starts at the end of the heading; NCI's notebook instead cuts such a page
+    at the position that it found for the previous page. Raises KeyError or TypeError for any other format.
     """
     if "document_text" in example:
         text = str(example["document_text"])
@@ -59,17 +59,19 @@ def _heading(text: str) -> str:
 
 
 def _title_in_url(url: str) -> str:
-    """Return the page's title from a url of Wikipedia, such as ...index.php?title=Name_of_page&amp;oldid=1."""
+    """Return the title in the url of a Wikipedia page, such as ...index.php?title=Name_of_page&amp;oldid=1."""
     query = parse_qs(urlsplit(unescape(url)).query)
     return query.get("title", [""])[0].replace("_", " ")
 
 
 class TitleKey:
-    """Normalises a title by encoding and decoding it with BERT's tokenizer.
+    """Normalises titles by encoding and decoding them with BERT's tokenizer.
 
-    The result is in lower case, without accents, and has [UNK] for unknown words. The train pages have tokenised titles
-    ("Do n't Look Back") and the others plain ones ("Don't Look Back"). NCI joins the pages whose normalised titles are
-    equal, which gives its 109,739 documents.
+    The result is in lower case, without accents, and has [UNK] in place of unknown words. The train pages have
+    tokenised titles ("Do n't Look Back") and the others plain ones ("Don't Look Back"). NCI treats the pages whose
+    normalised titles are equal as one document, which gives its 109,739 documents.
+
+    vocabulary: the file vocab.txt of BERT.
     """
 
     def __init__(self, vocabulary: Path) -> None:

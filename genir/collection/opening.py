@@ -1,4 +1,4 @@
-"""One function that opens a collection of either kind: a BEIR folder or an ir_datasets id."""
+"""Opening a collection by its path, which is a BEIR folder or an ir_datasets id."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,8 @@ from genir.collection.irds import IrDatasetsCollection
 def open_collection(path: str | Path, splits: Mapping[str, str] | None = None) -> Collection:
     """Open a BEIR folder, or a dataset of ir_datasets whose id is written `irds:beir/nfcorpus`.
 
-    splits: our name of a split (train, dev, test) -> the name in the source, where they differ.
-    Raises GenirError if there is no such folder, dataset or split. An error in a file is raised when it is read.
+    splits: name of a split (train, dev, test) -> its name in the folder or dataset, if the two differ. Raises
+    GenirError if there is no such folder, dataset or split. An error in a file is raised when the file is read.
     """
     if str(path).startswith("irds:"):
         return IrDatasetsCollection(str(path).removeprefix("irds:"), splits or {})

@@ -1,4 +1,4 @@
-"""The collection of a run: checked once by the prepare stage, then accessed by document number without being loaded."""
+"""The collection of a run, which the prepare stage has checked; documents are read from disk by index when needed."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,10 @@ _LINE_FEED = 10
 
 
 class DocumentFile(Sequence[Document]):
-    """An uncompressed `corpus.jsonl` as a sequence: document i is read from the file when it is accessed.
+    """An uncompressed `corpus.jsonl` as a sequence whose items are read from the file when they are accessed.
 
-    It takes 8 bytes of memory per document. Iterating reads the file once from start to end.
+    It takes 8 bytes of memory per document. Iteration reads the file once from start to end. Raises GenirError if the
+    file does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,7 +27,7 @@ class DocumentFile(Sequence[Document]):
             raise GenirError(f"{path}: no such file; run the prepare stage first")
         self.path = path
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
-        block = 1 << 26  # find the line ends of 64 MB at a time, since the file may be larger than the memory
+        block = 1 << 26  # line ends are searched in 64 MB at a time, since the file may be larger than the memory
         ends = [
             np.flatnonzero(self._bytes[start : start + block] == _LINE_FEED) + start + 1
             for start in range(0, len(self._bytes), block)
@@ -58,7 +59,7 @@ def _parse_document(line: str | bytes) -> Document:
 
 
 class PreparedCollection:
-    """The collection folder that the prepare stage wrote; its judgments name only documents and queries that exist."""
+    """A collection folder that the prepare stage wrote; its judgments refer only to existing documents and queries."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -79,6 +80,6 @@ class PreparedCollection:
         return [judgment for _, judgment in self._beir.judgments(split)]
 
     def queries(self, split: str) -> list[Query]:
-        """Return the judged queries of a split, each once, in the order of the judgments."""
+        """Return the judged queries of a split, each once, in the order of their first judgments."""
         query_ids = dict.fromkeys(judgment.query_id for judgment in self.judgments(split))
         return [Query(query_id, self._texts[query_id]) for query_id in query_ids]

@@ -1,7 +1,7 @@
-"""The published collections by name: their raw files, how their documents and splits are selected, and their counts.
+"""The published collections by name: their raw files, the selection of documents and splits, and their counts.
 
-The names "NQ320K" and "MS300K" each stand for several collections in the literature, whose results must never be
-compared with each other. Each of them has its own name here.
+In the literature, the names "NQ320K" and "MS300K" each stand for several collections, whose results must never be
+compared with each other. Here each of these collections has its own name.
 """
 
 import contextlib
@@ -33,24 +33,28 @@ class Counts(NamedTuple):
 
 
 class IrDatasetsId(NamedTuple):
-    """The ir_datasets id that holds the same data, and for our names of splits their ids below it."""
+    """The ir_datasets id of the same data, and for each split the rest of its id after `dataset_id`."""
 
     dataset_id: str
     splits: Mapping[str, str]
 
 
 class PublishedCollection(NamedTuple):
-    """A named collection that is made from raw files: `select(open(folder of the raw files), scratch folder)`."""
+    """A published collection, which is made from raw files by `select(open(folder), scratch)`."""
 
     group: str
     """The group of its raw files in data/sources.yaml."""
     files: Sequence[str]
+    """Names of its raw files."""
     open: Callable[[Path], Collection]
+    """Opens the folder of the raw files."""
     select: Callable[[Collection, Path], Collection]
+    """Selects documents and queries; the second argument is a scratch folder for a temporary file."""
     counts: Counts
     bm25_r1: float | None = None
     """The published R@1 of BM25 on test in per cent, by which the collection can be recognised."""
     irds: IrDatasetsId | None = None
+    """Its id in ir_datasets, from which it can be made instead of raw files."""
 
 
 def _select_all(source: Collection, scratch: Path) -> Collection:
@@ -65,7 +69,7 @@ _DOCUMENT_COUNTS = {"train": (367_013, 367_013), "test": (5_193, 5_193)}
 _TREC_IDS = {"dl19": "trec-dl-2019/judged", "dl20": "trec-dl-2020/judged"}
 
 PUBLISHED = {
-    # All clicked documents of msmarco-docs. 808 test queries, since the published figures are multiples of 1/808.
+    # All clicked documents of msmarco-docs. There are 808 test queries: the published measures are multiples of 1/808.
     "msmarco-doc-top300k": PublishedCollection(
         "msmarco-doc",
         MsMarcoDocuments.raw_files(DOCUMENT_SPLITS),
@@ -118,7 +122,7 @@ PUBLISHED = {
 
 
 def find_published(name: str) -> PublishedCollection:
-    """Return the published collection `name`, one of `PUBLISHED` or beir/SET; raises GenirError for an unknown name."""
+    """Return the published collection `name`, a key of `PUBLISHED` or beir/SET; raise GenirError if there is none."""
     if name.startswith("beir/"):
         return _find_beir_set(name.removeprefix("beir/"))
     if name not in PUBLISHED:
@@ -129,7 +133,7 @@ def find_published(name: str) -> PublishedCollection:
 
 
 def _find_beir_set(name: str) -> PublishedCollection:
-    """Return a BEIR set, with the counts that the catalogue of ir_datasets states."""
+    """Return a BEIR data set, with the counts that the catalogue of ir_datasets states."""
     import ir_datasets
 
     files = [zip_name(name)]
@@ -138,7 +142,9 @@ def _find_beir_set(name: str) -> PublishedCollection:
         with contextlib.suppress(KeyError):
             metadata[part] = ir_datasets.load(f"beir/{name}{part}").metadata()
     if not metadata:
-        raise GenirError(f"collection.published beir/{name}: no such set; see ir-datasets.com/beir")
+        raise GenirError(
+            f"collection.published beir/{name}: there is no such data set; ir-datasets.com/beir lists those of BEIR"
+        )
     splits = {
         part.removeprefix("/") or "test": (counts["queries"]["count"], counts["qrels"]["count"])
         for part, counts in metadata.items()
@@ -158,20 +164,20 @@ def _find_beir_set(name: str) -> PublishedCollection:
 def open_published(name: str, path: str, scratch: Path) -> Collection:
     """Open the published collection `name` from the folder of its raw files, or from its ir_datasets id (irds:ID).
 
-    scratch: a folder, on a disk with space for the texts of the collection, for a temporary file.
-    Raises GenirError for an unknown name, for missing raw files and for another ir_datasets id.
+    scratch: a folder for a temporary file, on a disk with enough space for the texts of the collection. Raises
+    GenirError for an unknown name, for missing raw files, and for an ir_datasets id of another collection.
     """
     published = find_published(name)
     if not path.startswith("irds:"):
         return published.select(published.open(Path(path)), scratch)
     if published.irds is None or path != f"irds:{published.irds.dataset_id}":
         alternative = f" or from irds:{published.irds.dataset_id}" if published.irds else ""
-        raise GenirError(f"collection.path {path}: {name} is made from a folder of raw files{alternative}")
+        raise GenirError(f"collection.path {path}: {name} can only be made from a folder of raw files{alternative}")
     return published.select(IrDatasetsCollection(*published.irds), scratch)
 
 
 def check_counts(name: str, documents: int, splits: Mapping[str, Mapping[str, int]]) -> None:
-    """Raise GenirError that lists every difference if a collection has not the published counts.
+    """Raise GenirError, listing every difference, if a collection does not have the published counts.
 
     splits: name -> {"queries": number of judged queries, "judgments": number of judgments}.
     """
@@ -184,6 +190,6 @@ def check_counts(name: str, documents: int, splits: Mapping[str, Mapping[str, in
     wrong = [f"{actual:,} {what} instead of {expected:,}" for what, actual, expected in compared if actual != expected]
     if wrong:
         raise GenirError(
-            f"{name}: {', '.join(wrong)}; the raw files are incomplete or not the published ones. To use a sample of "
-            "them, set collection.expect_counts=false"
+            f"{name}: {', '.join(wrong)}; the raw files are incomplete or are not the published ones. To use a sample "
+            "of them, set collection.expect_counts=false"
         )

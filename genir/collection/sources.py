@@ -1,4 +1,4 @@
-"""The raw files that can be downloaded (data/sources.yaml), and where they are in a folder."""
+"""The raw files of the published collections: those listed in data/sources.yaml, and finding them in a folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +10,11 @@ from genir.errors import GenirError
 from genir.files import resource_path
 
 
-class Source(NamedTuple):
-    """One file to download: its address, its size in bytes and its hash (algorithm, hex digest) where they are known.
+class RawFile(NamedTuple):
+    """A file that can be downloaded.
 
-    The algorithm is "md5" or "sha256". `headers` are sent with the request.
+    size: in bytes, if it is known. hash: (algorithm, hex digest), if it is known; the algorithm is "md5" or "sha256".
+    headers: HTTP headers that are sent with the request.
     """
 
     name: str
@@ -23,28 +24,28 @@ class Source(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class SourceGroup(NamedTuple):
-    """Files of one publisher under the same terms of use."""
+class RawFileGroup(NamedTuple):
+    """Raw files of one publisher under the same terms of use."""
 
     name: str
     terms: str
-    files: Mapping[str, Source]
+    files: Mapping[str, RawFile]
 
 
-def load_sources(path: Path | None = None) -> dict[str, SourceGroup]:
-    """Read the groups of a sources file, by default data/sources.yaml."""
+def load_sources(path: Path | None = None) -> dict[str, RawFileGroup]:
+    """Read the groups of raw files from a sources file, by default data/sources.yaml."""
     path = path or resource_path("data/sources.yaml")
     groups = {}
     for name, group in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         files = {file: _parse_source(file, values) for file, values in group["files"].items()}
-        groups[name] = SourceGroup(name, group["terms"], files)
+        groups[name] = RawFileGroup(name, group["terms"], files)
     return groups
 
 
-def _parse_source(name: str, values: Mapping[str, object]) -> Source:
+def _parse_source(name: str, values: Mapping[str, object]) -> RawFile:
     known = next(((kind, str(values[kind])) for kind in ("sha256", "md5") if kind in values), None)
     size, headers = values.get("size"), values.get("headers")
-    return Source(
+    return RawFile(
         name,
         str(values["url"]),
         size if isinstance(size, int) else None,
@@ -56,8 +57,9 @@ def _parse_source(name: str, values: Mapping[str, object]) -> Source:
 def find_raw_file(folder: Path, name: str) -> Path | None:
     """Return the path of a raw file in a folder, or None if it is missing.
 
-    NAME.gz is also found unpacked, as NAME. ARCHIVE.tar.gz/MEMBER is found as the unpacked MEMBER or MEMBER.gz, else as
-    the path FOLDER/ARCHIVE.tar.gz/MEMBER, which `genir.files.numbered_lines` reads from the archive.
+    The unpacked file NAME is accepted in place of NAME.gz. ARCHIVE.tar.gz/MEMBER is found as the unpacked MEMBER or
+    MEMBER.gz, otherwise as the path FOLDER/ARCHIVE.tar.gz/MEMBER, which `genir.files.numbered_lines` reads from the
+    archive.
     """
     archive, _, member = name.rpartition("/")
     candidates = [member, f"{member}.gz"] if archive else [member, member.removesuffix(".gz")]
@@ -70,7 +72,8 @@ def find_raw_file(folder: Path, name: str) -> Path | None:
 def require_raw_files(folder: Path, names: Sequence[str], group: str) -> list[Path]:
     """Return the paths of raw files in a folder.
 
-    Raises GenirError that lists the missing ones, their size where it is known, and how to get them.
+    group: their group in data/sources.yaml. Raises GenirError if files are missing; it lists them, their total size if
+    it is known, and how to get them.
     """
     if not folder.is_dir():
         found: list[Path | None] = [None] * len(names)
@@ -82,12 +85,12 @@ def require_raw_files(folder: Path, names: Sequence[str], group: str) -> list[Pa
         sizes = [sources[name].size for name in missing]
         total = f" ({sum(size or 0 for size in sizes) / 1e6:,.0f} MB)" if all(sizes) else ""
         raise GenirError(
-            f"{folder}: missing {', '.join(missing)}; put them there (data/sources.yaml lists the addresses under "
-            f"{group}), or download them with genir prepare CONFIG --download{total}"
+            f"{folder}: missing {', '.join(missing)}; copy them into this folder (data/sources.yaml lists their "
+            f"addresses under {group}), or download them with genir prepare CONFIG --download{total}"
         )
     return [path for path in found if path is not None]
 
 
 def download_name(name: str) -> str:
-    """Return the name of the file to download for a raw file: of ARCHIVE/MEMBER the archive."""
+    """Return the name of the file that must be downloaded for a raw file; for ARCHIVE/MEMBER this is the archive."""
     return name.split("/")[0]

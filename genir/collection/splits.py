@@ -1,6 +1,6 @@
-"""The splits of a collection: checking their judgments, and carving a dev split from train where there is none.
+"""The splits of a collection: checking their judgments, and carving a dev split from train if there is none.
 
-The dev split is carved so that no setting or checkpoint is ever chosen on test queries.
+A dev split is always needed, so that no setting or checkpoint is ever chosen on test queries.
 """
 
 import zlib
@@ -18,8 +18,8 @@ def require_train_split(source: Collection) -> None:
     """Raise GenirError if the collection has no train split."""
     if "train" not in source.splits:
         raise GenirError(
-            f"{source.name}: no split 'train' to train on; there are: {', '.join(source.splits) or 'none'}. In a BEIR "
-            "folder another split can be used as train: collection.splits={train: dev}"
+            f"{source.name}: no split 'train' to train on; there are: {', '.join(source.splits) or 'none'}. Another "
+            "split of a BEIR folder can be used as train: collection.splits={train: dev}"
         )
 
 
@@ -29,19 +29,20 @@ def require_search_splits(source: Collection, wanted: Iterable[str]) -> None:
     for split in wanted:
         if split not in (*source.splits, "dev"):
             raise GenirError(
-                f"{source.name}: no split {split!r}, which search.splits asks for; there are: {', '.join(available)}. "
-                f"Set search.splits=[dev], or name the file of a BEIR folder that holds it: collection.splits="
-                f"{{{split}: NAME}}"
+                f"{source.name}: no split {split!r}, which search.splits names; there are: {', '.join(available)}. "
+                f"Set search.splits=[dev], or name the file of a BEIR folder that contains the split: "
+                f"collection.splits={{{split}: NAME}}"
             )
 
 
-def checked_splits(
+def read_checked_splits(
     source: Collection, dev_fraction: float, doc_ids: set[str], query_ids: set[str]
 ) -> Iterator[tuple[str, list[Judgment]]]:
-    """Yield each split and its judgments, which `check_judgments` has passed.
+    """Yield the name and the judgments of each split, after checking them with `check_judgments`.
 
-    A collection without a dev split gets one, carved from train, just before train. Raises GenirError for a judgment
-    that fails the checks, and if train or dev is empty or has no relevant document.
+    If there is no dev split, one is carved from train and comes just before it. dev_fraction: the fraction of the train
+    queries that it gets. Raises GenirError for a judgment that fails the checks, and if train or dev is empty or has no
+    relevant document.
     """
     for split in source.splits:
         judgments = list(check_judgments(source, split, doc_ids, query_ids))
@@ -59,7 +60,7 @@ def checked_splits(
 def carve_dev(judgments: Iterable[Judgment], fraction: float) -> tuple[list[Judgment], list[Judgment]]:
     """Divide train judgments into (train, dev) by a hash (CRC-32) of the query id.
 
-    About `fraction` of the queries go to dev, each with all its judgments. Which ones depends on nothing but their ids.
+    About `fraction` of the queries go to dev, each with all its judgments. The choice depends only on their ids.
     """
     threshold = fraction * 2**32
     train: list[Judgment] = []
@@ -73,8 +74,8 @@ def carve_dev(judgments: Iterable[Judgment], fraction: float) -> tuple[list[Judg
 def check_judgments(source: Collection, split: str, doc_ids: set[str], query_ids: set[str]) -> Iterator[Judgment]:
     """Yield the judgments of a split.
 
-    Raises GenirError, with the location, for a judgment of an unknown document or query, a grade out of range, and a
-    pair of query and document that is judged twice; also if the split has no judgments.
+    Raises GenirError, with the location, for a judgment of an unknown document or query, for a grade out of range, and
+    for a pair of query and document that is judged twice; also if the split has no judgments.
     """
     seen: set[tuple[str, str]] = set()
     for location, judgment in source.judgments(split):
@@ -97,7 +98,7 @@ def check_judgments(source: Collection, split: str, doc_ids: set[str], query_ids
 
 
 def require_relevant(source: Collection, split: str, judgments: Iterable[Judgment]) -> None:
-    """Raise GenirError if no judgment of a split has a grade above 0: it cannot be trained on or chosen by."""
+    """Raise GenirError if no judgment of a split has a grade above 0, because train and dev need relevant documents."""
     if not any(judgment.grade > 0 for judgment in judgments):
         raise GenirError(f"{source.name}: the split {split!r} needs a relevant document, but no grade in it is above 0")
 
@@ -105,7 +106,7 @@ def require_relevant(source: Collection, split: str, judgments: Iterable[Judgmen
 def counts_before_carving(source: Collection, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
     """Return the numbers of queries and judgments of each split, with a carved dev split counted as part of train.
 
-    splits: name -> an entry of the protocol card, which has the keys "queries" and "judgments".
+    splits: name -> the split's entry in the protocol card, with the keys "queries" and "judgments".
     """
     counts = {split: {key: int(entry[key]) for key in ("queries", "judgments")} for split, entry in splits.items()}
     if "dev" in counts and "dev" not in source.splits:

@@ -1,4 +1,4 @@
-"""Subsets of a collection: only the judged queries, and only the documents that train judgments name."""
+"""Subsets of a collection: one with only the judged queries, and one with only the clicked documents as well."""
 
 import json
 import tempfile
@@ -17,9 +17,10 @@ from genir.records import Document, Judgment, Query
 
 
 class JudgedSubset(Collection):
-    """`source` with only the queries that have a judgment. A judgment that is repeated exactly is kept once.
+    """The documents and judgments of `source`, and only those of its queries that have a judgment.
 
-    MS MARCO's passage files list 808,731 train queries, of which 502,939 are judged, and 10 judgments twice.
+    A judgment that is repeated exactly is yielded once. MS MARCO's passage files list 808,731 train queries, of which
+    502,939 are judged, and 10 judgments twice.
     """
 
     def __init__(self, source: Collection) -> None:
@@ -46,11 +47,12 @@ class JudgedSubset(Collection):
 
 
 class ClickedSubset(JudgedSubset):
-    """The documents of `source` that a train judgment names, in descending order of the number of these judgments.
+    """The clicked documents of `source`, those that are relevant to a train query, with their judgments and queries.
 
-    Documents with equal numbers keep their order. Judgments of other documents are left out, and so are the queries
-    that then have no judgment. This is the collection of Ultron (arXiv 2208.09257) and DDRO (arXiv 2504.05181), who
-    call it "top 300k", although it is not limited to 300,000 documents.
+    The documents are sorted by descending number of clicks, that is, of train judgments with a grade above 0; documents
+    with equal numbers keep their order. Judgments of other documents are omitted, and so are queries without any other
+    judgments. This is the collection of Ultron (arXiv 2208.09257) and DDRO (arXiv 2504.05181), who call it "top 300k",
+    although it is not limited to 300,000 documents.
 
     scratch: a folder for a temporary file with the texts of the subset.
     """
@@ -61,17 +63,20 @@ class ClickedSubset(JudgedSubset):
 
     @cached_property
     def clicks(self) -> Counter[str]:
-        """doc_id -> number of train judgments with a grade above 0 that name it. Raises GenirError if there is none."""
+        """The clicks of each document: doc_id -> number of train judgments with a grade above 0.
+
+        Raises GenirError if there are none.
+        """
         counts = Counter(judgment.doc_id for _, judgment in super().judgments("train") if judgment.grade > 0)
         if not counts:
-            raise GenirError(f"{self.name}: no train judgment names a relevant document")
+            raise GenirError(f"{self.name}: no train judgment has a grade above 0")
         return counts
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents in order of their clicks.
 
-        The source is read once from start to end. The texts go to a temporary file and are read back in the order of
-        the clicks, so that they need not fit in memory.
+        The source is read once from start to end. The texts are written to a temporary file and read back in the order
+        of the clicks, so that they do not have to fit in memory.
         """
         clicks, offsets = array("q"), array("q")
         self.scratch.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ Collisions = Literal["extend", "reassign", "share"]
 BUILDER = "Docid builder: atomic, kmeans, pq, rq, rqvae or text. Each has settings of its own."
 COLLISIONS = (
     "What happens to documents that get the same codes: extend adds one more code that numbers them, reassign moves "
-    "them to the nearest free code of the last level, share lets them keep one docid."
+    "them to the nearest free code of the last level, share lets them share one docid."
 )
 LEVELS = "Number of codes in a docid."
 CODEBOOK_SIZE = "Number of codes in the codebook of each level."
@@ -48,8 +48,8 @@ class RQConfig(Section):
     encoder_beam: int = Field(
         5,
         ge=1,
-        description="Beam size of the encoder: the residual paths of each document that it keeps at every level. More "
-        "paths find codes closer to the vector, more slowly.",
+        description="Beam size of the encoder: the number of partial code sequences that it keeps for each document. "
+        "More of them lead to codes that approximate the vector better, but take longer.",
     )
     collisions: Collisions = Field("extend", description=COLLISIONS)
 
@@ -61,7 +61,7 @@ class KMeansConfig(Section):
     builder: Literal["kmeans"] = Field("kmeans", description=BUILDER)
     branching: int = Field(10, ge=2, le=65536, description="Number of clusters that a cluster is split into.")
     leaf_size: int = Field(
-        100, ge=1, description="Largest cluster, in documents, that is not split; the documents in it are numbered."
+        100, ge=1, description="Largest number of documents in a cluster that is not split but numbered."
     )
 
 
@@ -83,7 +83,7 @@ class RQVAEConfig(Section):
 
 
 class TextConfig(Section):
-    """Text docids, written with the model's own tokens, so that they have a meaning before any training."""
+    """Text docids: tokens of the model's vocabulary, whose meaning a pretrained model knows before any training."""
 
     rare: ClassVar[frozenset[str]] = frozenset({"max_tokens"})
     builder: Literal["text"] = Field("text", description=BUILDER)
@@ -101,7 +101,7 @@ class TextConfig(Section):
     keywords: int = Field(5, ge=1, description="Number of terms in a docid where docids.source is keywords.")
     collisions: Literal["extend", "share"] = Field(
         "extend",
-        description="What happens to documents with the same text: extend appends a number, share lets them keep one "
+        description="What happens to documents with the same text: extend appends a number, share lets them share one "
         "docid.",
     )
 

@@ -21,7 +21,7 @@ from genir.config.sections import (
 from genir.config.training import DDROConfig, IRPOConfig, SFTConfig
 
 TRAINING_STAGES = ("sft", "ddro", "irpo")
-"""All training stages in their order; each writes a retriever into the folder of its name."""
+"""All training stages, in order. Each writes a retriever to the folder RUN/STAGE."""
 
 
 class Config(Section):
@@ -55,7 +55,7 @@ class Config(Section):
     def _check_name(cls, name: str) -> str:
         if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # "..": the parent folder
             raise ValueError(
-                f"{name!r} cannot be the name of a run folder; set one of letters, digits, _ - . with name=NAME"
+                f"{name!r} cannot be the name of a run folder; choose one of letters, digits, _, - and . with name=NAME"
             )
         return name
 
@@ -81,7 +81,7 @@ class Config(Section):
 
     @property
     def training_stages(self) -> tuple[str, ...]:
-        """The training stages of this experiment, in their order; sft is always the first."""
+        """The training stages of this experiment, in order; the first is always sft."""
         return tuple(name for name in TRAINING_STAGES if getattr(self, name) is not None)
 
     @property
@@ -91,7 +91,7 @@ class Config(Section):
         return any("pseudo_queries" in part.mix for part in (*self.sft.phases, *refinements))
 
     def start_of(self, name: str) -> str:
-        """The training stage whose retriever the refinement stage `name` starts from."""
+        """The training stage with whose retriever the refinement stage `name` starts."""
         given = getattr(self, name).start
         return given or self.training_stages[self.training_stages.index(name) - 1]
 

@@ -21,7 +21,7 @@ class Setting(NamedTuple):
 
 
 class SettingGroup(NamedTuple):
-    """Settings that are shown under one title; if they form a section, their keys are relative to it."""
+    """Settings that are shown under one title. If they are those of a section, their keys are relative to it."""
 
     title: str
     description: str
@@ -29,7 +29,7 @@ class SettingGroup(NamedTuple):
 
 
 def setting_groups(names: Sequence[str]) -> list[SettingGroup]:
-    """The settings named by `names`, such as ("docids", "model.tokenizer"): sections, and single settings.
+    """Describe the settings of some sections and some single settings, such as ("docids", "model.tokenizer").
 
     Each section is a group, and the docids section is one group for each builder. Successive sections with the same
     keys, such as ddro and irpo, are one group, which shows both defaults where they differ. All single settings are in
@@ -53,15 +53,16 @@ def setting_groups(names: Sequence[str]) -> list[SettingGroup]:
 
 
 def _section_group(title: str, section: type[Section]) -> SettingGroup:
-    """The group of a whole section, described by the first paragraph of its docstring."""
+    """Make the group of a whole section, which the first paragraph of its docstring describes."""
     summary = (inspect.getdoc(section) or "").split("\n\n")[0]
     return SettingGroup(title, " ".join(summary.split()), list(_settings(section)))
 
 
 def _settings(section: type[Section], values: Section | None = None) -> Iterator[Setting]:
-    """The settings of a section and of the sections inside it; `values` holds the defaults, if not the section's own.
+    """Yield the settings of a section and of the sections inside it.
 
-    A list of sections is shown by its length and by the settings of its first entry.
+    values: an instance whose values are the defaults; None means those of the class. A list of sections is shown by its
+    length and by the settings of its first entry.
     """
     for name, field in section.model_fields.items():
         default = field.default if values is None else getattr(values, name)
@@ -77,7 +78,7 @@ def _settings(section: type[Section], values: Section | None = None) -> Iterator
 
 
 def _describe(section: type[Section], name: str, default: Any) -> Setting:
-    """The setting `name` of a section, with its default in YAML, or the word "required"."""
+    """Describe the setting `name` of a section, with its default in YAML, or the word "required"."""
     field = section.model_fields[name]
     if inner_section(field.annotation) is not None:
         shown = f"{len(default)} entries" if len(default) > 1 else "1 entry"
@@ -89,7 +90,7 @@ def _describe(section: type[Section], name: str, default: Any) -> Setting:
 
 
 def _merge_equal(groups: Sequence[SettingGroup]) -> list[SettingGroup]:
-    """The groups, with successive ones that have the same keys merged into one."""
+    """Merge successive groups that have the same keys."""
     merged: list[SettingGroup] = []
     for group in groups:
         last = merged[-1] if merged else None

@@ -48,7 +48,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_docids(values: Mapping[str, Any]) -> DocidsConfig:
-    """The docids section that a docid table was built with, from the settings stored with the table.
+    """Parse the docids section that is stored with a docid table.
 
     Tables that were stored by earlier versions, under the old names of settings, are read too.
     """
@@ -63,6 +63,7 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def _read_yaml(path: Path) -> Any:
+    """Read a config file. Raises GenirError if it is missing or not valid YAML."""
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -75,7 +76,10 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
-    """Set the value that an override `section.key=value` gives in nested `values`; integers in the key index lists."""
+    """Apply an override `section.key=value` to the nested `values`, in place; integers in the key are list indices.
+
+    Raises GenirError for an override of another form, or if its key does not exist.
+    """
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise GenirError(f"{override!r}: an override must have the form key=value, for example sft.batch_size=64")

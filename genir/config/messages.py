@@ -22,7 +22,7 @@ def explain_error(error: dict[str, Any], overrides: Sequence[str]) -> str:
                 or _explain_changed_builder(key, overrides)
                 or _suggest_key(key, error["loc"])
             )
-        case "value_error":  # raised by one of our validators
+        case "value_error":  # raised by a validator of a section
             return ": ".join([*([key] if key else []), str(error["ctx"]["error"])])
         case "model_type" | "model_attributes_type":
             return f"{key}: must be a section with keys of its own, got {error['input']!r}"
@@ -36,9 +36,9 @@ def explain_error(error: dict[str, Any], overrides: Sequence[str]) -> str:
 
 
 def _explain_changed_builder(key: str, overrides: Sequence[str]) -> str | None:
-    """What to write where an override changes the docid builder, but `key` is from the config's section of another one.
+    """Explain a docids key of the config that is unknown only because an override has changed the docid builder.
 
-    None where the unknown key has another cause.
+    None if the unknown key has another cause.
     """
     given = {name: value for name, _, value in (override.partition("=") for override in overrides)}
     if "docids.builder" not in given or not key.startswith("docids.") or key in given:
@@ -55,7 +55,7 @@ def _explain_changed_builder(key: str, overrides: Sequence[str]) -> str | None:
 
 
 def _suggest_key(key: str, place: Sequence[Any]) -> str:
-    """The key that was probably meant, and all keys of the section.
+    """Explain an unknown key by the key that was probably meant, and list all keys of the section.
 
     A key of the same name in a section inside this one is suggested first, else the key with the most similar spelling.
     """

@@ -21,5 +21,5 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text. Raises yaml.YAMLError for invalid YAML and duplicate keys."""
+    """Parse a YAML text. Raises yaml.YAMLError for invalid YAML and for duplicate keys."""
     return yaml.load(text, _UniqueKeyLoader)

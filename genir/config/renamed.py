@@ -26,7 +26,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "ddro": _REFINEMENT,
     "irpo": _REFINEMENT,
 }
-"""Section -> old key -> new key, both relative to the section; the section of top-level keys is the empty string."""
+"""Section -> old key -> new key, both relative to the section. Top-level keys are in the section ""."""
 RENAMED_VALUES: Mapping[str, Mapping[str | bool, str]] = {
     "init": {True: "bm25", False: "random"},
     "irpo_options.discount_by": {"model": "policy"},
@@ -35,7 +35,7 @@ RENAMED_VALUES: Mapping[str, Mapping[str | bool, str]] = {
 
 
 def explain_renamed(key: str, value: Any) -> str | None:
-    """How to write the setting `key=value` of an earlier version now; None if no setting was ever called `key`."""
+    """Explain how the setting `key=value` of an earlier version is written now; None if there was no such setting."""
     section, _, name = key.rpartition(".")
     new = RENAMED.get(section, {}).get(name)
     if new is None:
@@ -43,10 +43,10 @@ def explain_renamed(key: str, value: Any) -> str | None:
     values = RENAMED_VALUES.get(new, {})
     new_value = values.get(value) if isinstance(value, str | bool) else None
     new_key = f"{section}.{new}".lstrip(".")
-    return f"{key} is called {new_key} now" + (f"; write {new_key}={new_value}" if new_value else "")
+    return f"{key} is now called {new_key}" + (f"; write {new_key}={new_value}" if new_value else "")
 
 
 def update_docid_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The docids section that a docid table was stored with, under the names of this version."""
+    """Convert the docids section that is stored with a docid table to the names of this version."""
     names = RENAMED["docids"]
     return {names.get(key, key): value for key, value in settings.items()}

@@ -1,4 +1,4 @@
-"""Finding the section class at a place of the config, such as ("sft", "phases", 0)."""
+"""Finding the class of the section at a place in the config, such as ("sft", "phases", 0)."""
 
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -14,7 +14,7 @@ BUILDER_SECTIONS: dict[str, type[Section]] = {
 
 
 def find_section(place: Sequence[str | int]) -> type[Section]:
-    """The class of the section at `place`, or of the last section on the way if `place` leads to a setting.
+    """Find the class of the section at `place`, or of the section that contains it if it is a setting or unknown.
 
     Indices of lists are skipped. The name of a docid builder leads to its section, as in ("docids", "pq", "levels").
     """
@@ -28,6 +28,6 @@ def find_section(place: Sequence[str | int]) -> type[Section]:
 
 
 def inner_section(annotation: Any) -> type[Section] | None:
-    """The section class that a field holds, alone, optionally or in a list; None for a plain setting."""
+    """The section class in the annotation of a field, alone, optional or in a list; None for a plain setting."""
     members = [annotation, *get_args(annotation)]
     return next((member for member in members if isinstance(member, type) and issubclass(member, Section)), None)

@@ -28,8 +28,8 @@ class CollectionConfig(Section):
     )
     splits: dict[str, str] = Field(
         {},
-        description="Names of splits that the source calls differently, as in {train: train-nq}, which uses its split "
-        "train-nq as train.",
+        description="Splits that have another name in the source, such as {train: train-nq}, which uses the source's "
+        "split train-nq as train.",
     )
     dev_fraction: float = Field(
         0.1, gt=0, lt=1, description="Fraction of the train queries that becomes the dev split where there is none."
@@ -50,7 +50,7 @@ class EmbedConfig(Section):
 
 
 class QueriesConfig(Section):
-    """Pseudo queries, which users might ask about each document; used where a training mix contains pseudo_queries."""
+    """Pseudo queries: queries that users might ask about a document, used if a training mix contains pseudo_queries."""
 
     rare: ClassVar[frozenset[str]] = frozenset(
         {"max_words", "learning_rate", "top_k", "document_tokens", "query_tokens", "batch_size"}
@@ -63,16 +63,23 @@ class QueriesConfig(Section):
     )
     per_document: int = Field(10, ge=1, description="Largest number of pseudo queries for each document.")
     max_words: int = Field(
-        12, ge=1, description="extractive: Longest query from a sentence, whose words with the highest TF-IDF are kept."
+        12,
+        ge=1,
+        description="Largest number of words that the method extractive takes from a sentence; the words with the "
+        "highest TF-IDF are kept.",
     )
     tune_steps: int = Field(
-        0, ge=0, description="model: Steps of fine-tuning on the train queries before any pseudo query is generated."
+        0, ge=0, description="Steps of fine-tuning a model on the train queries before it generates pseudo queries."
     )
-    learning_rate: float = Field(3e-4, gt=0, description="model: Learning rate of the fine-tuning on train queries.")
-    top_k: int = Field(10, ge=1, description="model: Number of most likely tokens that each token is sampled from.")
-    document_tokens: int = Field(512, ge=4, description="model: Length in tokens to which documents are truncated.")
-    query_tokens: int = Field(64, ge=2, description="model: Longest pseudo query in tokens.")
-    batch_size: int = Field(16, ge=1, description="model: Documents in one batch; lower it to save memory.")
+    learning_rate: float = Field(
+        3e-4, gt=0, description="Learning rate of the fine-tuning of a model on the train queries."
+    )
+    top_k: int = Field(10, ge=1, description="Number of most likely tokens from which a model samples each token.")
+    document_tokens: int = Field(
+        512, ge=4, description="Length in tokens to which documents are truncated for a model."
+    )
+    query_tokens: int = Field(64, ge=2, description="Longest pseudo query of a model, in tokens.")
+    batch_size: int = Field(16, ge=1, description="Documents in one batch of a model; lower it to save memory.")
 
     @property
     def is_file(self) -> bool:
@@ -80,16 +87,18 @@ class QueriesConfig(Section):
         return self.method.endswith((".jsonl", ".jsonl.gz"))
 
     @model_validator(mode="after")
-    def _require_model_to_tune(self) -> "QueriesConfig":
+    def _check_method(self) -> "QueriesConfig":
         if self.method == "text":
-            raise ValueError("the method text is called extractive now; write queries.method=extractive")
+            raise ValueError("the method text is now called extractive; write queries.method=extractive")
         if self.tune_steps and (self.is_file or self.method == "extractive"):
-            raise ValueError(f"tune_steps trains a seq2seq model, but the method is {self.method}; name a model there")
+            raise ValueError(
+                f"tune_steps trains a seq2seq model, but the method is {self.method}; set method to a model"
+            )
         return self
 
 
 class ModelConfig(Section):
-    """The T5 model: pretrained, or from scratch with a tokenizer that is trained on the corpus."""
+    """The T5 model: a pretrained one, or one that is trained from scratch with a tokenizer for the corpus."""
 
     rare: ClassVar[frozenset[str]] = frozenset({"tokenizer", "vocab_size", "dropout", "softmax_over"})
     pretrained: str | None = Field(
@@ -108,7 +117,7 @@ class ModelConfig(Section):
     )
     init: Literal["bm25", "random"] = Field(
         "bm25",
-        description="Initial weights of a model from scratch: random, or bm25, with which it ranks much as BM25 does "
+        description="Initial weights of a model from scratch: random, or bm25, which lets it rank much like BM25 "
         "before any training.",
     )
     dropout: float = Field(
@@ -122,19 +131,18 @@ class ModelConfig(Section):
 
 
 class BaselineConfig(Section):
-    """The BM25 baseline over title and text, which also ranks the documents that negatives are mined from."""
+    """The BM25 baseline over title and text, from whose rankings negatives are also mined."""
 
     backend: Literal["bm25s", "pyserini"] = Field(
         "bm25s",
-        description="BM25 implementation: bm25s, which needs no Java, or pyserini, which runs Lucene as published "
-        "protocols do.",
+        description="BM25 implementation: bm25s, which needs no Java, or pyserini, which runs Lucene as in published "
+        "protocols.",
     )
     k1: float = Field(0.9, ge=0, description="BM25's k1, the saturation of term frequency.")
     b: float = Field(0.4, ge=0, le=1, description="BM25's b, the strength of the length normalisation.")
     stemmer: str | None = Field(
         "english",
-        description="Language of the Snowball stemmer, for texts that are not English. Null means no stemming, which "
-        "makes a weaker baseline.",
+        description="Language of the Snowball stemmer. Null means no stemming, which makes a weaker baseline.",
     )
 
 
@@ -143,7 +151,7 @@ class Band(Section):
 
     first: int = Field(ge=1, description="First BM25 rank of the band, counted from 1.")
     last: int = Field(ge=1, description="Last BM25 rank of the band, inclusive.")
-    count: int = Field(ge=1, description="Negatives that are drawn from the band at random, for each query.")
+    count: int = Field(ge=1, description="Number of negatives that are drawn at random from the band for each query.")
 
 
 class NegativesConfig(Section):
@@ -154,7 +162,10 @@ class NegativesConfig(Section):
         description="Bands of BM25 ranks from which negatives are drawn at random; the default bands are DDRO's.",
     )
     siblings: int = Field(
-        0, ge=0, description="Negatives for each positive whose docids share the longest prefixes with its docid."
+        0,
+        ge=0,
+        description="Number of additional negatives for each positive: the documents whose docids share the longest "
+        "prefixes with its docid.",
     )
 
 
@@ -195,5 +206,5 @@ class EvaluateConfig(Section):
 
     @property
     def cutoff(self) -> int:
-        """The number of hits per query that the measures need: the largest @k among them, at least 1."""
+        """The number of hits per query that the measures need: the largest cutoff @k among them, at least 1."""
         return max([1, *(int(found[1]) for name in self.measures if (found := re.search(r"@(\d+)$", name)))])

@@ -21,8 +21,8 @@ METRIC = (
 )
 LEARNING_RATE = "Peak learning rate of AdamW, which decays to zero along a cosine."
 EMBEDDING_LR_MULTIPLIER = (
-    "Learning rate of the embeddings and of the docid head, as a multiple of learning_rate; most of their rows get few "
-    "gradients."
+    "Learning rate of the embeddings and of the docid head, as a multiple of learning_rate; above 1 it makes up for "
+    "the few gradients that most of their rows get."
 )
 
 
@@ -37,7 +37,7 @@ class TrainingPhase(Section):
 
 
 class SpanConfig(Section):
-    """Random spans of a document's words, which stand in for queries and teach the model words -> docid."""
+    """Random spans of a document's words, which take the place of queries and teach the model the document's docid."""
 
     min_words: int = Field(3, ge=1, description="Shortest span in words.")
     max_words: int = Field(16, ge=1, description="Longest span in words; raise it where queries are long.")
@@ -66,7 +66,7 @@ class LoopConfig(Section):
     max_tokens: int = Field(64, ge=4, description="Length in tokens to which input texts are truncated.")
     embedding_lr_multiplier: float = Field(2.0, gt=0, description=EMBEDDING_LR_MULTIPLIER)
     warmup_steps: int = Field(
-        50, ge=0, description="Steps in which the learning rate rises to its peak; at most half of all steps count."
+        50, ge=0, description="Steps in which the learning rate rises to its peak, at most half of all training steps."
     )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: float = Field(1.0, gt=0, description="Norm to which larger gradients are clipped.")
@@ -82,7 +82,7 @@ class LoopConfig(Section):
 
 
 class SFTConfig(LoopConfig):
-    """Supervised fine-tuning: the model learns text -> docid."""
+    """Supervised fine-tuning: the model learns to generate the docid of a text."""
 
     phases: list[TrainingPhase] = Field(
         [TrainingPhase()], min_length=1, description="Phases of the training, one after another (a curriculum)."
@@ -134,7 +134,7 @@ class PreferenceConfig(LoopConfig):
     embedding_lr_multiplier: float = Field(1.0, gt=0, description=EMBEDDING_LR_MULTIPLIER)
     mix: MixWeights = Field({"spans": 0.5, "queries": 0.5}, description=MIX)
     pool_size: int = Field(
-        4096, ge=1, description="Examples that each round draws from the mix and gives candidate lists."
+        4096, ge=1, description="Number of examples that each round draws from the mix and builds candidate lists for."
     )
     beam_candidates: int = Field(
         16, ge=0, description="Candidates of each example that come from the policy's own beam search."
@@ -142,13 +142,14 @@ class PreferenceConfig(LoopConfig):
     mined_candidates: int = Field(
         16,
         ge=0,
-        description="Candidates of each train query that come from the negatives stage; 0 everywhere skips mining.",
+        description="Candidates of each train query that come from the negatives stage; if it is 0 in all refinement "
+        "stages, that stage mines nothing.",
     )
     candidates_per_step: int = Field(
         16,
         ge=2,
-        description="Candidates of an example that one step compares, chosen at random: positives, up to half of them "
-        "where there are negatives, then negatives.",
+        description="Number of candidates of an example that one step compares, chosen at random; at most half of them "
+        "are positives, if the list has negatives.",
     )
     candidate_chunk: int = Field(
         64,
@@ -163,7 +164,7 @@ class PreferenceConfig(LoopConfig):
     teacher: str | None = Field(
         None,
         description="Teacher that grades the candidate lists: a .jsonl file of scores, or the name of a cross-encoder. "
-        "Null means the judgments grade them.",
+        "Null means that the judgments grade them.",
     )
     sft_coef: float = Field(
         0.0,
@@ -178,10 +179,12 @@ class PreferenceConfig(LoopConfig):
         "DPO-Positive (arXiv 2402.13228), which is added to the loss; raise it when positives lose probability.",
     )
     rounds: int = Field(
-        1, ge=1, description="Number of rounds; each draws new candidate lists from the current policy."
+        1, ge=1, description="Number of rounds; each builds new candidate lists with the current policy."
     )
     update_reference: bool = Field(
-        False, description="Let each round start with the current policy as its reference, not the first one."
+        False,
+        description="Use the policy at the start of each round as the reference of that round, rather than the "
+        "retriever that the stage starts from.",
     )
 
 

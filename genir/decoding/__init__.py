@@ -1,1 +1,1 @@
-"""Trie-constrained beam search over docids."""
+"""The prefix tree over all docids, and the beam search that it constrains."""

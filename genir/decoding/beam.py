@@ -20,7 +20,7 @@ from genir.decoding.step import (
     step_by_graph,
 )
 from genir.decoding.topk import TopK, select, topk_mask
-from genir.decoding.trie import Allowed, Trie
+from genir.decoding.trie import AllowedDocids, Trie
 from genir.model import DocidModel, Encoded
 from genir.t5.cross_attention import CrossAttentionCache
 from genir.t5.cuda_graphs import MAX_GRAPH_TOKENS
@@ -28,17 +28,20 @@ from genir.t5.kv_cache import KVCache
 from genir.t5.ragged import RaggedLayout
 
 _MIN_EXACT_BEAMS = 64
-"""Fewest beams of an exact search once it continues with what was pruned: fewer make slow matrix products."""
+"""Smallest beam size with which an exact search continues pruned candidates: matrix products of fewer rows are slow."""
 _DIRECT_PER_BEAM = 1.25
-"""Docids below a query's beams, as a multiple of the beam size, up to which each docid is scored directly."""
+"""Once the number of docids below a query's beams is at most this multiple of the beam size, each of them is scored
+directly, without a search.
+"""
 
 
 class BeamResult(NamedTuple):
     """The best docids of each query.
 
-    leaves [B, k]: docid numbers in the trie, best first, -1 where there are fewer. scores [B, k]: their log p, -inf
-    where there are fewer. exact [B]: whether it is proven that no other docid belongs among them. bound [B]: no docid
-    that was pruned has a higher log p; results above it are proven to be in their place.
+    leaves [B, k]: docid numbers in the trie, best first, followed by -1 if there are fewer. scores [B, k]: their log p,
+    followed by -inf if there are fewer. exact [B]: whether it is proven that no other docid belongs among them.
+    bound [B]: the best score of a pruned candidate that might have led to one of the k best docids, -inf if there is
+    none; results above it are proven to have the right rank.
     """
 
     leaves: Tensor
@@ -54,7 +57,7 @@ def beam_search(
     encoded: Encoded,
     beams: int,
     k: int,
-    allowed: Allowed | None = None,
+    allowed: AllowedDocids | None = None,
     exact: bool = False,
     count_documents: bool = False,
 ) -> BeamResult:
@@ -64,12 +67,13 @@ def beam_search(
     the `beams` best of the others are continued (as in Hugging Face's beam search). A score is the sum of the codes'
     log-probabilities, without a length penalty; ties go to the smaller docid.
 
-    The certificate: log-probs only fall, so no pruned candidate can lead to a docid above the best pruned score. Where
-    the k-th docid is above it, the result is the model's true top k (up to rounding of scores).
+    The certificate: the score of a docid never rises as codes are added, so no pruned candidate can lead to a docid
+    above the best pruned score. If the k-th docid is above it, the result is the model's true top k (up to rounding).
 
-    allowed: docids to search among; None: all. exact: continue with pruned candidates that might still matter, until
-    there are none. count_documents: stop once the docids cover k documents; docids after those are left out.
-    Raises GenirError where the model returns NaN scores.
+    allowed: docids to search among; None means all. exact: continue with pruned candidates that might still lead to one
+    of the best docids, until there are none. count_documents: stop once the docids cover k documents; docids after
+    those are left out.
+    Raises GenirError if the model returns NaN scores.
     """
     top = TopK(len(encoded.states), k, trie.size, model.device, count_documents)
     with model.borrow_kv_cache() as kv_cache:
@@ -85,15 +89,16 @@ def beam_search(
 class _Search:
     """The state of one search.
 
-    top: the best complete docids so far. pruned [B]: the best score among the candidates that were pruned.
-    deferred: in an exact search, the pruned candidates of each level that have not been continued yet.
+    top: the best complete docids so far. allowed, exact: see `beam_search`. deferred: in an exact search, the pruned
+    candidates of each level that have not been continued yet. pruned [B]: the best score among the pruned candidates,
+    not counting those below the threshold.
     """
 
     model: DocidModel
     trie: Trie
     beams: int
     top: TopK
-    allowed: Allowed | None
+    allowed: AllowedDocids | None
     exact: bool
     kv_cache: KVCache
     cross_cache: CrossAttentionCache
@@ -104,7 +109,7 @@ class _Search:
         self.pruned = self.top.threshold
 
     def run(self) -> None:
-        """Search from the empty docid; an exact search then continues with what was pruned."""
+        """Search from the empty docid; an exact search then continues with the pruned candidates."""
         if self.allowed is not None and not len(self.allowed.leaves):
             return
         device = self.model.device
@@ -119,9 +124,10 @@ class _Search:
             self.pruned = torch.full_like(self.pruned, -torch.inf)
 
     def _next_deferred(self) -> tuple[int, Beams] | None:
-        """The best of the deepest pruned candidates that may still matter, and their level.
+        """Take the best of the deepest pruned candidates that may still lead to one of the k best docids.
 
-        The deepest come first: their docids are complete soonest, and raise the threshold for the others.
+        The deepest come first, because their docids are complete soonest and then raise the threshold for the others.
+        Returns their level and the candidates, or None if there are none.
         """
         while self.deferred:
             level = max(self.deferred)
@@ -138,7 +144,7 @@ class _Search:
         return None
 
     def _descend(self, level: int, live: Beams) -> None:
-        """Search below partial docids of `level` codes, whose tokens are run from the start."""
+        """Search below partial docids of `level` codes, none of whose tokens are in the KV cache yet."""
         tokens = self.model.decoder_inputs(self.trie.codes[live.first, :level].long())
         slots = live.query.new_empty((len(live.query), 0))
         pending: list[Completions] = []
@@ -154,7 +160,7 @@ class _Search:
             live, slots = live.take(slice(sum(counts.beams))), slots[: sum(counts.beams)]
             if any(counts.direct):
                 is_direct = counts.direct_on_device[live.query] > 0
-                pending.append(self._completions(live.take(is_direct), slots[is_direct]))
+                pending.append(self._list_completions(live.take(is_direct), slots[is_direct]))
                 live, slots, counts = live.take(~is_direct), slots[~is_direct], counts.without_direct()
             tokens = self.model.level_tokens(self.trie.codes[live.first, level - 1].long(), level - 1)
         if pending:
@@ -166,9 +172,9 @@ class _Search:
             raise nan_scores_error()
 
     def _step(self, level: int, live: Beams, logps: Tensor, counts: DescendantCounts) -> tuple[Tensor, Beams, Tensor]:
-        """Extend all beams [n] by one code and prune: log-probs [n, codes of the level] of the next code are given.
+        """Extend all beams by one code, whose log-probs are [n, codes of the level], and prune.
 
-        Returns the parent of each kept beam, the kept beams followed by padding, and `count_descendants`.
+        Returns the parent of each new beam, the new beams followed by padding, and the tensor of `DescendantCounts`.
         """
         trie, threshold, graphs = self.trie, self.top.threshold, self.kv_cache.graphs
         no_complete = trie.has_fixed_length and level + 1 < trie.depth
@@ -196,7 +202,7 @@ class _Search:
         return parent, live, self._count_descendants(level + 1, live)
 
     def _finish(self, scores: Tensor, leaves: Tensor) -> None:
-        """Add complete docids [B, w] to the top k; those with the score -inf are none."""
+        """Add complete docids [B, w] to the top k; a score of -inf marks padding."""
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         order = order[:, : self.top.leaves.shape[1]]
         leaves = leaves.gather(1, order)
@@ -209,8 +215,8 @@ class _Search:
     def _max_direct(self) -> int:
         return int(_DIRECT_PER_BEAM * self.beams)
 
-    def _completions(self, nodes: Beams, slots: Tensor) -> Completions:
-        """Every docid below some beams, as a completion of its own: its remaining codes need no search."""
+    def _list_completions(self, nodes: Beams, slots: Tensor) -> Completions:
+        """List every docid below some beams as a completion of its own, whose remaining codes need no search."""
         sizes = nodes.last - nodes.first
         parent = torch.repeat_interleave(sizes)
         number = torch.arange(len(parent), device=slots.device) - (sizes.cumsum(0) - sizes)[parent]

@@ -1,10 +1,11 @@
-"""Forced tails: the remaining codes of docids once only few docids are left, scored without a search.
+"""Forced tails: once only few docids are left, the remaining codes of each are scored without a search.
 
-Log-probs only fall, so the tail of a docid whose score so far is below the k-th best complete one is not computed. The
-best docids come first, a chunk of their tails at a time, so that this saves the most. Where there are more docids than
-beams, a beam search would have pruned some of them on the way; this is replayed offline from the per-level scores.
+The score of a docid never rises as codes are added, so the tail of a docid whose score so far is below the k-th best
+complete docid is not computed. This saves the most if the best docids come first, a chunk of their tails at a time. If
+there are more docids than beams, a beam search would have pruned some of them on the way; this pruning is replayed
+afterwards from the scores of each level.
 
-Shapes: B queries, n docids, L levels, T tokens run at once, k documents asked for.
+Shapes: B queries, n docids, L levels, T tokens run at once, c docids in one chunk, k documents asked for.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genir.decoding.topk import TopK, select
-from genir.decoding.trie import Allowed, Trie
+from genir.decoding.trie import AllowedDocids, Trie
 from genir.errors import GenirError
 from genir.model import DocidModel
 from genir.t5.cross_attention import CrossAttentionCache
@@ -21,20 +22,20 @@ from genir.t5.kv_cache import KVCache
 from genir.t5.ragged import RaggedLayout
 
 _TOKENS_PER_PASS = {"cpu": 256, "cuda": 2048}
-"""Decoder tokens that a pass should have: matrix products with fewer rows take hardly less time."""
+"""Decoder tokens that a pass should have at least: matrix products with fewer rows take hardly less time."""
 _MIN_TAILS, _MIN_CODES = 24, 3
-"""Tails of a query, and codes of each, that a pass should have at least: fewer make many passes, more run codes that
-the threshold would have spared.
+"""Tails of a query, and codes of each tail, that a pass should have at least. Lower numbers lead to more passes, higher
+ones to codes that a threshold from an earlier pass would have made unnecessary.
 """
 _MIN_TAILS_OF_ALL = {"cpu": 0, "cuda": 512}
-"""Tails of all queries together that a pass may always have: on a GPU, few passes matter more than spared codes."""
+"""Tails of all queries together that a pass may always have: on a GPU, few passes matter more than few codes."""
 
 
 class Completions(NamedTuple):
-    """Partial docids that can become one docid only, [n], grouped by query.
+    """Docids whose first codes have been scored and whose remaining codes are known, [n] each, grouped by query.
 
-    query: its query. leaf: number of the docid in the trie. score: its log p so far. slots [n, m]: where the KV cache
-    holds the m codes that have been run.
+    query: the query of each docid. leaf: the docid's number in the trie. score: log p of the codes scored so far.
+    slots [n, m]: slots in the KV cache of the m decoder tokens that have been run.
     """
 
     query: Tensor
@@ -44,13 +45,14 @@ class Completions(NamedTuple):
 
 
 class ForcedTails:
-    """All completions of a search and what is known about them, by query, then in docid order. It is kept on the CPU.
+    """All completions of a search and their scores so far, grouped by query and then in docid order, on the CPU.
 
-    codes, scores [n, L]: the codes of a docid, and its log p up to each of them, -inf where it is unknown. score, done
-    [n]: the last known log p, and the number of codes it covers. lost [n]: docids that a beam search would have pruned.
+    codes [n, L]: the codes of each docid. scores [n, L]: its log p up to each code, -inf if that is not known. score,
+    done [n]: the last known log p, and the number of codes that it covers. lost [n]: whether a beam search would have
+    pruned the docid.
     """
 
-    def __init__(self, trie: Trie, allowed: Allowed | None, pending: list[Completions]) -> None:
+    def __init__(self, trie: Trie, allowed: AllowedDocids | None, pending: list[Completions]) -> None:
         self.device = trie.codes.device
         leaf, query = torch.cat([x.leaf for x in pending]), torch.cat([x.query for x in pending])
         order = leaf.argsort()
@@ -68,19 +70,22 @@ class ForcedTails:
         self.lost = torch.zeros(len(leaf), dtype=torch.bool)
 
     def find_open(self, threshold: Tensor) -> Tensor:
-        """Indices of incomplete docids that may still be among the best, by query, best first. threshold [B]."""
+        """Find the docids that are incomplete but may still be among the k best: indices, by query, best first.
+
+        threshold [B]: the log p below which a docid cannot be among the k best.
+        """
         is_open = ((self.done < self.length) & (self.score >= threshold[self.query])).nonzero()[:, 0]
         is_open = is_open[self.score[is_open].argsort(descending=True, stable=True)]
         return is_open[self.query[is_open].argsort(stable=True)]
 
     def next_chunk(self, chosen: Tensor, most: int) -> Tensor:
-        """Number of codes [c] to score next of each chosen docid: at most `most`, in chunks of nearly equal length."""
+        """How many codes of each chosen docid to score next [c]: at most `most`, in chunks of nearly equal length."""
         left = (self.length - self.done)[chosen]
         chunks = (left + most - 1) // most
         return (left + chunks - 1) // chunks
 
-    def finish(self, top: TopK) -> TopK:
-        """A copy of `top` with the docids that are complete and not lost."""
+    def add_complete(self, top: TopK) -> TopK:
+        """Return a copy of `top` to which the complete docids that are not lost have been added."""
         complete = ((self.done == self.length) & ~self.lost).nonzero()[:, 0]
         found = top.copy()
         if len(complete):
@@ -92,7 +97,10 @@ class ForcedTails:
         return found
 
     def mark_lost(self, beams: int, threshold: Tensor) -> bool:
-        """Mark the docids among the best that a search with `beams` beams would have pruned; whether there were any."""
+        """Mark the docids above the threshold that a search with `beams` beams would have pruned.
+
+        threshold [B]. Returns whether any docid was newly marked.
+        """
         if int(self.query.bincount().max()) <= beams:
             return False
         newly_lost = (self.done == self.length) & (self.score >= threshold[self.query]) & ~self.lost
@@ -109,16 +117,17 @@ def score_tails(
     top: TopK,
     beams: int | None,
 ) -> tuple[TopK, Tensor]:
-    """Score all tails that may bring a docid among the k best.
+    """Score the tails of all docids that may be among the k best.
 
-    beams: beam size of the search whose result is wanted; None: no docid is pruned on the way.
-    Returns the top k with these docids, and the best score [B] among the docids that the beams would have pruned, -inf
-    where there are none.
+    top: the best docids from before. beams: beam size of the search whose result is wanted; None means that no docid
+    is pruned on the way.
+    Returns the top k with these docids, and the best score [B] among the docids that a beam search would have pruned,
+    -inf if there are none. Raises GenirError if the model returns NaN scores.
     """
     queries, tokens_per_pass = len(top.leaves), _TOKENS_PER_PASS[model.device.type]
     min_tails = max(_MIN_TAILS, _MIN_TAILS_OF_ALL[model.device.type] // queries)
     while True:
-        found = tails.finish(top)
+        found = tails.add_complete(top)
         threshold = found.threshold.cpu()
         is_open = tails.find_open(threshold)
         if len(is_open):
@@ -146,7 +155,7 @@ def _score_chunk(
     chunk: Tensor,
     queries: int,
 ) -> None:
-    """Score the next codes of some tails; chunk [c]: how many of each."""
+    """Score the next codes of the chosen docids, chunk [c] codes of each, and store the results in `tails`."""
     device = model.device
     done = tails.done[chosen]
     step = torch.arange(int(chunk.max()))
@@ -160,9 +169,9 @@ def _score_chunk(
     states, slots = model.extend(cross_cache, layout, kv_cache, inputs, past_slots)
     wanted = codes.gather(1, levels).clamp(min=0)
     logps = torch.zeros(is_real.shape)
-    at = is_real.flatten().nonzero()[:, 0]
-    logps.view(-1)[at] = model.chosen_code_logps(
-        states.flatten(0, 1)[at.to(device)], levels.flatten()[at], wanted.flatten()[at].to(device)
+    real = is_real.flatten().nonzero()[:, 0]
+    logps.view(-1)[real] = model.chosen_code_logps(
+        states.flatten(0, 1)[real.to(device)], levels.flatten()[real], wanted.flatten()[real].to(device)
     ).cpu()
     if bool(logps.isnan().any()):
         raise nan_scores_error()
@@ -175,7 +184,7 @@ def _score_chunk(
 
 
 def running_sums(score: Tensor, logps: Tensor) -> Tensor:
-    """score [n] plus the running sums of logps [n, T], added one by one as a search adds them level by level."""
+    """Compute score [n] plus the running sums of logps [n, T], in the order in which a search adds them: [n, T]."""
     sums = []
     for column in logps.unbind(1):
         score = score + column
@@ -184,7 +193,7 @@ def running_sums(score: Tensor, logps: Tensor) -> Tensor:
 
 
 def nan_scores_error() -> GenirError:
-    """The error for a model that returned NaN scores."""
+    """Create the error for a model that returned NaN scores; the caller raises it."""
     return GenirError(
         "the model returned NaN scores: its training diverged (try a lower learning_rate first), or its weights are "
         "damaged"
@@ -192,11 +201,12 @@ def nan_scores_error() -> GenirError:
 
 
 def simulate_beam(query: Tensor, codes: Tensor, start: Tensor, scores: Tensor, beams: int) -> Tensor:
-    """Whether a search with `beams` beams per query would have kept each of some docids to its end, [n].
+    """Replay a beam search among some docids: which of them it would not have pruned on the way, as a mask [n].
 
-    The first `start` [n] codes of every docid were kept, and there are no docids besides these.
-    query [n], ascending. codes [n, L], of a query in docid order. scores [n, L]: log p of a docid up to each code, -inf
-    where it is too low to matter, or where another docid with the same prefix has it.
+    The search has `beams` beams per query. The first `start` [n] codes of each docid are known not to have been pruned,
+    and there are no other docids.
+    query [n]: ascending. codes [n, L]: in docid order within a query. scores [n, L]: log p of each docid up to each
+    code; it is -inf if it is too low to matter, or if it is given for another docid with the same prefix.
     """
     length = (codes >= 0).sum(1)
     differs = (codes[1:] != codes[:-1]).cumsum(1) + (query[1:] != query[:-1]).unsqueeze(1) > 0

@@ -1,4 +1,4 @@
-"""One level of a beam search, as functions of tensors that read no value on the CPU.
+"""One level of a beam search, as functions of tensors that can be captured as a CUDA graph.
 
 Shapes: B queries, n partial docids (beams) of all queries, c candidates (their children), w most candidates of a query.
 """
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from genir.decoding.topk import select, true_indices
-from genir.decoding.trie import Allowed, Trie
+from genir.decoding.trie import AllowedDocids, Trie
 from genir.t5.cuda_graphs import CUDAGraphCache, pad_to
 from genir.t5.ragged import RaggedLayout
 
 _BEAMS, _CHILDREN, _DOCIDS, _DIRECT = range(4)
-"""The rows of `DescendantCounts.on_device`."""
+"""What the rows of `DescendantCounts.on_device` count."""
 
 
 class Beams(NamedTuple):
     """Partial docids of all queries, [n] each, grouped by query and then in docid order.
 
-    A beam stands for the docids first .. last - 1 of the trie, which begin with it. Where first = last, it is padding.
+    The docids first .. last - 1 of the trie are those that begin with the beam. If first = last, the beam is padding.
     """
 
     query: Tensor
@@ -29,14 +29,15 @@ class Beams(NamedTuple):
     score: Tensor
 
     def take(self, which: Tensor | slice) -> "Beams":
-        """The beams at some indices, or where a mask is true."""
+        """Select the beams at some indices, or those for which a mask is true."""
         return Beams(*(x[which] for x in self))
 
 
 class DescendantCounts(NamedTuple):
-    """Counts for each query of its beams, of their children, and whether the docids below them are scored directly.
+    """For each query, the numbers of its beams and of their children, and whether its docids are scored directly.
 
-    on_device: all counts as one tensor [4, B] (beams, children, docids, direct). beams, children, direct: as lists.
+    on_device: the counts as one tensor [4, B], with the rows beams, children, docids and direct (0 or 1). beams,
+    children, direct: the same as lists on the CPU.
     """
 
     on_device: Tensor
@@ -66,7 +67,7 @@ class DescendantCounts(NamedTuple):
         return self.on_device[_DIRECT]
 
     def without_direct(self) -> "DescendantCounts":
-        """The counts once the beams of the queries that are scored directly are removed."""
+        """The counts without the queries that are scored directly, whose counts become 0."""
         beams, children, direct = (
             [0 if is_direct else x for x, is_direct in zip(counts, self.direct, strict=True)]
             for counts in (self.beams, self.children, self.direct)
@@ -75,9 +76,9 @@ class DescendantCounts(NamedTuple):
 
 
 def count_descendants(trie: Trie, level: int, live: Beams, queries: int, max_direct: int) -> Tensor:
-    """The tensor [4, B] of `DescendantCounts` for beams of `level` codes.
+    """Compute the tensor [4, B] of `DescendantCounts` for beams of `level` codes.
 
-    max_direct: a query is scored directly once at most this many docids are below its beams, and at most two per beam.
+    max_direct: a query is scored directly if at most this many docids, and at most two per beam, are below its beams.
     """
     if level == trie.depth:
         return live.first.new_zeros((4, queries))
@@ -90,12 +91,20 @@ def count_descendants(trie: Trie, level: int, live: Beams, queries: int, max_dir
 
 
 def expand_beams(
-    trie: Trie, level: int, live: Beams, logps: Tensor, threshold: Tensor, total: int, allowed: Allowed | None = None
+    trie: Trie,
+    level: int,
+    live: Beams,
+    logps: Tensor,
+    threshold: Tensor,
+    total: int,
+    allowed: AllowedDocids | None = None,
 ) -> tuple[Tensor, Beams]:
     """Extend all beams by every code that the trie allows.
 
-    logps [n, codes of the level]. threshold [B]: candidates below it get the score -inf. total: c, see `Trie.expand`.
-    Returns the index of each candidate's parent among the beams [c], and the candidates.
+    logps [n, codes of the level]: log-probs of the next code. threshold [B]: candidates below it get the score -inf.
+    total: number of candidates c, see `Trie.expand`. allowed: docids to search among; candidates without any of them
+    get the score -inf too.
+    Returns the index [c] of each candidate's parent among the beams, and the candidates.
     """
     parent, first, last, code = trie.expand(level, live.first, live.last, total)
     query = live.query[parent]
@@ -107,7 +116,10 @@ def expand_beams(
 
 
 def select_beams(parent: Tensor, candidates: Beams, kept: Tensor, capacity: int) -> tuple[Tensor, Beams]:
-    """The candidates where the mask `kept` [c] is true, in order, with their parents, padded to `capacity` beams."""
+    """Select the candidates for which the mask `kept` [c] is true, in order, and pad them to `capacity` beams.
+
+    parent [c]: index of each candidate's parent. Returns the parents of the selected candidates, and the candidates.
+    """
     indices = true_indices(kept, capacity)
     live = candidates.take(indices)
     is_real = torch.arange(capacity, device=kept.device) < kept.sum()
@@ -126,15 +138,17 @@ def step_by_graph(
     threshold: Tensor,
     pruned: Tensor,
 ) -> tuple[Tensor, Beams, Tensor, Tensor]:
-    """One level in the middle of docids of fixed length, as one CUDA graph.
+    """Extend all beams by one code and prune, as one CUDA graph; for docids of fixed length, before their last level.
 
     The beams and their children are padded, so that few different shapes occur.
-    logps [n, codes of the level]. pruned [B]: the best score that was pruned so far.
-    Returns the parent of each kept beam, the kept beams, pruned [B] after this level, and `count_descendants`.
+    logps [n, codes of the level]. threshold [B]: candidates below it get the score -inf. pruned [B]: the best score
+    that was pruned so far.
+    Returns the parent of each new beam, the new beams, pruned [B] after this level, and the tensor of
+    `DescendantCounts`.
     """
     queries = len(threshold)
     capacity, total = queries * beams + 1, _round_up_to_power_of_two(sum(counts.children))
-    # The last column takes the superfluous children of the padding beam.
+    # The last column collects the superfluous children of the padding beam.
     width = total if queries == 1 else _round_up_to_power_of_two(max(counts.children) + 1)
 
     def run(
@@ -165,5 +179,5 @@ def step_by_graph(
 
 
 def _round_up_to_power_of_two(count: int) -> int:
-    """The smallest power of two that is at least `count` and at least 64."""
+    """Round up to a power of two, at least 64."""
     return 1 << max(6, (count - 1).bit_length())

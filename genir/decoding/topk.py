@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def topk_mask(scores: Tensor, k: int) -> Tensor:
-    """Mask [B, w] of the k highest scores [B, w] of each line; ties go to the first, and -inf is never among them."""
+    """Mask [B, w] of the k highest scores in each line of [B, w]; ties go to the first, and -inf is never marked."""
     is_candidate = scores > -torch.inf
     if scores.shape[1] <= k:
         return is_candidate
@@ -25,12 +25,12 @@ def select(
 ) -> tuple[Tensor | None, Tensor]:
     """Prune the candidates of a level, as Hugging Face's beam search does.
 
-    Among the `beams` best candidates of a query, those that are complete docids are finished; of all others the `beams`
-    best are continued.
+    Those of the `beams` best candidates of a query that are complete docids are finished. Of the incomplete candidates,
+    the `beams` best are continued.
 
-    scores [B, w], -inf where there is no candidate. is_complete [B, w]; None: no candidate is complete. finish_all:
-    finish every complete candidate, not only those among the best.
-    Returns the masks [B, w] of the finished candidates (None where none is complete) and of the continued ones.
+    scores [B, w]: -inf marks padding and dropped candidates. is_complete [B, w]: whether a candidate is a complete
+    docid; None means that none is. finish_all: finish every complete candidate, rather than only those among the best.
+    Returns the masks [B, w] of the finished candidates (None if is_complete is None) and of the continued ones.
     """
     if is_complete is None:
         return None, topk_mask(scores, beams)
@@ -39,9 +39,9 @@ def select(
 
 
 def true_indices(mask: Tensor, size: int) -> Tensor:
-    """The indices [size] at which a mask [c] is true, in order; entries after the last of them are arbitrary.
+    """Indices [size] at which a mask [c] is true, in order, followed by arbitrary indices.
 
-    Unlike `nonzero` it does not synchronise with a GPU. size: at least the number of true entries.
+    size: at least the number of true entries. Unlike `nonzero`, this does not synchronise with a GPU.
     """
     target = torch.where(mask, mask.cumsum(0) - 1, size)
     indices = torch.zeros(size + 1, dtype=torch.long, device=mask.device)
@@ -51,11 +51,12 @@ def true_indices(mask: Tensor, size: int) -> Tensor:
 class TopK:
     """The k best complete docids of each query that a search has found so far.
 
-    leaves [B, k]: docid numbers, best first, ties by number, -1 where there are fewer. scores [B, k]: their log p, -inf
-    where there are fewer. remaining [B]: how many docids (or documents) are still missing. threshold [B]: the score of
-    the last one needed, -inf while some are missing. Nothing below it can matter any more, since log-probs only fall.
+    leaves [B, k]: docid numbers, best first, ties by number, followed by -1 if there are fewer. scores [B, k]: their
+    log p, followed by -inf if there are fewer. remaining [B]: how many docids (or documents) are still missing.
+    threshold [B]: the score of the last one needed, -inf while some are missing. A partial docid below it cannot become
+    one of the best any more, because its score never rises.
 
-    count_documents: stop once the docids cover k documents, instead of keeping k docids.
+    count_documents: keep only as many docids as are needed to cover k documents, instead of k docids.
     """
 
     def __init__(self, queries: int, k: int, docids: int, device: torch.device, count_documents: bool = False) -> None:
@@ -67,7 +68,7 @@ class TopK:
         self._documents = torch.zeros_like(self.leaves)
 
     def add(self, leaves: Tensor, scores: Tensor, documents: Tensor) -> None:
-        """Add docids [B, w] with their scores and numbers of documents; a score of -inf marks padding."""
+        """Add docids [B, w] with their scores and their numbers of documents; a score of -inf marks padding."""
         leaves, scores = torch.cat([self.leaves, leaves], 1), torch.cat([self.scores, scores], 1)
         documents = torch.cat([self._documents, documents if self.count_documents else torch.ones_like(documents)], 1)
         order = leaves.argsort(dim=1)
@@ -85,5 +86,5 @@ class TopK:
         self.threshold = threshold.masked_fill(self.remaining > 0, -torch.inf)
 
     def copy(self) -> "TopK":
-        """A copy to which docids can be added independently; `add` replaces tensors and never changes them in place."""
+        """Return an independent copy. It is shallow, since `add` replaces tensors and never changes them in place."""
         return copy(self)

@@ -15,16 +15,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from genir.docids.order import Array, compact, lengths, order_docids
+from genir.docids.order import Array, compact, docid_lengths, order_docids
 from genir.errors import GenirError
 from genir.files import atomic_file, reading_own_file
 
 
 class Children(NamedTuple):
-    """Nodes one level down, [c] each.
+    """The children of some nodes, [c] each.
 
-    parent: index of the node that each belongs to. first, last: the docids first .. last - 1 are below it. code: its
-    last code.
+    parent: index of the child's parent among the nodes. first, last: the docids first .. last - 1 are below the child.
+    code: its last code.
     """
 
     parent: Tensor
@@ -33,22 +33,25 @@ class Children(NamedTuple):
     code: Tensor
 
 
-class Allowed(NamedTuple):
-    """A subset of the docids: leaves [A], their numbers in ascending order, and document_counts [A]."""
+class AllowedDocids(NamedTuple):
+    """A subset of the docids, to which a search is restricted.
+
+    leaves [A]: numbers of the docids, ascending. document_counts [A]: how many allowed documents hold each docid.
+    """
 
     leaves: Tensor
     document_counts: Tensor
 
-    def to(self, device: torch.device | str) -> "Allowed":
+    def to(self, device: torch.device | str) -> "AllowedDocids":
         """The same subset on a device."""
-        return Allowed(self.leaves.to(device), self.document_counts.to(device))
+        return AllowedDocids(self.leaves.to(device), self.document_counts.to(device))
 
     def contains(self, leaves: Tensor) -> Tensor:
         """Whether each of the docids [n] is allowed."""
         return self.leaves[torch.searchsorted(self.leaves, leaves).clamp(max=len(self.leaves) - 1)] == leaves
 
     def narrow(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Shrink nodes [n] of docids first .. last - 1 at both ends to allowed docids; first = last if none is left."""
+        """Shrink ranges [n] of docids first .. last - 1 until both ends are allowed; first = last if there are none."""
         begin, end = torch.searchsorted(self.leaves, first), torch.searchsorted(self.leaves, last)
         narrowed = self.leaves[begin.clamp(max=len(self.leaves) - 1)]
         return narrowed, torch.where(end > begin, self.leaves[end - 1] + 1, narrowed)
@@ -60,7 +63,7 @@ class Trie:
     codes [U, L]: the docids, -1 after the end of shorter ones. splits[m]: the leaves, in ascending order, that share
     exactly m codes with the leaf before them, followed by U.
     doc_indices [N]: the documents in docid order, those with the same docid in the collection's order. starts [U + 1]:
-    where the documents of each docid begin in `doc_indices`; None where each docid has one document.
+    where the documents of each docid begin in `doc_indices`; None if each docid has one document.
     """
 
     def __init__(self, codes: Tensor, splits: Sequence[Tensor], doc_indices: Tensor, starts: Tensor | None) -> None:
@@ -71,9 +74,10 @@ class Trie:
 
     @classmethod
     def from_codes(cls, codes: Array) -> "Trie":
-        """Build the trie of docids [N, L], -1 after the end of shorter ones; N and L at least 1.
+        """Build the trie of the docids [N, L] of all documents, with -1 after the end of shorter docids.
 
-        Raises GenirError when a docid is a prefix of another, which no search could distinguish from its end.
+        Raises GenirError if a docid is a prefix of another one, which could then never be generated. Raises ValueError
+        unless there are at least one docid and 1 to 255 levels.
         """
         count, depth = codes.shape
         if count == 0 or depth == 0:
@@ -106,7 +110,7 @@ class Trie:
 
     @property
     def has_fixed_length(self) -> bool:
-        """Whether all docids certainly have the same length: the type uint8 of their codes cannot hold -1."""
+        """Whether all docids are known to have the same length: codes of the type uint8 cannot hold the padding -1."""
         return self.codes.dtype == torch.uint8
 
     def documents_of(self, leaf: int) -> Array:
@@ -115,18 +119,18 @@ class Trie:
         doc_indices: Array = self.doc_indices[first:last].numpy()
         return doc_indices
 
-    def restrict_to(self, doc_indices: Array) -> Allowed:
-        """The docids of some documents, for searches among these documents only."""
+    def allowed_docids(self, doc_indices: Array) -> AllowedDocids:
+        """Find the docids of some documents, to restrict a search to these documents."""
         wanted = np.zeros(len(self.doc_indices), bool)
         wanted[doc_indices] = True
         positions = np.flatnonzero(wanted[self.doc_indices.numpy()])
         if self.starts is not None:
             positions = np.searchsorted(self.starts.numpy(), positions, side="right") - 1
         leaves, document_counts = np.unique(positions, return_counts=True)
-        return Allowed(torch.from_numpy(leaves), torch.from_numpy(document_counts))
+        return AllowedDocids(torch.from_numpy(leaves), torch.from_numpy(document_counts))
 
-    def count_documents(self, leaves: Tensor, allowed: Allowed | None = None) -> Tensor:
-        """Number of documents, or of allowed documents, that hold each docid, in the shape of `leaves`."""
+    def count_documents(self, leaves: Tensor, allowed: AllowedDocids | None = None) -> Tensor:
+        """Number of documents, or of allowed documents, that hold each docid; the result has the shape of `leaves`."""
         if allowed is not None:
             index = torch.searchsorted(allowed.leaves, leaves).clamp(max=len(allowed.leaves) - 1)
             return allowed.document_counts[index]
@@ -147,9 +151,9 @@ class Trie:
     def expand(self, level: int, first: Tensor, last: Tensor, total: int | None = None) -> Children:
         """All children of the nodes [n] of docids first .. last - 1, which share their first `level` codes.
 
-        The children are in the order of the nodes, then of their codes. total: their number; where it is known, the GPU
-        is not synchronised. If it is larger than the real number, the last node must be empty; the superfluous children
-        are then empty children of that node.
+        The children are ordered by node, then by code. total: number of children c; if it is given, the call does not
+        synchronise with a GPU. It may exceed the real number if the last node is empty; the superfluous children are
+        then empty children of that node.
         """
         split = self.splits[level]
         inside, counts = self._find_splits(level, first, last)
@@ -167,18 +171,18 @@ class Trie:
         )
 
     def is_complete(self, level: int, first: Tensor) -> Tensor:
-        """Whether each docid [n] ends before `level`, so that its first `level` codes are all it has."""
+        """Whether each of the docids `first` [n] has no more than `level` codes."""
         if level >= self.depth:
             return torch.ones_like(first, dtype=torch.bool)
         return self.codes[first, level] < 0
 
     def to(self, device: torch.device | str) -> "Trie":
-        """The same trie with the arrays that a search reads on a device."""
+        """The same trie, with the arrays that a search reads on a device."""
         starts = None if self.starts is None else self.starts.to(device)
         return Trie(self.codes.to(device), [split.to(device) for split in self.splits], self.doc_indices, starts)
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, completely or not at all."""
+        """Write the trie as one safetensors file, completely or not at all."""
         tensors = {"codes": self.codes, "rows": self.doc_indices}
         tensors |= {f"splits.{level}": split for level, split in enumerate(self.splits)}
         if self.starts is not None:
@@ -188,7 +192,10 @@ class Trie:
 
     @classmethod
     def load(cls, path: Path) -> "Trie":
-        """Map a saved trie into memory; its pages are read when a search first touches them."""
+        """Map a saved trie into memory; its pages are read when a search first touches them.
+
+        Raises GenirError if the file is missing or damaged.
+        """
         with reading_own_file(path):
             tensors = load_file(path)
             splits = [tensors[f"splits.{level}"] for level in range(tensors["codes"].shape[1])]
@@ -196,10 +203,10 @@ class Trie:
 
 
 def _require_prefix_free(codes: Array, shared: Array) -> None:
-    """Raise GenirError if a docid is a prefix of another; in docid order they would be neighbours."""
+    """Raise GenirError if a docid is a prefix of another one; in docid order, two such docids would be neighbours."""
     if codes.min() >= 0:
         return  # all docids have the same length
-    prefixes = np.flatnonzero(shared[1:-1] == lengths(codes)[:-1])
+    prefixes = np.flatnonzero(shared[1:-1] == docid_lengths(codes)[:-1])
     if len(prefixes):
         short, long = ([x for x in codes[i].tolist() if x >= 0] for i in (prefixes[0], prefixes[0] + 1))
         raise GenirError(

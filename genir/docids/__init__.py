@@ -11,22 +11,22 @@ from genir.docids.kmeans import build_kmeans, encode_kmeans
 from genir.docids.pq import build_pq, encode_pq, last_level_distances_pq
 from genir.docids.rq import build_rq, encode_rq, last_level_distances_rq
 from genir.docids.rqvae import build_rqvae, encode_rqvae, last_level_distances_rqvae
-from genir.docids.table import Codes, DocidTable, Source
+from genir.docids.table import BuilderInput, Codes, DocidTable
 from genir.docids.text import build_text, encode_text
 
-__all__ = ["BUILDERS", "Builder", "Codes", "DocidTable", "Source"]
+__all__ = ["BUILDERS", "Builder", "BuilderInput", "Codes", "DocidTable"]
 
 
 class Builder(NamedTuple):
-    """The functions of a docid builder; the codes that they return may still collide.
+    """The functions of a docid builder; several documents may get the same codes from them.
 
-    build: (source, settings, seed) -> the codes of a collection. encode: (source, settings, codebooks) -> the codes
-    [n, L] of new documents. needs: the field of `Source` that the builder reads. distances: (source, codes, codebooks)
-    -> [n, K], the distance between each document and each code of the last level, by which the collision policy
-    reassign moves documents; None where codes have no distances.
+    build: (inputs, settings, seed) -> the codes of a collection. encode: (inputs, settings, codebooks) -> the codes
+    [n, L] of new documents. needs: the field of `BuilderInput` that the builder reads. distances: (inputs, codes,
+    codebooks) -> [n, K], the distance between each document and each code of the last level, by which the collision
+    policy reassign moves documents; None if the builder's codes have no distances.
     """
 
-    build: Callable[[Source, Any, int], Codes]
+    build: Callable[[BuilderInput, Any, int], Codes]
     encode: Callable[..., NDArray[np.int32]]
     needs: Literal["documents", "vectors", "tokenizer"]
     distances: Callable[..., NDArray[np.float32]] | None = None
@@ -40,4 +40,4 @@ BUILDERS = {
     "rqvae": Builder(build_rqvae, encode_rqvae, "vectors", last_level_distances_rqvae),
     "text": Builder(build_text, encode_text, "tokenizer"),
 }
-"""docids.builder -> its functions."""
+"""Name of a builder (the setting docids.builder) -> its functions."""

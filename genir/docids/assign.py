@@ -1,4 +1,4 @@
-"""Docids of a whole collection, and of documents added later: codes from a builder, then the collision policy.
+"""Assigning docids to a collection, or to documents added later: codes from a builder, then the collision policy.
 
 Shapes: N documents of a collection, n new documents, L levels.
 """
@@ -9,72 +9,81 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.config import parse_docids
-from genir.docids import BUILDERS, Codes, DocidTable, Source
+from genir.docids import BUILDERS, BuilderInput, Codes, DocidTable
 from genir.docids.collisions import extend, extended_sizes, reassign
-from genir.docids.order import Array, lengths
+from genir.docids.order import Array, docid_lengths
 from genir.docids.text import extend_text
 from genir.errors import GenirError
 
 
-def build_docids(source: Source, settings: Any, seed: int) -> tuple[Codes, Codes]:
-    """Give every document of a collection a docid.
+def build_docids(inputs: BuilderInput, settings: Any, seed: int) -> tuple[Codes, Codes]:
+    """Assign a docid to every document of a collection.
 
-    settings: the docids section of the config. Returns the builder's codes, in which documents may collide, and the
-    docids after `settings.collisions` was applied.
+    settings: the docids section of the config. Returns the builder's codes, which several documents may share, and the
+    docids after the collision policy `settings.collisions` was applied. Raises GenirError if the settings do not suit
+    the documents.
     """
-    built = BUILDERS[settings.builder].build(source, settings, seed)
-    codes = _resolve_collisions(source, settings, built, None)
+    built = BUILDERS[settings.builder].build(inputs, settings, seed)
+    codes = _resolve_collisions(inputs, settings, built, None)
     sizes = built.sizes
     if codes.shape[1] > len(sizes):
-        sizes = sizes[:1] * codes.shape[1] if source.tokenizer is not None else extended_sizes(sizes, codes)
+        sizes = sizes[:1] * codes.shape[1] if inputs.tokenizer is not None else extended_sizes(sizes, codes)
     return built, Codes(codes, sizes, built.codebooks)
 
 
-def new_docids(source: Source, table: DocidTable) -> NDArray[np.int32]:
-    """Docids [n, L] for documents that are not in the table, from its codebooks; the table does not change.
+def assign_new_docids(inputs: BuilderInput, table: DocidTable) -> NDArray[np.int32]:
+    """Assign docids [n, L] to documents that are not in the table, using its codebooks; the table is not changed.
 
-    L is the number of levels of the table, or more where a new text docid is longer. Raises GenirError when no docid is
-    free for one of the documents.
+    L is the number of levels of the table, or more if a new text docid is longer. Raises GenirError if no docid is free
+    for one of the documents.
     """
     settings = parse_docids(table.settings["docids"])
-    codes = BUILDERS[settings.builder].encode(source, settings, table.codebooks)
-    codes = _resolve_collisions(source, settings, Codes(codes, table.sizes, table.codebooks), table.codes)
+    codes = BUILDERS[settings.builder].encode(inputs, settings, table.codebooks)
+    codes = _resolve_collisions(inputs, settings, Codes(codes, table.sizes, table.codebooks), table.codes)
     levels, sizes = len(table.sizes), np.asarray(table.sizes)
     if table.text:
-        levels, sizes = max(levels, int(lengths(codes).max(initial=0))), sizes[:1]
+        levels, sizes = max(levels, int(docid_lengths(codes).max(initial=0))), sizes[:1]
     codes = _with_levels(codes, levels)
     rejected = np.flatnonzero((codes >= sizes).any(1))
     if len(rejected):
         raise GenirError(
-            f"document {source.documents[rejected[0]].id!r}: no free docid: every code under its prefix is taken "
+            f"document {inputs.documents[rejected[0]].id!r}: no free docid: every code under its prefix is taken "
             f"({len(rejected):,} new documents have none); build the docids again and train a new model"
         )
     return codes
 
 
-def _resolve_collisions(source: Source, settings: Any, built: Codes, taken: Array | None) -> NDArray[np.int32]:
-    """Apply `settings.collisions` to the codes of a builder; taken [M, L]: docids that are in use."""
+def _resolve_collisions(inputs: BuilderInput, settings: Any, built: Codes, taken: Array | None) -> NDArray[np.int32]:
+    """Apply the collision policy to the codes of a builder; taken: [M, L], docids that are in use."""
     policy = settings.collisions
-    if policy == "extend" and source.tokenizer is not None:
-        return extend_text(built.codes, source.tokenizer, taken)
+    if policy == "extend" and inputs.tokenizer is not None:
+        return extend_text(built.codes, inputs.tokenizer, taken)
     if policy == "extend":
-        return extend(built.codes, taken)
+        # A few new documents may have paths that are all shorter than the longest of the table (kmeans).
+        return extend(built.codes if taken is None else _with_levels(built.codes, taken.shape[1] - 1), taken)
     if policy == "reassign":
-        return _reassign(source, settings.builder, built, taken)
+        return _reassign(inputs, settings.builder, built, taken)
     return built.codes.astype(np.int32)
 
 
-def _reassign(source: Source, builder: str, built: Codes, taken: Array | None) -> NDArray[np.int32]:
+def _reassign(inputs: BuilderInput, builder: str, built: Codes, taken: Array | None) -> NDArray[np.int32]:
     builder_distances = BUILDERS[builder].distances
     assert builder_distances is not None, f"docids.builder={builder} must not offer docids.collisions=reassign"
 
     def distances(doc_indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        return builder_distances(Source([], source.vectors[doc_indices]), built.codes[doc_indices], built.codebooks)
+        return builder_distances(
+            BuilderInput([], inputs.vectors[doc_indices]), built.codes[doc_indices], built.codebooks
+        )
 
     return reassign(built.codes, built.sizes[-1], distances, taken)
 
 
 def _with_levels(codes: NDArray[np.int32], levels: int) -> NDArray[np.int32]:
-    """Codes [n, L] with padding added or removed at the end, so that they are [n, levels]."""
+    """Add or remove padding at the end of codes [n, L], so that their shape is [n, levels].
+
+    Raises GenirError if a docid has more than `levels` codes.
+    """
+    if (codes[:, levels:] >= 0).any():
+        raise GenirError(f"a new document needs a docid of more than {levels} codes; build the docids again")
     missing = max(0, levels - codes.shape[1])
     return np.pad(codes, ((0, 0), (0, missing)), constant_values=-1)[:, :levels]

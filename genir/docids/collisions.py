@@ -1,4 +1,4 @@
-"""Collision policies, for documents to which a builder gave the same codes: extend numbers them, reassign moves them.
+"""Collision policies for documents with the same codes: extend numbers them, reassign moves them to free codes.
 
 Shapes: N documents, L levels, K codes of the last level.
 """
@@ -8,34 +8,34 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.docids.order import Array, docid_numbers, lengths
+from genir.docids.order import Array, docid_lengths, docid_numbers
 from genir.errors import GenirError
 
 HEADROOM = 2
-"""Codes for collision numbers, as a multiple of the largest collision, so that new documents find free numbers."""
+"""Ratio of the codes for collision numbers to the size of the largest collision; new documents get the unused codes."""
 Distances = Callable[[NDArray[np.int64]], NDArray[np.float32]]
-"""Positions of documents [n] -> distance of each document's vector to each code of the last level [n, K]."""
+"""Document indices [n] -> distance between each document's vector and each code of the last level [n, K]."""
 
 
 def extend(codes: Array, taken: Array | None = None) -> NDArray[np.int32]:
-    """Number the documents that share their codes with one more code (TIGER, arXiv 2305.05065, section 3.1).
+    """Append a number to the codes of each document, which distinguishes documents with equal codes.
 
-    codes: [N, L] -> [N, L + 1]; the number comes right after the last code, so that no docid is a prefix of another.
-    Documents with equal codes are numbered 0, 1, ... in their order. taken: [M, L + 1], docids that are in use; the
-    documents then get the smallest numbers that are still free.
+    This is the method of TIGER (arXiv 2305.05065, section 3.1). codes: [N, L], padded with -1. Returns [N, L + 1], with
+    the number right after the last code of a docid. Documents with equal codes are numbered 0, 1, ... in their order.
+    taken: [M, L + 1], docids that are in use; the documents then get the smallest numbers that are still free.
     """
     wide = np.full((len(codes), codes.shape[1] + 1), -1, np.int32)
     wide[:, :-1] = codes
     numbers = _count_within_groups(docid_numbers(codes)) if taken is None else _smallest_free_numbers(wide, taken)
-    wide[np.arange(len(codes)), lengths(codes)] = numbers
+    wide[np.arange(len(codes)), docid_lengths(codes)] = numbers
     return wide
 
 
 def extended_sizes(sizes: tuple[int, ...], codes: Array) -> tuple[int, ...]:
-    """Codebook sizes after `extend`: a level grows where the numbers in it need more codes.
+    """Compute the codebook sizes after `extend`: a level grows if the numbers in it need more codes.
 
-    The new last level has HEADROOM times as many codes as it uses, rounded up to a power of two, and at least 16; it is
-    left out when no docid reaches it.
+    codes: [N, L + 1], the result of `extend`. The new last level has HEADROOM times as many codes as it uses, rounded
+    up to a power of two, and at least 16; it is omitted if no docid reaches it.
     """
     largest = codes.max(0).tolist()
     grown = [max(old, new + 1) for old, new in zip((*sizes, 0), largest, strict=True)]
@@ -45,7 +45,7 @@ def extended_sizes(sizes: tuple[int, ...], codes: Array) -> tuple[int, ...]:
 
 
 def _count_within_groups(group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each element, how many elements before it are in the same group."""
+    """Count, for each element, the elements before it that are in the same group."""
     order = np.argsort(group, kind="stable")
     ordered = group[order]
     first = np.searchsorted(ordered, ordered)
@@ -55,10 +55,13 @@ def _count_within_groups(group: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _smallest_free_numbers(new: NDArray[np.int32], taken: Array) -> NDArray[np.int64]:
-    """The smallest numbers [n] that `taken` [M, L + 1] leaves free, for codes [n, L + 1] without their number."""
+    """Find the smallest number that `taken` [M, L + 1] leaves free for each docid of `new` [n, L + 1]; returns [n].
+
+    new: docids without their number, padded with -1.
+    """
     prefixes = taken.astype(np.int32)
     documents = np.arange(len(taken))
-    last = lengths(taken) - 1
+    last = docid_lengths(taken) - 1
     taken_numbers = prefixes[documents, last].copy()
     prefixes[documents, last] = -1
     group = docid_numbers(np.concatenate([prefixes, new]))
@@ -76,11 +79,12 @@ def _smallest_free_numbers(new: NDArray[np.int32], taken: Array) -> NDArray[np.i
 
 
 def reassign(codes: Array, size: int, distances: Distances, taken: Array | None = None) -> NDArray[np.int32]:
-    """Move documents that share a docid to the nearest free code of the last level: codes [N, L] -> [N, L].
+    """Move documents that share a docid to the nearest free code of the last level; returns codes [N, L].
 
-    The first document of a group keeps its docid. The others try the codes of the last level from the nearest to the
-    farthest, in parallel; when several want the same docid, the first of them gets it. size: K. taken: [M, L], docids
-    that are in use. Raises GenirError when a prefix has more documents than codes.
+    codes: [N, L]. size: K. taken: [M, L], docids that are in use. The first document of a group keeps its docid. The
+    others try the codes of the last level from the nearest to the farthest, in parallel; if several of them try the
+    same docid at the same time, the first of them gets it. Raises GenirError if more documents than codes share all
+    codes but the last.
     """
     count = len(codes)
     both = codes.astype(np.int32) if taken is None else np.concatenate([codes, taken]).astype(np.int32)

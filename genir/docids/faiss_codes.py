@@ -1,4 +1,4 @@
-"""Functions shared by the docid builders that quantise vectors: faiss, validation of vectors, unpacking of codes."""
+"""Functions shared by the docid builders that quantise vectors: using faiss, validating vectors, unpacking codes."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from genir.errors import GenirError
 
 POINTS_PER_CODE = 256
-"""Training vectors per code; more of them do not improve the codebooks."""
+"""Training vectors per code; more vectors do not improve the codebooks."""
 BLOCK_SIZE = 16_384
-"""Vectors that are encoded at once, since the distances to all codes are held in memory for each of them."""
+"""Number of vectors that are encoded at once, since their distances to all codes are held in memory."""
 
 
 def import_faiss() -> Any:
-    """The module faiss. Raises GenirError that names the two extras when it is not installed."""
+    """Import the module faiss. Raises GenirError, which names the two extras, if it is not installed."""
     try:
         import faiss
     except ImportError:
@@ -25,14 +25,14 @@ def import_faiss() -> Any:
 
 
 def count_gpus() -> int:
-    """The number of GPUs that faiss can use; 0 with faiss-cpu."""
+    """Return the number of GPUs that faiss can use; 0 with faiss-cpu."""
     return int(getattr(import_faiss(), "get_num_gpus", lambda: 0)())
 
 
 def bits_per_code(size: int, count: int) -> int:
-    """The number of bits of a code from a codebook of `size` codes that is trained on `count` documents.
+    """Return the number of bits of a code from a codebook of `size` codes that is trained on `count` documents.
 
-    Raises GenirError unless `size` is a power of two, as faiss needs it, and at most `count`.
+    Raises GenirError unless `size` is a power of two, which faiss requires, and at most `count`.
     """
     bits = size.bit_length() - 1
     if size != 1 << bits:
@@ -42,8 +42,11 @@ def bits_per_code(size: int, count: int) -> int:
     return bits
 
 
-def training_sample(vectors: NDArray[np.float32], size: int, seed: int) -> NDArray[np.float32]:
-    """A random sample of the vectors to train a codebook of `size` codes on: POINTS_PER_CODE vectors per code."""
+def draw_training_sample(vectors: NDArray[np.float32], size: int, seed: int) -> NDArray[np.float32]:
+    """Draw a random sample of the vectors, in their order, to train a codebook of `size` codes on.
+
+    It has POINTS_PER_CODE vectors per code, or all vectors if there are fewer.
+    """
     if len(vectors) <= POINTS_PER_CODE * size:
         return vectors
     chosen = np.random.default_rng(seed).choice(len(vectors), POINTS_PER_CODE * size, replace=False)
@@ -51,7 +54,7 @@ def training_sample(vectors: NDArray[np.float32], size: int, seed: int) -> NDArr
 
 
 def compute_codes(quantizer: Any, vectors: NDArray[np.float32], levels: int, bits: int) -> NDArray[np.int32]:
-    """Codes [N, levels] of vectors [N, D] by a trained faiss quantizer, computed in blocks to save memory."""
+    """Compute the codes [N, levels] of vectors [N, D] with a trained faiss quantizer, in blocks to save memory."""
     blocks = [
         unpack_codes(quantizer.compute_codes(vectors[start : start + BLOCK_SIZE]), levels, bits)
         for start in range(0, len(vectors), BLOCK_SIZE)
@@ -60,7 +63,7 @@ def compute_codes(quantizer: Any, vectors: NDArray[np.float32], levels: int, bit
 
 
 def unpack_codes(packed: NDArray[np.uint8], levels: int, bits: int) -> NDArray[np.int32]:
-    """Codes [N, levels] from faiss's bit strings [N, bytes], whose codes start with their lowest bit."""
+    """Unpack codes [N, levels] from faiss's bit strings [N, bytes], in which a code starts with its lowest bit."""
     flat = np.unpackbits(packed, axis=1, bitorder="little")[:, : levels * bits]
     powers = 1 << np.arange(bits, dtype=np.int32)
     codes: NDArray[np.int32] = flat.reshape(len(packed), levels, bits).astype(np.int32) @ powers
@@ -68,10 +71,10 @@ def unpack_codes(packed: NDArray[np.uint8], levels: int, bits: int) -> NDArray[n
 
 
 def require_vectors(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
-    """Document vectors [n, dimension] as a contiguous array.
+    """Return document vectors [n, dimension] as a contiguous float32 array.
 
-    Raises GenirError when they have another dimension than the vectors that the codebooks were trained on, or when a
-    value is not finite.
+    Raises GenirError if their dimension is not that of the vectors that the codebooks were trained on, or if a value is
+    not finite.
     """
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise GenirError(
@@ -85,7 +88,10 @@ def require_vectors(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.
 
 
 def squared_distances(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared Euclidean distances [n, K] between vectors [n, D] and centres [K, D], up to rounding."""
+    """Compute the squared Euclidean distances [n, K] between vectors [n, D] and centres [K, D].
+
+    Rounding errors can make a distance slightly negative.
+    """
     distances: NDArray[np.float32] = (
         (vectors**2).sum(1, keepdims=True) - 2 * vectors @ centres.T + (centres**2).sum(1)[None]
     )

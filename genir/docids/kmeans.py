@@ -1,9 +1,9 @@
 """Hierarchical k-means docids (DSI, arXiv 2202.06991, section 3.2; NCI, arXiv 2206.02743).
 
 The codes of a document are the path of clusters from the root down to its leaf. The documents of a leaf share these
-codes, and the collision policy `extend` numbers them.
+codes; the collision policy `extend` appends a number that distinguishes them.
 
-Shapes: N documents, D vector dimension, L levels, C clusters of the whole tree.
+Shapes: N documents, n new documents, D vector dimension, L levels, C clusters of the whole tree, K centres.
 """
 
 from collections.abc import Mapping
@@ -22,19 +22,20 @@ from genir.docids.faiss_codes import (
     require_vectors,
     squared_distances,
 )
-from genir.docids.table import Codes, Source
+from genir.docids.table import BuilderInput, Codes
 
 ROOT = 0
 
 
-def build_kmeans(source: Source, settings: KMeansConfig, seed: int) -> Codes:
-    """Split every cluster of more than `leaf_size` documents into `branching` clusters, from the root on.
+def build_kmeans(inputs: BuilderInput, settings: KMeansConfig, seed: int) -> Codes:
+    """Split every cluster of more than `leaf_size` documents into at most `branching` clusters, starting at the root.
 
-    codes: [N, L], the path to the leaf, padded with -1. A cluster that k-means cannot split, because its vectors are
-    equal, stays a leaf whatever its size. codebooks: "centroids" [C, D] of all clusters in breadth-first order, and
-    "children" [C, 2], the number of a cluster's first child (-1 for a leaf) and how many children it has.
+    The codes [N, L] of the result are the paths to the leaves, padded with -1. A cluster that k-means cannot split,
+    because its vectors are equal, stays a leaf whatever its size. The codebooks are "centroids" [C, D], in
+    breadth-first order, and "children" [C, 2], the index of a cluster's first child (-1 for a leaf) and the number of
+    its children. Raises GenirError if a vector is not finite.
     """
-    vectors = require_vectors(source.vectors, source.vectors.shape[1])
+    vectors = require_vectors(inputs.vectors, inputs.vectors.shape[1])
     centroids, children = [np.zeros((1, vectors.shape[1]), np.float32)], [(-1, 0)]
     node = np.zeros(len(vectors), np.int64)
     level = [ROOT]
@@ -56,15 +57,20 @@ def build_kmeans(source: Source, settings: KMeansConfig, seed: int) -> Codes:
         level = next_level
     codebooks: dict[str, NDArray[Any]] = {"children": np.array(children, np.int64)}
     codebooks["centroids"] = np.concatenate(centroids)
-    codes = encode_kmeans(source, settings, codebooks)
+    codes = encode_kmeans(inputs, settings, codebooks)
     size = max(settings.branching, HEADROOM * settings.leaf_size)
     return Codes(codes, (size,) * codes.shape[1], codebooks)
 
 
-def encode_kmeans(source: Source, settings: KMeansConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """The path [n, L] of each vector [n, D] down the tree, which goes to the nearest child at each step."""
+def encode_kmeans(
+    inputs: BuilderInput, settings: KMeansConfig, codebooks: Mapping[str, NDArray[Any]]
+) -> NDArray[np.int32]:
+    """Return the path [n, L] of each vector [n, D] down the tree, which goes to the nearest child at each step.
+
+    Shorter paths are padded with -1. Raises GenirError if the vectors have another dimension or are not finite.
+    """
     centroids, children = codebooks["centroids"], codebooks["children"]
-    vectors = require_vectors(source.vectors, centroids.shape[1])
+    vectors = require_vectors(inputs.vectors, centroids.shape[1])
     node = np.full(len(vectors), ROOT)
     paths = []
     while (children[node, 0] >= 0).any():
@@ -79,7 +85,10 @@ def encode_kmeans(source: Source, settings: KMeansConfig, codebooks: Mapping[str
 
 
 def split_cluster(vectors: NDArray[np.float32], settings: KMeansConfig, seed: int) -> NDArray[np.float32] | None:
-    """Centres of the non-empty k-means clusters of vectors [n, D], at most `branching`; None if there is only one."""
+    """Return the centres [K, D] of the non-empty k-means clusters of vectors [n, D]; None if there is only one.
+
+    K is at most `branching`.
+    """
     faiss = import_faiss()
     count = min(settings.branching, len(vectors))
     clustering = faiss.Kmeans(
@@ -98,6 +107,6 @@ def split_cluster(vectors: NDArray[np.float32], settings: KMeansConfig, seed: in
 
 
 def find_nearest(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The index [n] of the nearest centre [K, D] of each vector [n, D]; among equally near centres, the first."""
+    """Find the index [n] of the nearest centre [K, D] of each vector [n, D]; of equally near centres, the first."""
     parts = np.array_split(vectors, len(vectors) // BLOCK_SIZE + 1)
     return np.concatenate([squared_distances(part, centres).argmin(1) for part in parts])

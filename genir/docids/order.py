@@ -1,4 +1,4 @@
-"""Sorting docids, and the length of the prefix that neighbours in sorted order share; tries and reports build on it.
+"""Sorting docids, and the lengths of the prefixes that neighbours in sorted order share; used by tries and reports.
 
 Shapes: N documents, L levels. A docid shorter than L is padded with -1, which sorts before every code.
 """
@@ -12,11 +12,11 @@ Array = NDArray[np.integer]
 """An array of any integer type."""
 
 
-class Ordered(NamedTuple):
+class DocidOrder(NamedTuple):
     """The documents of a table, sorted by docid.
 
-    order: [N], the positions of the documents in lexicographic order of their docids; the sort is stable. shared:
-    [N + 1], where shared[i] is the length of the prefix that the docids of order[i - 1] and order[i] share (L when they
+    order: [N], the indices of the documents in lexicographic order of their docids; the sort is stable. shared:
+    [N + 1], where shared[i] is the length of the prefix that the docids of order[i - 1] and order[i] share (L if they
     are equal); shared[0] and shared[N] are 0.
     """
 
@@ -25,16 +25,16 @@ class Ordered(NamedTuple):
 
 
 def compact(codes: Array) -> Array:
-    """Codes converted to the smallest of uint8, int16 and int32 that holds all of them."""
+    """Convert codes to the smallest of the types uint8, int16 and int32 that holds all of them."""
     low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, 0)
     kind = np.uint8 if low >= 0 and high <= 255 else np.int16 if high <= 32767 else np.int32
     return np.ascontiguousarray(codes, dtype=kind)
 
 
-def order_docids(codes: Array) -> Ordered:
+def order_docids(codes: Array) -> DocidOrder:
     """Sort the docids [N, L].
 
-    Needs about as much memory as the codes take, plus 16 bytes per document. Raises ValueError when L is above 255.
+    This needs about as much memory as the codes take, plus 16 bytes per document. Raises ValueError if L is above 255.
     """
     if codes.shape[1] > 255:
         raise ValueError(f"a docid may have at most 255 codes, but these have {codes.shape[1]}")
@@ -49,11 +49,11 @@ def order_docids(codes: Array) -> Ordered:
         column = codes[:, level][order]
         same &= column[1:] == column[:-1]
         shared[1:-1] += same
-    return Ordered(order, shared)
+    return DocidOrder(order, shared)
 
 
 def _sort_keys(codes: Array) -> list[NDArray[np.uint64]]:
-    """Codes [N, L] packed into few integer keys [N] that sort in the same order, most significant key first.
+    """Pack codes [N, L] into a few integer keys [N] that sort in the same order, most significant key first.
 
     A key holds eight codes of one byte, four of two bytes or two of four bytes.
     """
@@ -73,8 +73,9 @@ def _sort_keys(codes: Array) -> list[NDArray[np.uint64]]:
 
 
 def docid_numbers(codes: Array) -> NDArray[np.int64]:
-    """The number of each document's docid [N]: distinct docids are counted from 0 in lexicographic order, so that
-    documents with equal docids have the same number.
+    """Return a number for each document's docid [N]; documents have the same number if their docids are equal.
+
+    The distinct docids are numbered from 0 in lexicographic order.
     """
     ordered = order_docids(codes)
     numbers = np.empty(len(codes), np.int64)
@@ -82,7 +83,7 @@ def docid_numbers(codes: Array) -> NDArray[np.int64]:
     return numbers
 
 
-def lengths(codes: Array) -> NDArray[np.int64]:
-    """The number of codes in each docid [N], without padding."""
+def docid_lengths(codes: Array) -> NDArray[np.int64]:
+    """Return the number of codes in each docid [N], without padding."""
     count: NDArray[np.int64] = (codes >= 0).sum(1, dtype=np.int64)
     return count

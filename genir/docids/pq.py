@@ -1,9 +1,9 @@
 """Product quantisation docids (Ultron, arXiv 2208.09257; DDRO, arXiv 2504.05181: 24 levels of 256 codes).
 
 A vector is split into as many subvectors as there are levels, and each subvector gets the nearest code of its level.
-OPQ rotates the vectors first, so that the subvectors carry similar variance (Ge et al., CVPR 2013).
+OPQ rotates the vectors first, so that the subvectors have similar variance (Ge et al., CVPR 2013).
 
-Shapes: N documents, D vector dimension, K codes of a level.
+Shapes: N documents, n new documents, D vector dimension, K codes of a level.
 """
 
 from collections.abc import Mapping
@@ -17,25 +17,25 @@ from genir.docids.faiss_codes import (
     bits_per_code,
     compute_codes,
     count_gpus,
+    draw_training_sample,
     import_faiss,
     require_vectors,
     squared_distances,
-    training_sample,
 )
-from genir.docids.table import Codes, Source
+from genir.docids.table import BuilderInput, Codes
 from genir.errors import GenirError
 
 
-def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:
+def build_pq(inputs: BuilderInput, settings: PQConfig, seed: int) -> Codes:
     """Quantise vectors [N, D] into docids of `levels` codes, from codebooks of `codebook_size` codes.
 
-    codebooks: "codebooks" [levels, K, D / levels] and, with opq, "rotation" [D, D], which is applied to a vector from
-    the left. Deterministic for a given seed and number of threads. Raises GenirError when D is not a multiple of
-    `levels`, or `codebook_size` does not suit faiss or the number of documents.
+    The tensors stored in the result are "codebooks" [levels, K, D / levels] and, with opq, "rotation" [D, D], which
+    multiplies a vector from the left. The result is the same for the same seed and number of threads. Raises GenirError
+    if D is not a multiple of `levels`, or if `codebook_size` does not suit faiss or the number of documents.
     """
     levels, size = settings.levels, settings.codebook_size
-    bits = bits_per_code(size, len(source.vectors))
-    vectors = training_sample(source.vectors, size, seed)
+    bits = bits_per_code(size, len(inputs.vectors))
+    vectors = draw_training_sample(inputs.vectors, size, seed)
     width = vectors.shape[1]
     if width % levels:
         raise GenirError(
@@ -55,26 +55,29 @@ def build_pq(source: Source, settings: PQConfig, seed: int) -> Codes:
         codebooks["rotation"] = faiss.vector_to_array(rotation.A).reshape(width, width)
     quantizer.train(_rotate(vectors, codebooks))
     codebooks["codebooks"] = faiss.vector_to_array(quantizer.centroids).reshape(levels, size, -1)
-    return Codes(encode_pq(source, settings, codebooks), (size,) * levels, codebooks)
+    return Codes(encode_pq(inputs, settings, codebooks), (size,) * levels, codebooks)
 
 
-def encode_pq(source: Source, settings: PQConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """Codes [n, levels] of vectors [n, D] from trained codebooks."""
+def encode_pq(inputs: BuilderInput, settings: PQConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
+    """Compute the codes [n, levels] of vectors [n, D] with trained codebooks.
+
+    Raises GenirError if the vectors have another dimension or are not finite.
+    """
     faiss = import_faiss()
     levels, size, width = codebooks["codebooks"].shape
     bits = size.bit_length() - 1
     quantizer = faiss.ProductQuantizer(levels * width, levels, bits)
     faiss.copy_array_to_vector(codebooks["codebooks"].ravel(), quantizer.centroids)
-    vectors = require_vectors(source.vectors, levels * width)
+    vectors = require_vectors(inputs.vectors, levels * width)
     return compute_codes(quantizer, _rotate(vectors, codebooks), levels, bits)
 
 
 def last_level_distances_pq(
-    source: Source, codes: NDArray[np.int32], codebooks: Mapping[str, NDArray[Any]]
+    inputs: BuilderInput, codes: NDArray[np.int32], codebooks: Mapping[str, NDArray[Any]]
 ) -> NDArray[np.float32]:
-    """Squared distances [n, K] between the last subvector of each vector and each code of the last level."""
+    """Compute squared distances [n, K] between the last subvector of each vector and the codes of the last level."""
     last = codebooks["codebooks"][-1]
-    return squared_distances(_rotate(source.vectors, codebooks)[:, -last.shape[1] :], last)
+    return squared_distances(_rotate(inputs.vectors, codebooks)[:, -last.shape[1] :], last)
 
 
 def _rotate(vectors: NDArray[np.float32], codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:

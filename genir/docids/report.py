@@ -1,4 +1,4 @@
-"""Docid quality report, before training: uniqueness, use of the codebooks, and whether docids follow similarity.
+"""Docid quality report before training: uniqueness, use of the codebooks, and agreement of docids with similarity.
 
 Shapes: N documents, L levels, D vector dimension, n sampled documents, m nearest neighbours of each.
 """
@@ -9,26 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from genir.docids.order import Array, Ordered, lengths, order_docids
+from genir.docids.order import Array, DocidOrder, docid_lengths, order_docids
 from genir.docids.table import DocidTable
 
 SAMPLE = 1000
-"""Documents whose nearest neighbours are computed."""
+"""Number of documents whose nearest neighbours are computed."""
 NEAREST = 100
-"""Nearest neighbours of each sampled document."""
+"""Number of nearest neighbours of each sampled document."""
 UNIQUE_SHARE_NEEDED = 0.9
 """Below this fraction of unique docids the ranking degrades, because many documents get the same score."""
 
 
 def make_report(table: DocidTable, built: Array, vectors: NDArray[np.float32], seed: int) -> dict[str, Any]:
-    """Statistics of a docid table, and warnings about problems that would make training useless.
+    """Compute statistics of a docid table, and warnings about problems that would make training useless.
 
-    built: [N, L'], the codes of the builder, before collisions were resolved. vectors: [N, D], the document vectors, to
-    compare shared prefixes with similarity; left out when D is 0. seed: of the sampled documents.
+    built: [N, L'], the codes of the builder, before collisions were resolved. vectors: [N, D], the document vectors,
+    with whose similarity the shared prefixes are compared; this comparison is omitted if D is 0. seed: the seed by
+    which documents are sampled.
     """
     ordered = table.ordered
     before = prefix_group_sizes(order_docids(built), built.shape[1])
-    length = lengths(table.codes)
+    length = docid_lengths(table.codes)
     near = nearest_neighbours(vectors, seed) if vectors.shape[1] else None
     statistics = {
         "documents": len(table),
@@ -47,8 +48,8 @@ def make_report(table: DocidTable, built: Array, vectors: NDArray[np.float32], s
     return statistics | {"warnings": find_problems(statistics, built.shape[1])}
 
 
-def prefix_group_sizes(ordered: Ordered, depth: int) -> NDArray[np.int64]:
-    """For each document, the number of documents with the same first `depth` codes, itself included [N]."""
+def prefix_group_sizes(ordered: DocidOrder, depth: int) -> NDArray[np.int64]:
+    """Count, for each document, the documents with the same first `depth` codes, including itself; returns [N]."""
     starts = np.flatnonzero(ordered.shared[:-1] < depth)
     counts = np.diff(np.append(starts, len(ordered.order)))
     sizes = np.empty(len(ordered.order), np.int64)
@@ -56,32 +57,33 @@ def prefix_group_sizes(ordered: Ordered, depth: int) -> NDArray[np.int64]:
     return sizes
 
 
-def unique_depths(ordered: Ordered, length: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each document, the length of the shortest prefix of its docid that no other docid has [N].
+def unique_depths(ordered: DocidOrder, length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the length of the shortest prefix of each document's docid that no other docid starts with [N].
 
-    It is the docid's length plus one where even the whole docid is not unique. length: [N], codes of each docid.
+    If even the whole docid is not unique, it is the length of the docid plus one. length: [N], lengths of the docids.
     """
     depth = np.empty(len(length), np.int64)
     depth[ordered.order] = np.maximum(ordered.shared[:-1], ordered.shared[1:]).astype(np.int64) + 1
     return np.minimum(depth, length + 1)
 
 
-def count_prefixes(codes: Array, ordered: Ordered) -> int:
-    """The number of docids that are a proper prefix of another one.
+def count_prefixes(codes: Array, ordered: DocidOrder) -> int:
+    """Count the docids that are a proper prefix of another docid.
 
-    Such a docid is followed, in docid order, by one that it is a prefix of.
+    The docid that follows such a docid in docid order starts with it.
     """
-    length = lengths(codes)[ordered.order]
+    length = docid_lengths(codes)[ordered.order]
     shared = ordered.shared[1:-1]
     return int(((shared == length[:-1]) & (length[1:] > length[:-1])).sum())
 
 
 def level_statistics(table: DocidTable, level: int) -> dict[str, Any]:
-    """How the codebook of one level is used.
+    """Compute how the codebook of one level, counted from 0, is used.
 
-    "codes": codebook size; "documents": documents with a code at this level; "used": distinct codes; "entropy_bits":
-    entropy of a document's code; "most_used_share": fraction of the documents with the most frequent code;
-    "branching": mean number of distinct codes after a prefix.
+    The keys of the result are "codes": size of the codebook; "documents": number of documents with a code at this
+    level; "used": number of distinct codes; "entropy_bits": entropy of a document's code; "most_used_share": fraction
+    of these documents that have the most frequent code; "branching": mean number of distinct codes that follow a
+    prefix of the levels before.
     """
     column = table.codes[:, level]
     counts = np.bincount(column[column >= 0], minlength=table.sizes[level])
@@ -99,7 +101,7 @@ def level_statistics(table: DocidTable, level: int) -> dict[str, Any]:
 
 
 def _count_parents(shared: NDArray[np.uint8], reaches: NDArray[np.bool_], level: int) -> int:
-    """The number of distinct prefixes of `level` codes that some docid continues."""
+    """Count the distinct prefixes of `level` codes that are followed by a code in at least one docid."""
     group = np.cumsum(shared < level) if level else np.ones(len(shared), int)
     return len(np.unique(group[reaches]))
 
@@ -107,8 +109,8 @@ def _count_parents(shared: NDArray[np.uint8], reaches: NDArray[np.bool_], level:
 class Neighbours(NamedTuple):
     """Nearest neighbours of a sample of documents, by cosine similarity.
 
-    sample: [n], positions of the sampled documents. nearest: [n, m], positions of their neighbours, most similar first.
-    cosines: [n, m].
+    sample: [n], indices of the sampled documents. nearest: [n, m], indices of their neighbours, most similar first.
+    cosines: [n, m], similarities of the neighbours.
     """
 
     sample: NDArray[np.int64]
@@ -117,7 +119,7 @@ class Neighbours(NamedTuple):
 
 
 def nearest_neighbours(vectors: NDArray[np.float32], seed: int) -> Neighbours:
-    """The neighbours of a random sample of documents among all document vectors [N, D]."""
+    """Find the nearest neighbours of a random sample of documents among all documents, whose vectors are [N, D]."""
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(vectors))[:SAMPLE]
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -134,13 +136,13 @@ def nearest_neighbours(vectors: NDArray[np.float32], seed: int) -> Neighbours:
 
 
 def shared_prefix_lengths(first: Array, second: Array) -> NDArray[np.int64]:
-    """The length of the prefix that pairs of docids [..., L] share, without padding [...]."""
+    """Return the lengths [...] of the prefixes, without padding, that pairs of docids [..., L] share."""
     same: NDArray[np.int64] = np.cumprod((first == second) & (first >= 0), axis=-1).sum(-1)
     return same
 
 
 def mean_shared_prefixes(codes: Array, near: Neighbours, seed: int) -> list[dict[str, Any]]:
-    """The mean length of the prefix that the sampled documents share with their neighbours, and with random documents.
+    """Compute the mean length of the prefix that documents share with their neighbours, and with random documents.
 
     The neighbours are grouped by rank: the 1st, the 2nd to 10th, and the 11th to 100th. Docids that follow the
     similarity of documents share longer prefixes with nearer neighbours.
@@ -157,9 +159,9 @@ def mean_shared_prefixes(codes: Array, near: Neighbours, seed: int) -> list[dict
 
 
 def similarity_correlation(codes: Array, near: Neighbours) -> float | None:
-    """Spearman's rank correlation of shared prefix length and cosine, over the sampled documents and their neighbours.
+    """Compute Spearman's rank correlation between the shared prefix lengths and the cosines of all neighbour pairs.
 
-    None where it is undefined, because one of the two is constant.
+    It is None if it is undefined, because one of the two is constant or there are fewer than two pairs.
     """
     shared = shared_prefix_lengths(codes[near.sample][:, None], codes[near.nearest])
     if shared.size < 2 or shared.min() == shared.max() or near.cosines.min() == near.cosines.max():
@@ -168,9 +170,10 @@ def similarity_correlation(codes: Array, near: Neighbours) -> float | None:
 
 
 def find_problems(statistics: dict[str, Any], built_levels: int) -> list[str]:
-    """Warnings about docids that would make training useless, each with what to do.
+    """List warnings about docids that would make training useless, each with a remedy.
 
-    built_levels: levels whose codes come from the builder; codes of later levels only number collided documents.
+    built_levels: number of levels whose codes come from the builder; later levels only number documents that share
+    these codes.
     """
     problems = []
     if statistics["unique_share"] < UNIQUE_SHARE_NEEDED:
@@ -185,7 +188,7 @@ def find_problems(statistics: dict[str, Any], built_levels: int) -> list[str]:
         )
     if statistics["prefixes"]:
         problems.append(
-            f"{statistics['prefixes']:,} docids are a prefix of another one, so the longer ones cannot be generated: "
+            f"{statistics['prefixes']:,} docids are prefixes of other docids, so the longer ones cannot be generated: "
             "end every docid with a code that occurs nowhere else"
         )
     for number, level in enumerate(statistics["levels"][:built_levels], 1):

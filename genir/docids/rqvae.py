@@ -3,7 +3,7 @@
 An encoder maps a document vector to a latent vector, which is quantised level by level, and a decoder reconstructs the
 document vector from the sum of the code vectors.
 
-Shapes: N documents, D vector dimension, E latent dimension, L levels, K codes of a level.
+Shapes: N documents, n new or sampled documents, D vector dimension, E latent dimension, L levels, K codes of a level.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from torch.nn import functional
 from genir.config import RQVAEConfig
 from genir.console import track
 from genir.docids.faiss_codes import BLOCK_SIZE, require_vectors, squared_distances
-from genir.docids.table import Codes, Source
+from genir.docids.table import BuilderInput, Codes
 from genir.errors import GenirError
 
 COMMITMENT = 0.25
-"""Weight of the commitment loss, which keeps the latent vector near its codes (beta of VQ-VAE)."""
+"""Weight of the commitment loss, which keeps the latent vector near its codes (beta in VQ-VAE)."""
 SAMPLE_PER_CODE = 20
-"""Vectors per code of the samples that initialise and revive the codebooks."""
+"""Vectors per code in the samples from which the codebooks are initialised and unused codes are revived."""
 
 
 class RQVAE(nn.Module):
@@ -38,7 +38,7 @@ class RQVAE(nn.Module):
         self.codebooks = nn.Parameter(torch.zeros(settings.levels, settings.codebook_size, latent))
 
     def quantise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise latent vectors [N, E]: each level takes the code nearest to the residual of the levels before it.
+        """Quantise latent vectors [N, E]: each level takes the code nearest to what the levels before it leave over.
 
         Returns codes [N, L] and the residual before each level [N, L, E].
         """
@@ -50,7 +50,7 @@ class RQVAE(nn.Module):
         return torch.stack(codes, 1), torch.stack(residuals, 1)
 
     def loss(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of a batch [N, D], and its codes [N, L].
+        """Compute the loss of a batch of vectors [N, D], and their codes [N, L].
 
         The loss is the sum of the reconstruction loss, the codebook loss and the weighted commitment loss.
         """
@@ -64,13 +64,14 @@ class RQVAE(nn.Module):
         return reconstruction + books + COMMITMENT * functional.mse_loss(residuals, chosen.detach()), codes
 
 
-def build_rqvae(source: Source, settings: RQVAEConfig, seed: int) -> Codes:
+def build_rqvae(inputs: BuilderInput, settings: RQVAEConfig, seed: int) -> Codes:
     """Train an RQ-VAE on vectors [N, D] and quantise them into docids of `levels` codes.
 
-    codebooks: the weights of the autoencoder by their names, and "scale" [1], by which its input vectors are divided.
-    Deterministic for a given seed and number of threads. Raises GenirError when there are fewer documents than codes.
+    The tensors stored in the result are the weights of the autoencoder by name, and "scale" [1], by which its input
+    vectors are divided. The result is the same for the same seed and number of threads. Raises GenirError if there are
+    fewer documents than codes in a codebook, or if a vector is not finite.
     """
-    vectors = require_vectors(source.vectors, source.vectors.shape[1])
+    vectors = require_vectors(inputs.vectors, inputs.vectors.shape[1])
     if len(vectors) < settings.codebook_size:
         raise GenirError(
             f"docids.codebook_size: {settings.codebook_size} codes cannot be learned from {len(vectors)} documents; "
@@ -82,14 +83,14 @@ def build_rqvae(source: Source, settings: RQVAEConfig, seed: int) -> Codes:
         model = fit_rqvae(torch.from_numpy(vectors / scale), settings)
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
     codebooks = weights | {"scale": np.array([scale], np.float32)}
-    return Codes(encode_rqvae(source, settings, codebooks), (settings.codebook_size,) * settings.levels, codebooks)
+    return Codes(encode_rqvae(inputs, settings, codebooks), (settings.codebook_size,) * settings.levels, codebooks)
 
 
 def fit_rqvae(vectors: Tensor, settings: RQVAEConfig) -> RQVAE:
     """Train an RQ-VAE on vectors [N, D] for `epochs` passes.
 
-    The codebooks are initialised by k-means on the latent vectors of a sample. After each epoch, unused codes are
-    replaced by residuals of a sample (dead-code revival), except in the last tenth of the training.
+    The codebooks are initialised by k-means on the latent vectors of a sample. After each epoch, except those in the
+    last tenth, unused codes are replaced by residuals of a new sample (dead-code revival).
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = RQVAE(vectors.shape[1], settings).to(device)
@@ -129,28 +130,33 @@ def initialise_codebooks(model: RQVAE, vectors: Tensor) -> None:
 
 @torch.no_grad()
 def revive_dead_codes(model: RQVAE, dead: Tensor, vectors: Tensor) -> None:
-    """Replace the codes that `dead` [L, K] marks by residuals of random vectors [n, D], so that they are used again."""
+    """Replace the codes that `dead` [L, K] marks by residuals of random ones of the vectors [n, D]."""
     _, residuals = model.quantise(model.encoder(vectors))
     for level in range(len(dead)):
         codes = dead[level].nonzero()[:, 0]
         model.codebooks[level, codes] = residuals[torch.randint(len(vectors), (len(codes),)), level]
 
 
-def encode_rqvae(source: Source, settings: RQVAEConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """Codes [n, levels] of vectors [n, D] from a trained autoencoder."""
-    return _quantise(source.vectors, codebooks)[0]
+def encode_rqvae(
+    inputs: BuilderInput, settings: RQVAEConfig, codebooks: Mapping[str, NDArray[Any]]
+) -> NDArray[np.int32]:
+    """Compute the codes [n, levels] of vectors [n, D] with a trained autoencoder.
+
+    Raises GenirError if the vectors have another dimension or are not finite.
+    """
+    return _quantise(inputs.vectors, codebooks)[0]
 
 
 def last_level_distances_rqvae(
-    source: Source, codes: NDArray[np.int32], codebooks: Mapping[str, NDArray[Any]]
+    inputs: BuilderInput, codes: NDArray[np.int32], codebooks: Mapping[str, NDArray[Any]]
 ) -> NDArray[np.float32]:
-    """Squared distances [n, K] between the residual of each latent vector before the last level and each code of it."""
-    return squared_distances(_quantise(source.vectors, codebooks)[1], codebooks["codebooks"][-1])
+    """Compute the squared distances [n, K] between each latent residual before the last level and the level's codes."""
+    return squared_distances(_quantise(inputs.vectors, codebooks)[1], codebooks["codebooks"][-1])
 
 
 @torch.no_grad()
 def _quantise(vectors: NDArray[np.float32], codebooks: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.int32], Any]:
-    """Codes [n, L] of vectors [n, D], and their residuals before the last level [n, E]."""
+    """Compute the codes [n, L] of vectors [n, D], and the latent residuals before the last level [n, E]."""
     settings = RQVAEConfig(
         levels=len(codebooks["codebooks"]),
         codebook_size=codebooks["codebooks"].shape[1],

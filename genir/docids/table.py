@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from genir.docids.order import Array, Ordered, compact, order_docids
+from genir.docids.order import Array, DocidOrder, compact, order_docids
 from genir.errors import GenirError
 from genir.files import atomic_file, atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
 
 
-class Source(NamedTuple):
+class BuilderInput(NamedTuple):
     """The input of a docid builder.
 
-    documents: N documents. vectors: [N, D]; D is 0 unless the builder needs vectors. tokenizer: the text tokenizer;
-    None unless the builder writes text docids.
+    documents: N documents; may be empty for a function that reads only the vectors. vectors: [N, D]; D is 0 unless the
+    builder needs vectors. tokenizer: the text tokenizer; None unless the builder makes text docids.
     """
 
     documents: Sequence[Document]
@@ -37,7 +37,7 @@ class Codes(NamedTuple):
     """The output of a docid builder.
 
     codes: [N, L]; a docid shorter than L is padded with -1. sizes: the codebook sizes K_1..K_L. codebooks: named
-    tensors from which new documents get their codes.
+    tensors with which the codes of new documents are computed.
     """
 
     codes: Array
@@ -46,9 +46,10 @@ class Codes(NamedTuple):
 
 
 class CodeLayout(NamedTuple):
-    """Token numbers of codes: code c of level m (counted from 0) is the model's token `base + offsets[m] + c`.
+    """The token ids of codes: code c of level m (counted from 0) is the model's token `base + offsets[m] + c`.
 
-    Text docids consist of the model's own text tokens: base and all offsets are 0, and every level has all tokens.
+    base: number of the model's text tokens. sizes: the codebook sizes K_1..K_L. text: whether docids consist of the
+    model's own text tokens; then base and all offsets are 0, and every level has all tokens.
     """
 
     base: int
@@ -57,12 +58,12 @@ class CodeLayout(NamedTuple):
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Token number of each level's first code, relative to `base`."""
+        """Token id of each level's first code, relative to `base`."""
         return (0,) * len(self.sizes) if self.text else _exclusive_cumsum(self.sizes)
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, and so of embeddings, that the model needs."""
+        """Number of tokens, and therefore of embeddings, that the model needs."""
         return self.base + (max(self.sizes) if self.text else sum(self.sizes))
 
 
@@ -73,12 +74,12 @@ def _exclusive_cumsum(sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DocidTable:
-    """The documents of a collection, in its order, and their docids; made by `from_codes` or `load`.
+    """The documents of a collection, in its order, and their docids; created by `from_codes` or `load`.
 
     doc_ids, titles: N strings. codes: [N, L] in the smallest integer type that holds them; a docid shorter than L is
-    padded with -1. sizes: the codebook sizes K_1..K_L. settings: how the table was built; "docids" is the docids
-    section of the config. codebooks: named tensors from which new documents get their codes. text: whether the codes
-    are text tokens of the model.
+    padded with -1. sizes: the codebook sizes K_1..K_L. settings: the settings that the table was built with; "docids"
+    is the docids section of the config. codebooks: named tensors with which the codes of new documents are computed.
+    text: whether the codes are text tokens of the model.
     """
 
     doc_ids: list[str]
@@ -99,9 +100,9 @@ class DocidTable:
         settings: Mapping[str, Any] | None = None,
         text: bool = False,
     ) -> "DocidTable":
-        """The table of N documents with the docids `codes`.
+        """Create the table of N documents with the docids `codes`.
 
-        Raises ValueError when the lengths differ, a code is not in its codebook, or a docid continues after padding.
+        Raises ValueError if the lengths differ, a code is not in its codebook, or a docid continues after padding.
         """
         array, sizes = codes.codes, tuple(codes.sizes)
         if not len(doc_ids) == len(titles) == len(array) or array.shape[1] != len(sizes):
@@ -131,7 +132,7 @@ class DocidTable:
         return {doc_id: doc_index for doc_index, doc_id in enumerate(self.doc_ids)}
 
     @cached_property
-    def ordered(self) -> Ordered:
+    def ordered(self) -> DocidOrder:
         """The documents in the lexicographic order of their docids."""
         return order_docids(self.codes)
 
@@ -142,7 +143,7 @@ class DocidTable:
         return self.doc_indices[doc_id]
 
     def docid_of(self, doc_index: int) -> tuple[int, ...]:
-        """The docid of the document at position `doc_index`, without padding."""
+        """Return the docid of the document with the index `doc_index`, without padding."""
         return tuple(code for code in self.codes[doc_index].tolist() if code >= 0)
 
     @cached_property
@@ -152,15 +153,15 @@ class DocidTable:
         return 1 - float((equal[:-1] | equal[1:]).sum()) / max(1, len(self))
 
     def subset(self, doc_indices: Array) -> "DocidTable":
-        """A table of the documents at the given positions, in the given order."""
+        """Return a table of the documents with the given indices, in the given order."""
         doc_ids, titles = ([column[i] for i in doc_indices.tolist()] for column in (self.doc_ids, self.titles))
         return self._with_documents(doc_ids, titles, self.codes[doc_indices], self.sizes)
 
     def extended(self, doc_ids: Sequence[str], titles: Sequence[str], codes: Array) -> "DocidTable":
-        """A table with new documents after those of this one.
+        """Return a table of the documents of this one, followed by new documents.
 
-        codes: docids [n, L] of the new documents; new text docids may be longer than the present ones. Raises
-        GenirError when one of the doc_ids is in the table.
+        codes: docids [n, L] of the new documents; text docids may be longer than those of this table. Raises GenirError
+        if one of the doc_ids is in the table already.
         """
         known = [doc_id for doc_id in doc_ids if doc_id in self.doc_indices]
         if known:
@@ -180,7 +181,7 @@ class DocidTable:
     def _with_documents(
         self, doc_ids: Sequence[str], titles: Sequence[str], codes: Array, sizes: tuple[int, ...]
     ) -> "DocidTable":
-        """A table of other documents with the settings and codebooks of this one."""
+        """Return a table of other documents with the settings and codebooks of this one."""
         return DocidTable.from_codes(
             Codes(codes, sizes, self.codebooks), doc_ids=doc_ids, titles=titles, settings=self.settings, text=self.text
         )
@@ -197,7 +198,7 @@ class DocidTable:
 
     @classmethod
     def load(cls, folder: Path) -> "DocidTable":
-        """Read a table that `save` wrote. Raises GenirError when a file is missing or damaged."""
+        """Read a table that `save` wrote. Raises GenirError if a file is missing or damaged."""
         with reading_own_file(folder / "docids.json") as path:
             settings = read_json(path)
             sizes, count, text, _ = (settings.pop(name) for name in ("sizes", "documents", "text", "unique_share"))

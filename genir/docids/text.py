@@ -1,4 +1,4 @@
-"""Text docids: a title, url or keywords, written with the model's own tokens and ended by its end-of-sequence token.
+"""Text docids: a title, url or keywords as tokens of the model's own vocabulary, ended by its end-of-sequence token.
 
 The end-of-sequence token occurs nowhere else in a docid, so no docid is a prefix of another.
 
@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 
 from genir.config import TextConfig
 from genir.docids.order import Array, docid_numbers
-from genir.docids.table import Codes, Source
+from genir.docids.table import BuilderInput, Codes
 from genir.docids.tfidf import HashedTfidf
 from genir.errors import GenirError
 from genir.records import Document
 
 GENERIC_SEGMENTS = {"index", "page", "item", "view", "default", "home"}
 FIRST_WORDS = 16
-"""Words of the text that stand in for the title of a document with neither title nor url."""
+"""Number of words of the text that become the docid of a document with neither title nor url."""
 NUMBER_TOKENS = 8
-"""Most tokens of a collision number."""
+"""Maximum number of tokens of a collision number."""
 
 
 def title_text(document: Document) -> str:
-    """The title in lower case."""
+    """Return the title in lower case."""
     return " ".join(document.title.lower().split())
 
 
 def title_url_text(document: Document) -> str:
-    """The text of DDRO's TU docid (arXiv 2504.05181, appendix), in lower case.
+    """Return the text of DDRO's TU docid (arXiv 2504.05181, appendix), in lower case.
 
-    It is the reversed path and the domain of the url when more than half of the path's segments are informative, else
-    the title and the domain, else the title. A segment is informative when it is not a number, not generic (index,
-    page, item, view, default, home) and longer than two characters.
+    It is the reversed path and the domain of the url if more than half of the path's segments are informative,
+    otherwise the title and, if there is a url, the domain. A segment is informative if it is not a number, not generic
+    (index, page, item, view, default, home) and longer than two characters.
     """
     domain, segments = split_url(document.url)
     informative = [part for part in segments if not part.isdigit() and part not in GENERIC_SEGMENTS and len(part) > 2]
@@ -47,7 +47,7 @@ def title_url_text(document: Document) -> str:
 
 
 def ultron_text(document: Document) -> str:
-    """The text of Ultron's url docid (arXiv 2208.09257, section 3.1), in lower case.
+    """Return the text of Ultron's url docid (arXiv 2208.09257, section 3.1), in lower case.
 
     It is the url's segments from last to first, then the domain, because the end of a url is the most specific part;
     without a path, it is the title and the domain.
@@ -57,7 +57,7 @@ def ultron_text(document: Document) -> str:
 
 
 def split_url(url: str) -> tuple[str, list[str]]:
-    """The domain and the path segments of a url in lower case.
+    """Split a url into its domain and its path segments, in lower case.
 
     The scheme, www., file extensions, and punctuation between words are removed.
     """
@@ -72,40 +72,43 @@ DOCID_TEXTS: dict[str, Callable[[Document], str]] = {
     "title_url": title_url_text,
     "ultron": ultron_text,
 }
-"""docids.source -> the text of a document's docid; keywords also need word statistics of the collection."""
+"""The setting docids.source -> a function that returns the text of a document's docid.
+
+Keywords are not among them, because they also need word statistics of the collection.
+"""
 
 
-def build_text(source: Source, settings: TextConfig, seed: int) -> Codes:
-    """Write a text docid for each document: token ids [N, L], the end-of-sequence token last, padded with -1.
+def build_text(inputs: BuilderInput, settings: TextConfig, seed: int) -> Codes:
+    """Make a text docid for each document: token ids [N, L], ended by the end-of-sequence token, padded with -1.
 
-    The codebook of every level is the whole vocabulary of the tokenizer. codebooks: with docids.source=keywords, "idf"
-    [HASH_SIZE], which new documents need.
+    The codebook of every level is the whole vocabulary of the tokenizer. With docids.source=keywords, the tensor "idf"
+    [HASH_SIZE] is stored in the result, with which the keywords of new documents are chosen.
     """
-    codebooks = {"idf": HashedTfidf.fit(source.documents).idf} if settings.source == "keywords" else {}
-    codes = encode_text(source, settings, codebooks)
-    return Codes(codes, (len(source.tokenizer),) * codes.shape[1], codebooks)
+    codebooks = {"idf": HashedTfidf.fit(inputs.documents).idf} if settings.source == "keywords" else {}
+    codes = encode_text(inputs, settings, codebooks)
+    return Codes(codes, (len(inputs.tokenizer),) * codes.shape[1], codebooks)
 
 
-def encode_text(source: Source, settings: TextConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """Token ids [n, L] of n documents, before collisions are resolved.
+def encode_text(inputs: BuilderInput, settings: TextConfig, codebooks: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
+    """Return the token ids [n, L] of the docids of n documents, before collisions are resolved.
 
-    A document without a title or url gets its first words as docid, and without text its doc_id.
+    If the source gives no tokens for a document, its first words become its docid, or its doc_id if it has no text.
     """
-    documents = source.documents
+    documents = inputs.documents
     if settings.source == "keywords":
         texts = extract_keywords(documents, settings.keywords, HashedTfidf(codebooks["idf"]))
     else:
         texts = [DOCID_TEXTS[settings.source](document) for document in documents]
-    ids = token_ids(source.tokenizer, texts, settings.max_tokens)
+    ids = token_ids(inputs.tokenizer, texts, settings.max_tokens)
     empty = [i for i, tokens in enumerate(ids) if not tokens]
     first_words = [" ".join(documents[i].text.split()[:FIRST_WORDS]) for i in empty]
-    for i, tokens in zip(empty, token_ids(source.tokenizer, first_words, settings.max_tokens), strict=True):
-        ids[i] = tokens or token_ids(source.tokenizer, [documents[i].id], settings.max_tokens)[0]
-    return pad_docids([[*tokens, source.tokenizer.eos_token_id] for tokens in ids])
+    for i, tokens in zip(empty, token_ids(inputs.tokenizer, first_words, settings.max_tokens), strict=True):
+        ids[i] = tokens or token_ids(inputs.tokenizer, [documents[i].id], settings.max_tokens)[0]
+    return pad_docids([[*tokens, inputs.tokenizer.eos_token_id] for tokens in ids])
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """The first `max_tokens` tokens of each text, without special tokens, even those that the text spells out."""
+    """Return the first `max_tokens` tokens of each text without special tokens, even those that the text spells out."""
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     if not texts:
         return []
@@ -114,7 +117,7 @@ def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[lis
 
 
 def pad_docids(docids: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    """Docids of different lengths as one array [n, L], padded with -1."""
+    """Return docids of different lengths as one array [n, L], padded with -1."""
     length = np.array([len(docid) for docid in docids])
     codes = np.full((len(docids), int(length.max(initial=1))), -1, np.int32)
     codes[np.arange(codes.shape[1]) < length[:, None]] = np.concatenate([np.asarray(x, np.int32) for x in docids])
@@ -122,7 +125,10 @@ def pad_docids(docids: Sequence[Sequence[int]]) -> NDArray[np.int32]:
 
 
 def extract_keywords(documents: Sequence[Document], count: int, tfidf: HashedTfidf) -> list[str]:
-    """The `count` words with the highest TF-IDF of each document, highest first, equal ones in alphabetical order."""
+    """Return the `count` words of each document with the highest TF-IDF, highest first, joined by spaces.
+
+    Words with equal TF-IDF are in alphabetical order.
+    """
     result = []
     for document in documents:
         words = sorted(set(tfidf.split_words(document.body)))
@@ -133,13 +139,14 @@ def extract_keywords(documents: Sequence[Document], count: int, tfidf: HashedTfi
 
 
 def extend_text(codes: Array, tokenizer: Any, taken: Array | None = None) -> NDArray[np.int32]:
-    """Number the documents that share a text docid (" 2", " 3", ... before the end-of-sequence token), in their order.
+    """Number the documents that share a text docid, in their order, by the tokens of " 2", " 3", ... at its end.
 
-    The first document of a group keeps its docid, and a number that would give a docid in use is skipped. codes: [N, L]
-    -> [N, L'], as long as the longest docid. taken: [M, L''], docids that are in use.
+    The number comes before the end-of-sequence token. The first document of a group keeps its docid, and a number that
+    would give a docid in use is skipped. codes: [N, L], padded with -1. taken: [M, L'], docids that are in use. Returns
+    [N, L''], where L'' is the length of the longest docid. Raises GenirError if the tokenizer cannot encode numbers.
     """
-    docids = [row[row >= 0].tolist() for row in codes]
-    old = set() if taken is None else {tuple(row[row >= 0].tolist()) for row in taken}
+    docids = [padded[padded >= 0].tolist() for padded in codes]
+    old = set() if taken is None else {tuple(padded[padded >= 0].tolist()) for padded in taken}
     group = docid_numbers(codes)
     is_first = np.zeros(len(docids), bool)
     is_first[np.unique(group, return_index=True)[1]] = True

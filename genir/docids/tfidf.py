@@ -15,8 +15,8 @@ HASH_SIZE = 1 << 20
 class HashedTfidf:
     """Inverse document frequencies of words; a word is identified by its hash, so that no vocabulary has to be stored.
 
-    Words are lower-cased; single letters and English stop words do not count as words.
-    idf: [HASH_SIZE], the inverse document frequency of each hash value.
+    Words are converted to lower case; single letters and English stop words do not count as words. idf: [HASH_SIZE],
+    the inverse document frequency of each hash value.
     """
 
     def __init__(self, idf: NDArray[np.float32]) -> None:
@@ -26,22 +26,22 @@ class HashedTfidf:
 
     @classmethod
     def fit(cls, documents: Iterable[Document]) -> "HashedTfidf":
-        """Count in how many documents each word occurs; reads the documents once."""
+        """Compute the inverse document frequencies of a collection, whose documents are read once."""
         counts = _make_vectorizer().transform(document.body for document in documents)
         return cls(np.asarray(TfidfTransformer().fit(counts).idf_, np.float32))
 
     def split_words(self, text: str) -> list[str]:
-        """The words of a text in their order."""
+        """Return the words of a text in their order."""
         words: list[str] = self._split(text)
         return words
 
     def idf_of(self, words: Sequence[str]) -> NDArray[np.float32]:
-        """The inverse document frequency [n] of n words, each as `split_words` returns it."""
+        """Return the inverse document frequencies [n] of n words, each as `split_words` returns it."""
         result: NDArray[np.float32] = self.idf[self._hash(words)]
         return result
 
     def tfidf_of(self, words: Sequence[str], text: str) -> NDArray[np.float64]:
-        """Term frequency in the text times inverse document frequency [n] of n words."""
+        """Return the TF-IDF [n] of n words: term frequency in the text times inverse document frequency."""
         columns = self._hash(words)
         frequency = np.asarray(self._vectorizer.transform([text])[:, columns].todense()).ravel()
         result: NDArray[np.float64] = frequency * self.idf[columns]

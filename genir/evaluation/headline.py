@@ -10,10 +10,11 @@ DISPLAY_NAMES = {"bm25": "BM25", "sft": "SFT", "ddro": "DDRO", "irpo": "IRPO"}
 def compose_headline(
     split: str, measure: str, runs: Mapping[str, Any], run: str, baseline: str, tests: Iterable[Mapping[str, Any]]
 ) -> str:
-    """Say what a run reaches on a split, how that compares with a baseline, and whether the difference is significant.
+    """Compose a sentence with a run's result on a split, its difference from a baseline, and the significance of that.
 
-    runs: run -> measure -> "all" -> the fields of an Interval; tests: results of the pairwise tests of a comparison,
-    with the corrected p value "p_holm". A pair that was not tested is described without its significance.
+    runs: run -> measure -> "all" -> the fields of an Interval. tests: results of the pairwise tests of a comparison,
+    with the corrected p value "p_holm". The significance is omitted if the pair was not tested, and the comparison if
+    the run is the baseline.
     """
     own = runs[run][measure]["all"]
     interval = f"{format_value(own['mean'])} [{format_value(own['low'])}, {format_value(own['high'])}]"
@@ -31,7 +32,7 @@ def compose_headline(
 
 
 def format_value(value: float) -> str:
-    """Format a measure as tables of measures print it, such as .123; NaN gives an empty string."""
+    """Format a measure with three decimals and no leading zero, such as .123; NaN gives an empty string."""
     return "" if math.isnan(value) else f"{value:.3f}".removeprefix("0")
 
 

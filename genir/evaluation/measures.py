@@ -27,10 +27,11 @@ def parse_measures(names: Iterable[str]) -> list[Any]:
 def measure(
     run: Mapping[str, Mapping[str, float]], judged: Mapping[str, Mapping[str, int]], names: Iterable[str]
 ) -> dict[str, dict[str, float]]:
-    """Evaluate a run: measure name -> query id -> value, for every judged query.
+    """Evaluate a run; returns measure name -> query id -> value, for every judged query.
 
-    run: query id -> doc_id -> score; judged: query id -> doc_id -> grade. A judged query that is missing from the run,
-    or has no hits there, counts as 0. Queries without judgments are ignored. Raises GenirError for an unknown measure.
+    run: query id -> doc_id -> score. judged: query id -> doc_id -> grade. names: names of measures in ir-measures. A
+    judged query that is missing from the run, or has no hits in it, gets the value 0. Queries without judgments are
+    ignored. Raises GenirError for an unknown measure.
     """
     names = list(names)
     names_of: dict[Any, list[str]] = {}  # several names may mean the same measure, such as RR@10 and MRR@10

@@ -1,8 +1,8 @@
-"""The protocol card: which documents, queries and judgments a run was measured on.
+"""The protocol card, which identifies the documents, queries and judgments that a run was measured on.
 
 Measures of two runs can be compared only if their cards agree. The prepare stage writes RUN/collection/card.json. The
-evaluate stage writes RUN/evaluation/card.json, which also holds a fingerprint: BM25's measures, which reveal that the
-texts of two collections differ although their ids are the same.
+evaluate stage writes RUN/evaluation/card.json, which also contains a fingerprint: measures of BM25, which differ if the
+texts of two collections differ, even if their ids are the same.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from genir.files import read_json
 from genir.records import Judgment
 
 Card = dict[str, Any]
-CUSTOM = "custom"  # "collection" of a card whose collection is not a published one
+CUSTOM = "custom"  # value of "collection" in the card of a collection that is not a published one
 FINGERPRINT = ("R@1", "R@10", "RR@10")
 """The measures of BM25 that make up the fingerprint."""
 
 
 def hash_ids(ids: Iterable[str]) -> str:
-    """SHA-256 of the sorted ids, one per line, so that the hash depends on the set of ids and not on their order."""
+    """Return the SHA-256 of the sorted ids, one per line, which depends on the set of ids but not on their order."""
     digest = hashlib.sha256()
     for name in sorted(ids):
         digest.update(f"{name}\n".encode())
@@ -30,21 +30,21 @@ def hash_ids(ids: Iterable[str]) -> str:
 
 
 def describe_split(judgments: Sequence[Judgment]) -> dict[str, Any]:
-    """Make the entry of one split: counts and hashes of its judged queries and of its judgments."""
+    """Make a card's entry for one split: the counts and hashes of its judged queries and of its judgments."""
     queries = {judgment.query_id for judgment in judgments}
     return {
         "queries": len(queries),
         "judgments": len(judgments),
         "queries_sha256": hash_ids(queries),
-        "judgments_sha256": hash_ids(f"{row.query_id}\t{row.doc_id}\t{row.grade}" for row in judgments),
+        "judgments_sha256": hash_ids(f"{j.query_id}\t{j.doc_id}\t{j.grade}" for j in judgments),
     }
 
 
 def make_card(published: str | None, source: str, doc_ids: set[str], splits: Mapping[str, Mapping[str, Any]]) -> Card:
     """Make the card of a collection.
 
-    published: name of the published collection, None for any other; source: where it was read from; splits: name of
-    a split -> the result of `describe_split`.
+    published: name of the published collection, or None for any other. source: the folder, archive or id that the
+    collection was read from. splits: name of a split -> the result of `describe_split`.
     """
     documents = {"count": len(doc_ids), "sha256": hash_ids(doc_ids)}
     return {"collection": published or CUSTOM, "source": source, "documents": documents, "splits": dict(splits)}
@@ -67,7 +67,7 @@ def _read_card(path: Path) -> Card:
     card = read_json(path) if path.exists() else {}
     if "collection" not in card:  # cards of earlier versions call it "build"
         raise GenirError(
-            f"{path}: this run has no protocol card, or one of an earlier version; "
+            f"{path}: this run has no protocol card, or one from an earlier version; "
             "run prepare, baseline and evaluate again"
         )
     return dict(card)

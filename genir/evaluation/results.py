@@ -1,4 +1,4 @@
-"""Per-query results of an evaluated run folder: reading, writing and grouping by run."""
+"""Reading, writing and grouping the per-query results of an evaluated run folder."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ FIELDS = ("split", "run", "query", "seen", "measure", "value")
 """Columns of per_query.tsv."""
 
 
-class Value(NamedTuple):
+class MeasureValue(NamedTuple):
     """The value of one measure for one query in one run.
 
-    seen: whether one of the query's best documents (those of its highest grade) is relevant to a training query.
+    seen: whether one of the query's best documents (those with its highest grade) is relevant to a train query.
     """
 
     split: str
@@ -28,7 +28,7 @@ class Value(NamedTuple):
     value: float
 
 
-def write_values(values: Sequence[Value], path: Path) -> None:
+def write_values(values: Sequence[MeasureValue], path: Path) -> None:
     """Write per-query values as TSV with the columns FIELDS."""
     with atomic_file(path) as handle:
         writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
@@ -36,16 +36,18 @@ def write_values(values: Sequence[Value], path: Path) -> None:
         writer.writerows([v.split, v.run, v.query, int(v.seen), v.measure, repr(v.value)] for v in values)
 
 
-def read_values(path: Path) -> list[Value]:
+def read_values(path: Path) -> list[MeasureValue]:
     """Read a file that `write_values` wrote; raise GenirError if it does not exist."""
     if not path.exists():
         raise GenirError(f"{path}: no such file; run evaluate first")
     with open(path, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
-    return [Value(r["split"], r["run"], r["query"], r["seen"] == "1", r["measure"], float(r["value"])) for r in rows]
+    return [
+        MeasureValue(r["split"], r["run"], r["query"], r["seen"] == "1", r["measure"], float(r["value"])) for r in rows
+    ]
 
 
-def load_run_values(config: Config, run: Path) -> list[Value]:
+def load_run_values(config: Config, run: Path) -> list[MeasureValue]:
     """Read the values of an evaluated run folder for the config's splits and measures.
 
     Raises GenirError if the folder was not evaluated on one of the splits or with one of the measures.
@@ -57,11 +59,11 @@ def load_run_values(config: Config, run: Path) -> list[Value]:
     for split, measure in product(splits, measures):
         if (split, measure) not in found:
             command = f"genir evaluate {run} 'evaluate.measures=[{','.join(measures)}]'"
-            raise GenirError(f"{path}: has no {measure} of {split}; run: {command}")
+            raise GenirError(f"{path}: this file has no values of {measure} on {split}; run: {command}")
     return values
 
 
-def by_run(values: Sequence[Value], split: str, measure: str) -> Mapping[str, dict[str, float]]:
+def group_by_run(values: Sequence[MeasureValue], split: str, measure: str) -> Mapping[str, dict[str, float]]:
     """Group the values of one measure on one split: run -> query id -> value."""
     result: dict[str, dict[str, float]] = {}
     for value in values:

@@ -19,12 +19,12 @@ class Interval(NamedTuple):
 def bootstrap_interval(values: Sequence[float], resamples: int, seed: int) -> Interval:
     """Compute the mean of `values`, one per query, with its 95 % percentile bootstrap interval.
 
-    One value gives an interval of zero width; no values give NaN.
+    resamples: number of bootstrap samples. One value gives an interval of zero width; no values give NaN.
     """
     if len(values) < 2:
         mean = float(np.mean(values)) if values else float("nan")
         return Interval(mean, mean, mean, len(values))
-    from scipy import stats  # slow to import, and only the last stages need it
+    from scipy import stats  # slow to import, and only the last stages of the pipeline need it
 
     result = stats.bootstrap(
         (np.asarray(values),), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed)
@@ -36,8 +36,8 @@ def bootstrap_interval(values: Sequence[float], resamples: int, seed: int) -> In
 def paired_test(a: Sequence[float], b: Sequence[float], seed: int) -> float:
     """Return the p value of a two-sided paired randomisation test of the hypothesis that a and b have the same mean.
 
-    a and b hold one value per query, in the same order. The signs of the differences are flipped 9,999 times at random,
-    or in all combinations where there are fewer (Smucker et al., CIKM 2007).
+    a, b: one value per query, in the same order. The signs of the differences are flipped at random 9,999 times, or in
+    all combinations if there are no more than that (Smucker et al., CIKM 2007).
     """
     difference = np.asarray(a) - np.asarray(b)
     if not difference.any():

@@ -1,6 +1,6 @@
-"""How much the measures of a run depend on the order of documents that share a docid.
+"""Measures of a run under different orders of the documents that share a docid.
 
-The model generates documents of the same docid together and with the same score, so any order among them is equally
+The model generates documents with the same docid together and with the same score, so any order among them is equally
 justified; a run file lists them in the order of the collection. The measures of the best, the worst and the expected
 order show how much of a difference between two runs may be due to this arbitrary choice.
 """
@@ -12,7 +12,7 @@ from itertools import groupby
 from genir.evaluation.measures import measure
 from genir.evaluation.trec import Run
 
-SHUFFLES = 50  # random orders over which the expected value is averaged
+SHUFFLES = 50  # random orders whose mean is the expected value
 
 
 def measure_tie_orders(
@@ -20,8 +20,9 @@ def measure_tie_orders(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Evaluate a run under the best, the expected and the worst order of the documents that share a docid.
 
-    judged: query id -> doc_id -> grade; docid: doc_id -> number of its docid; names: measures. Returns
-    "best", "expected" or "worst" -> measure name -> query id -> value. Expected values are means over SHUFFLES orders.
+    judged: query id -> doc_id -> grade. docid: doc_id -> number of its docid. names: names of the measures. seed: the
+    seed of the random orders. Returns "best", "expected" or "worst" -> measure name -> query id -> value. Expected
+    values are means over SHUFFLES random orders.
     """
     rng = random.Random(seed)
     best = measure(_reorder_ties(run, docid, lambda q, d: -judged.get(q, {}).get(d, 0)), judged, names)
@@ -35,7 +36,7 @@ def measure_tie_orders(
 
 
 def _reorder_ties(run: Run, docid: Mapping[str, int], key: Callable[[str, str], float]) -> Run:
-    """The run with adjacent documents of one docid sorted by `key(query, document)`.
+    """Return the run with adjacent documents of the same docid sorted by `key(query, document)`.
 
     The scores of the result express only the order.
     """

@@ -9,14 +9,14 @@ from genir.files import atomic_file, numbered_lines
 from genir.records import Judgment
 
 Run = dict[str, dict[str, float]]
-"""query id -> doc_id -> score"""
+"""Query id -> doc_id -> score."""
 
 
 def break_score_ties(doc_ids: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
-    """Map each document to its score so that the scores decrease strictly in the order of `doc_ids`.
+    """Map each document to its score, changed so that the scores decrease strictly in the order of `doc_ids`.
 
-    scores: not increasing. A score that does not lie below the one before it is replaced by the next smaller float.
-    ir-measures and trec_eval order tied documents by different rules, so a run file must not contain ties.
+    scores: not increasing. A score that is not lower than the one before it is replaced by the largest float below that
+    one. ir-measures and trec_eval order tied documents by different rules, so a run file must not contain ties.
     """
     result: dict[str, float] = {}
     last = math.inf
@@ -38,7 +38,8 @@ def write_run(run: Mapping[str, Mapping[str, float]], path: Path, name: str) -> 
 def read_run(path: Path) -> Run:
     """Read a TREC run file.
 
-    Raises GenirError with the line number for a line without six columns or with a score that is not a finite number.
+    Raises GenirError, with the line number, for a line that does not have six columns, and for a score that is not a
+    finite number.
     """
     run: Run = {}
     for line, text in numbered_lines(path):
@@ -61,7 +62,7 @@ def _parse_score(text: str) -> float:
 
 
 def qrels(judgments: Iterable[Judgment]) -> dict[str, dict[str, int]]:
-    """Judgments as query id -> doc_id -> grade, the form that ir-measures takes."""
+    """Group judgments into query id -> doc_id -> grade, the form that ir-measures takes."""
     result: dict[str, dict[str, int]] = {}
     for judgment in judgments:
         result.setdefault(judgment.query_id, {})[judgment.doc_id] = judgment.grade

@@ -5,26 +5,26 @@ from pathlib import Path
 from typing import Any
 
 
-def content_hash(path: Path, seen: dict[str, Any] | None = None) -> str:
-    """The SHA-256 digest, in hexadecimal, of a file's contents, or of the paths and contents of a folder's files.
+def content_hash(path: Path, cache: dict[str, Any] | None = None) -> str:
+    """Compute the SHA-256 digest, in hexadecimal, of a file's contents, or of the paths and contents of a folder.
 
-    `seen` is a cache that this function reads and updates: absolute path -> [size in bytes, modification time in
+    cache: known hashes, which this function reads and updates: absolute path -> [size in bytes, modification time in
     nanoseconds, digest]. A file whose size and modification time have not changed is not read again, so that checking
-    whether a stage is up to date does not read gigabytes each time. The values can be stored as JSON.
+    whether a stage is up to date does not read gigabytes each time. The cache can be stored as JSON.
     """
     if path.is_dir():
         digest = hashlib.sha256()
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path)}\0{content_hash(file, seen)}\n".encode())
+            digest.update(f"{file.relative_to(path)}\0{content_hash(file, cache)}\n".encode())
         return digest.hexdigest()
     stat = path.stat()
     key = str(path.resolve())
     stamp = [stat.st_size, stat.st_mtime_ns]
-    cached = None if seen is None else seen.get(key)
+    cached = None if cache is None else cache.get(key)
     if cached and cached[:2] == stamp:
         return str(cached[2])
     with open(path, "rb") as handle:
         file_digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    if seen is not None:
-        seen[key] = [*stamp, file_digest]
+    if cache is not None:
+        cache[key] = [*stamp, file_digest]
     return file_digest

@@ -16,7 +16,7 @@ from genir.errors import GenirError, error_at
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 text file, with their numbers from 1, without line ends (LF or CRLF) and byte order mark.
+    """Yield the lines of a UTF-8 text file with their numbers from 1, without line ends (LF, CRLF) and byte order mark.
 
     A file whose name ends in .gz is decompressed. Paths such as FOLDER/NAME.tar.gz/MEMBER and
     FOLDER/NAME.zip/SUBFOLDER/MEMBER read a file inside an archive, without unpacking the archive.
@@ -25,7 +25,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with _opened(path) as handle:
+        with _open_decompressed(path) as handle:
             for raw in handle:
                 number += 1
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -35,18 +35,18 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise error_at(path, number, f"not UTF-8 text ({error.reason}); convert the file to UTF-8") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.ReadError, zipfile.BadZipFile) as error:
         raise error_at(
-            path, number + 1, f"the {_kind(path)} file is damaged or truncated ({error}); download it again"
+            path, number + 1, f"the {_compression(path)} file is damaged or truncated ({error}); download it again"
         ) from error
 
 
-def _kind(path: Path) -> str:
+def _compression(path: Path) -> str:
     """The format of a compressed file, for error messages: a .tar.gz archive counts as gzip."""
     return "zip" if any(parent.suffix == ".zip" for parent in path.parents) else "gzip"
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading bytes, decompressed, or a file inside an archive."""
+def _open_decompressed(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, or a file inside an archive, to read its decompressed bytes."""
     if path.parent.name.endswith(".tar.gz"):
         with tarfile.open(path.parent, "r|gz") as archive:
             for entry in archive:
@@ -56,15 +56,19 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise GenirError(f"{path.parent}: the archive has no file {path.name}; check that it is the right one")
     for archive_path in path.parents:
         if archive_path.suffix == ".zip" and archive_path.is_file():
-            with zipfile.ZipFile(archive_path) as zipped, zipped.open(str(path.relative_to(archive_path))) as handle:
-                yield handle
+            name = path.relative_to(archive_path).as_posix()
+            with zipfile.ZipFile(archive_path) as zipped:
+                if name not in zipped.namelist():
+                    raise GenirError(f"{archive_path}: the archive has no file {name}; check that it is the right one")
+                with zipped.open(name) as handle:
+                    yield handle
             return
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
         yield cast(IO[bytes], handle)
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file. Raises GenirError for a file that is missing, not valid JSON, or not UTF-8."""
+    """Read a JSON file. Raises GenirError if it is missing, not valid JSON, or not UTF-8."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -77,10 +81,10 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def reading_own_file(path: Path) -> Iterator[Path]:
-    """Read `path`, a file that genir wrote: errors that only a missing or damaged file can cause become a GenirError.
+    """Turn the errors of reading `path`, a file that genir wrote, into a GenirError that names the file.
 
-    Inside this context, library errors such as KeyError or SafetensorError mean that the file is damaged, since genir
-    writes files whole; the message says so and names the file.
+    genir writes a file completely or not at all. If reading it raises an error such as KeyError or SafetensorError, the
+    file must therefore be damaged.
     """
     try:
         yield path
@@ -91,13 +95,15 @@ def reading_own_file(path: Path) -> Iterator[Path]:
 
 
 def parse_json_line(text: str, path: Path, line: int) -> Any:
-    """The value of one line of a JSON Lines file; `path` and `line` (from 1) say where it is from.
+    """Parse one line of a JSON Lines file; `path` and `line` (counted from 1) are named in errors.
 
-    Raises GenirError where the line is not valid JSON, or is JSON that exceeds Python's limits.
+    Raises GenirError if the line is not valid JSON, or exceeds the limits of Python's parser.
     """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise error_at(path, line, f"not valid JSON: {error.msg} (column {error.colno})") from None
     except (ValueError, RecursionError) as error:  # a number with thousands of digits; brackets nested thousands deep
-        raise error_at(path, line, f"JSON beyond what Python can read: {str(error).split(';')[0]}") from None
+        raise error_at(
+            path, line, f"JSON that exceeds the limits of Python's parser: {str(error).split(';')[0]}"
+        ) from None

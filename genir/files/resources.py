@@ -1,4 +1,4 @@
-"""Files that are shipped with genir but not imported: programs, configs and lists of data."""
+"""Files that are shipped with genir but not imported: programs, configs and the list of downloads."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders, a lock on a folder, and clear errors for disks that are full or read-only."""
+"""Atomic writing of files and folders, locks on folders, and one-line errors for disks that are full or read-only."""
 
 import errno
 import json
@@ -19,22 +19,22 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
-def clear_os_errors(path: Path) -> Iterator[None]:
-    """Turn the error of a write to `path` (a full disk, missing permissions) into a GenirError that names the path.
+def explain_os_errors(path: Path) -> Iterator[None]:
+    """Turn the error of a failed write to `path`, such as a full disk, into a GenirError that names the path.
 
-    Other errors are raised unchanged.
+    Errors with other causes are raised unchanged.
     """
     try:
         yield
     except GenirError:
         raise
     except Exception as error:
-        number = _os_error(error)
+        number = _find_errno(error)
         if number is None:
             raise
         reason = os.strerror(number)
         if number in _FULL:
-            raise GenirError(f"{path}: no space left on the disk; free some and run the same command again") from error
+            raise GenirError(f"{path}: no space left on the disk; free some space and run the command again") from error
         if number in _FORBIDDEN:
             raise GenirError(f"{path}: cannot write here ({reason}); choose another folder") from error
         if number in {errno.ENOTDIR, errno.EEXIST}:
@@ -44,8 +44,8 @@ def clear_os_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def _os_error(error: Exception) -> int | None:
-    """The errno of a failed write; None for any other error.
+def _find_errno(error: Exception) -> int | None:
+    """Find the errno of a failed write; None for an error with another cause.
 
     safetensors and tokenizers raise errors of their own, whose message holds the errno. torch.save on a full disk only
     reports that its position in the file is not what it expected, which is taken as a full disk.
@@ -65,12 +65,12 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     The temporary file is flushed to disk before it is renamed, and deleted if an exception is raised. Text is written
     as UTF-8 with LF line ends. Missing parent folders are created.
 
-    Raises GenirError where the disk is full or the folder cannot be written to.
+    Raises GenirError if the disk is full, or if the folder cannot be written to.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     encoding = None if "b" in mode else "utf-8"
     newline = None if "b" in mode else "\n"
-    with clear_os_errors(path):
+    with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, mode, encoding=encoding, newline=newline) as handle:
@@ -89,11 +89,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     All files are flushed to disk before the folder is renamed; the temporary folder is deleted if an exception is
     raised. Temporary folders of processes that no longer run are deleted first.
 
-    Raises GenirError where the disk is full, the parent folder cannot be written to, or `path` is a file.
+    Raises GenirError if the disk is full, if the parent folder cannot be written to, or if `path` is a file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    with clear_os_errors(path):
+    with explain_os_errors(path):
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         _remove_stale(path)
@@ -106,13 +106,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if path.exists():
                 os.replace(path, old)
             os.replace(temporary, path)
-            shutil.rmtree(old, ignore_errors=True)  # never reached if the rename failed: `old` is the only copy then
+            shutil.rmtree(old, ignore_errors=True)  # not reached if a rename failed, when `old` may be the only copy
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _remove_stale(path: Path) -> None:
-    """Delete the temporary folders that killed processes left beside `path`; that of a collection can have 20 GB."""
+    """Delete the temporary folders that killed processes left beside `path`; a collection's can take 20 GB."""
     for stale in path.parent.glob(f".{path.name}.*.tmp"):
         process = stale.name.split(".")[-2]
         if process == str(os.getpid()) or (process.isdigit() and not _is_alive(int(process))):
@@ -120,7 +120,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether a process with this id exists, of any user."""
+    """Whether a process with this id exists, whichever user it belongs to."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -133,8 +133,8 @@ def _is_alive(process: int) -> bool:
 def _fsync_with_mode(file: Path, mode: int) -> None:
     """Flush a file to disk and give it the read and write permissions of `mode`.
 
-    safetensors creates files that only their owner may read; `mode` is that of a file or folder created beside it,
-    which follows the umask. Symbolic links keep the permissions of their targets.
+    safetensors creates files that only their owner may read. `mode` is that of a file or folder which was created
+    nearby and follows the umask. The targets of symbolic links keep their permissions.
     """
     if not file.is_symlink() and (file.stat().st_mode ^ mode) & 0o666:
         with suppress(PermissionError):  # some file systems have no permissions
@@ -148,14 +148,14 @@ def _fsync_with_mode(file: Path, mode: int) -> None:
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `folder`, which is created if needed, against other genir processes.
+    """Hold a lock on `folder`, which is created if needed, so that no other genir process uses the folder.
 
     The operating system releases the lock when the process ends, even if it is killed.
 
-    Raises GenirError at once where another process holds the lock.
+    Raises GenirError immediately if another process holds the lock.
     """
     lock = FileLock(folder / ".lock", timeout=0)
-    with clear_os_errors(folder / ".lock"):
+    with explain_os_errors(folder / ".lock"):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()

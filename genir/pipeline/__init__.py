@@ -1,1 +1,1 @@
-"""Stages of the pipeline: skipped when up to date, recorded when run, and their common command line."""
+"""The stages of the pipeline, which are skipped if they are up to date, and their common command line."""

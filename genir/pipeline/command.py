@@ -39,15 +39,16 @@ def run_stage(stage: Stage, main: Main) -> None:
         execute(stage, main, load_config(config, overrides or []), force)
 
     command.__doc__ = inspect.getdoc(main)
-    # Where another stage depends on a training section, it is only for which retrievers there are.
+    # A stage depends on a training section only to know which retrievers exist, so its help does not show the section.
     shown = tuple(name for name in stage.settings if name not in TRAINING_STAGES)
     run_command(command, stage.name, shown)
 
 
 def run_command(command: Callable[..., None] | typer.Typer, name: str = "", settings: tuple[str, ...] = ()) -> None:
-    """Run a typer command as `genir NAME`; its help also shows the settings of the config that it uses.
+    """Run a typer command as `genir NAME`, whose help also shows the settings that the command uses.
 
-    A GenirError is printed as one line on stderr, with exit status 1.
+    settings: dotted names of sections and of single settings. A GenirError is printed as one line on stderr, and the
+    exit status is 1.
     """
     set_process_defaults()
     app = command
@@ -55,13 +56,13 @@ def run_command(command: Callable[..., None] | typer.Typer, name: str = "", sett
         app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
         help_class = type("CommandWithSettings", (_CommandWithSettings,), {"setting_names": settings})
         target = _add_help_all(command) if settings else command
-        app.command(cls=help_class, help=_join_paragraphs(command.__doc__ or ""))(target)
+        app.command(cls=help_class, help=join_paragraphs(command.__doc__ or ""))(target)
     try:
         app(prog_name=f"genir {name}".strip())
     except GenirError as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(1)
-    except OSError as error:  # writing to stdout; the files of a stage have their own message
+    except OSError as error:  # raised by a write to stdout; writes to files raise a GenirError
         if error.errno != errno.ENOSPC:
             raise
         errors.print("[bold red]error:[/] no space left on the device that the output goes to; redirect it elsewhere")
@@ -83,6 +84,7 @@ class _CommandWithSettings(TyperCommand):
 
 
 def _show_all_help(ctx: typer.Context, chosen: bool) -> None:
+    """Print the help with the rarely used settings and exit, if --help-all is given."""
     if chosen:
         ctx.meta[_SHOW_RARE] = True
         typer.echo(ctx.get_help(), nl=False)
@@ -90,7 +92,7 @@ def _show_all_help(ctx: typer.Context, chosen: bool) -> None:
 
 
 def _add_help_all(command: Callable[..., None]) -> Callable[..., None]:
-    """The same command with the option --help-all."""
+    """Return the same command with the additional option --help-all."""
 
     @functools.wraps(command)
     def with_help_all(help_all: bool = False, **arguments: Any) -> None:
@@ -110,6 +112,7 @@ def _add_help_all(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _print_group(group: SettingGroup, show_rare: bool) -> None:
+    """Print a group of settings as a table; rarely used settings are left out unless `show_rare` is set."""
     shown = [setting for setting in group.settings if show_rare or not setting.rare]
     if not shown:
         return
@@ -126,6 +129,6 @@ def _print_group(group: SettingGroup, show_rare: bool) -> None:
     console.print(Padding(table, (0, 0, 1, 2)), soft_wrap=False, width=width)
 
 
-def _join_paragraphs(doc: str) -> str:
-    """A docstring with the lines of each paragraph joined, so that the terminal wraps them."""
+def join_paragraphs(doc: str) -> str:
+    """Join the lines of each paragraph of a docstring, so that they are wrapped to the width of the terminal."""
     return "\n\n".join(escape(" ".join(text.split())) for text in inspect.cleandoc(doc).split("\n\n"))

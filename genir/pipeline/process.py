@@ -13,29 +13,30 @@ from genir.config import Config
 def set_process_defaults() -> None:
     """Set the environment variables that torch and tokenizers read when they are imported; users may override them.
 
-    A second OpenMP thread must not spin while it waits beside a busy process, and tokenizers must not fork its pool.
+    OpenMP threads sleep while they wait, since spinning would take time from other processes. The tokenizers library
+    does not use threads of its own, which would not survive a fork.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def prepare_process(config: Config) -> None:
-    """Set the number of threads and restart the memory meter; torch is touched only if it has been imported."""
+    """Set the number of torch's threads, if torch has been imported, and restart the memory meter."""
     if "torch" in sys.modules:
         import torch
 
-        if config.threads or not os.environ.get("OMP_NUM_THREADS"):  # torch follows OMP_NUM_THREADS by itself
+        if config.threads or not os.environ.get("OMP_NUM_THREADS"):  # torch reads OMP_NUM_THREADS itself
             torch.set_num_threads(config.threads or _usable_cores())
     restart_memory_meter()
 
 
 def _usable_cores() -> int:
-    """The cores that this process may use, such as the share of a scheduler or container, where the system says."""
+    """The number of cores that this process may use, which a scheduler or container may have limited."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def torch_threads() -> int | None:
-    """The number of threads of torch; None where the stage did not import torch."""
+    """The number of torch's threads, or None if torch has not been imported."""
     if "torch" not in sys.modules:
         return None
     import torch
@@ -44,13 +45,13 @@ def torch_threads() -> int | None:
 
 
 def restart_memory_meter() -> None:
-    """Let `peak_memory_mb` measure from now on, so that each stage gets its own figure (Linux)."""
+    """Restart the measurement of `peak_memory_mb`, so that each stage gets its own figure (only on Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory in MB since the meter was restarted (Linux), else since the process began."""
+    """Peak resident memory in MB since the meter was restarted (on Linux) or since the process began (elsewhere)."""
     try:
         line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
         return int(line.split()[1]) / 1024

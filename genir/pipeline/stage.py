@@ -1,7 +1,7 @@
-"""A stage of the pipeline: it reads files and settings, writes files, and is skipped when nothing has changed.
+"""A stage of the pipeline: it reads files and settings, writes files, and is skipped if nothing has changed.
 
-`runs/NAME/stage.json` holds for each stage its settings, the hashes of what it read and wrote, versions, seed, threads,
-wall time and peak memory.
+For each stage, `runs/NAME/stage.json` records the settings, the hashes of the inputs and outputs, library versions,
+seed, threads, wall time and peak memory.
 """
 
 import time
@@ -20,8 +20,8 @@ from genir.pipeline.staleness import load_hashes, load_records, stale_because, w
 class Stage(NamedTuple):
     """What a stage depends on and what it writes; paths are relative to the run folder.
 
-    settings: dotted names of the settings that it uses. external: settings whose value may be a path outside the run
-    folder. reads: its inputs; a "?" at the end marks one that may be missing. writes: its outputs.
+    settings: dotted names of the settings that it uses. external: dotted names of settings whose value may be a path
+    outside the run folder. reads: its inputs; a "?" at the end marks one that may be missing. writes: its outputs.
     """
 
     name: str
@@ -36,16 +36,17 @@ Main = Callable[[Config], None]
 
 
 def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> None:
-    """Run a stage unless it is up to date, say why, and record it in stage.json.
+    """Run a stage unless it is up to date, print the reason, and record it in stage.json.
 
-    Raises GenirError where an input is missing or another process works in the run folder.
+    force: run the stage even if it is up to date.
+    Raises GenirError if an input is missing, or if another process is using the run folder.
     """
     run_folder = config.run_folder
     hashes = load_hashes(run_folder / ".hashes.json")
     wanted = wanted_state(config, stage.settings, stage.reads, stage.external, hashes)
     record = load_records(run_folder / "stage.json").get(stage.name)
     if record is not None and set(record.get("outputs", {})) != set(stage.writes):
-        reason: str | None = f"it writes {', '.join(stage.writes)} now"
+        reason: str | None = f"its outputs are now {', '.join(stage.writes)}"
     else:
         reason = stale_because(record, wanted, run_folder, hashes)
     if reason is None and not force:
@@ -67,7 +68,7 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
             "seconds": round(time.perf_counter() - started, 2),
             "peak_memory_mb": round(peak_memory_mb()),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "threads": torch_threads(),  # results depend on it
+            "threads": torch_threads(),  # results depend on the number
             "versions": library_versions(),
         }
         write_json(run_folder / "stage.json", load_records(run_folder / "stage.json") | {stage.name: new_record})

@@ -1,4 +1,4 @@
-"""Whether a stage is up to date, and if not, why: its record is compared with the settings and files of now."""
+"""Whether a stage is up to date, and if not, why: its record is compared with the current settings and files."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,17 +11,17 @@ from genir.files import content_hash, read_json
 Hashes = dict[str, Any]
 """Cached content hashes by path, see `genir.files.content_hash`."""
 _MAX_VALUE_LENGTH = 40
-"""Longer values of settings are shortened in reasons."""
+"""Characters to which the values of settings are shortened in reasons."""
 _MISSING = object()
 
 
 def stale_because(
     record: Mapping[str, Any] | None, wanted: Mapping[str, Any], run_folder: Path, hashes: Hashes
 ) -> str | None:
-    """The first reason why a stage must run again; None where it is up to date.
+    """Find the first reason why a stage must run again; None if it is up to date.
 
-    record: what stage.json holds about its last run; None if it has not run. wanted: its settings, seed and hashes of
-    inputs as they are now, see `wanted_state`.
+    record: the record of the stage's last run in stage.json; None if it has not run. wanted: its current settings, seed
+    and hashes of inputs, see `wanted_state`. hashes: the cache of content hashes.
     """
     if record is None:
         return "it has not run yet"
@@ -38,18 +38,22 @@ def stale_because(
         if not path.exists():
             return f"output {name} is missing"
         if content_hash(path, hashes) != old_hash:
-            return f"output {name} was changed"
+            return output_changed(name)
     return None
+
+
+def output_changed(name: str) -> str:
+    """The reason of `stale_because` for an output that is no longer as the stage left it."""
+    return f"output {name} was changed"
 
 
 def wanted_state(
     config: Config, settings: Iterable[str], reads: Iterable[str], external: Iterable[str], hashes: Hashes
 ) -> dict[str, Any]:
-    """The settings, seed and hashes of inputs that a stage would run with now.
+    """Collect the settings, seed and hashes of inputs with which a stage would run now.
 
-    settings: dotted names. reads: paths in the run folder, with a "?" at the end of those that may be missing.
-    external: settings whose value may be a path outside the run folder.
-    Raises GenirError where an input is missing.
+    settings, reads, external: see `genir.pipeline.stage.Stage`. hashes: the cache of content hashes.
+    Raises GenirError if an input is missing.
     """
     values = config.model_dump(mode="json")
     inputs: dict[str, str | None] = {}
@@ -70,7 +74,7 @@ def wanted_state(
 
 
 def setting_value(values: Mapping[str, Any], dotted: str) -> Any:
-    """The value of a dotted setting in a config as nested dicts; None where there is no such setting."""
+    """Look up a dotted setting in a config of nested dicts; None if there is no such setting."""
     value: Any = values
     for name in dotted.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
@@ -78,7 +82,7 @@ def setting_value(values: Mapping[str, Any], dotted: str) -> Any:
 
 
 def load_records(path: Path) -> dict[str, Any]:
-    """The records of a stage.json, by stage; none where there is no such file. Raises GenirError if it is damaged."""
+    """Read the records of a stage.json, by stage; none if there is no such file. Raises GenirError if it is damaged."""
     if not path.exists():
         return {}
     try:
@@ -91,7 +95,7 @@ def load_records(path: Path) -> dict[str, Any]:
 
 
 def load_hashes(path: Path) -> Hashes:
-    """Content hashes that earlier stages computed; none where the file cannot be read, as they can be recomputed."""
+    """Read the cache of content hashes; it is empty if the file cannot be read, since hashes can be computed again."""
     try:
         found = read_json(path)
     except (GenirError, ValueError, RecursionError):
@@ -100,7 +104,7 @@ def load_hashes(path: Path) -> Hashes:
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(dotted name, old value, new value) of everything that differs in two nested values."""
+    """Yield (dotted name, old value, new value) for everything that differs in two nested values."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         pairs = [(key, old.get(key, _MISSING), new.get(key, _MISSING)) for key in {**old, **new}]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
@@ -114,6 +118,7 @@ def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any,
 
 
 def _shorten(value: Any) -> str:
+    """Format the value of a setting for a reason."""
     if value is _MISSING:
         return "nothing"
     text = "null" if value is None else str(value)

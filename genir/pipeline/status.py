@@ -1,25 +1,36 @@
-"""The state of every stage of a run, from its records alone: no stage is imported or run."""
+"""The state of every stage of a run, found from its records and files, without importing or running any stage."""
 
 from typing import Any, Literal, NamedTuple
 
 from genir.config import Config
 from genir.errors import GenirError
-from genir.pipeline.staleness import Hashes, load_hashes, load_records, setting_value, stale_because, wanted_state
+from genir.pipeline.staleness import (
+    Hashes,
+    load_hashes,
+    load_records,
+    output_changed,
+    setting_value,
+    stale_because,
+    wanted_state,
+)
 
 BEFORE_TRAINING = ("prepare", "embed", "docids", "queries", "baseline", "negatives")
 AFTER_TRAINING = ("retriever", "search", "evaluate", "compare", "plot", "report")
 
 
 class StageState(NamedTuple):
-    """Whether a stage is up to date, would run again (stale), has not run, or is not needed; and why."""
+    """Whether a stage is up to date, would run again (stale), has not run, or is not needed, with the reason.
+
+    The retriever is "edited" when its folder was changed after training, for example by `genir docids --add`.
+    """
 
     name: str
-    state: Literal["up to date", "stale", "not run", "not needed"]
+    state: Literal["up to date", "stale", "not run", "not needed", "edited"]
     reason: str
 
 
 def stage_states(config: Config) -> list[StageState]:
-    """The states of all stages of a run, in pipeline order."""
+    """Find the states of all stages of a run, in pipeline order."""
     run_folder = config.run_folder
     records, hashes = load_records(run_folder / "stage.json"), load_hashes(run_folder / ".hashes.json")
     writers = {output: name for name, record in records.items() for output in record.get("outputs", {})}
@@ -31,12 +42,15 @@ def stage_states(config: Config) -> list[StageState]:
         elif record is None:
             states[name] = StageState(name, "not run", "")
         else:
-            reason = _reason(record, config, hashes) or _stale_input(record, writers, states)
+            reason = _changed_since(record, config, hashes) or _stale_input(record, writers, states)
             states[name] = StageState(name, "stale" if reason else "up to date", reason or "")
+            if name == "retriever" and reason == output_changed("retriever"):
+                states[name] = StageState(name, "edited", "changed after training; genir train keeps it")
     return list(states.values())
 
 
-def _reason(record: dict[str, Any], config: Config, hashes: Hashes) -> str | None:
+def _changed_since(record: dict[str, Any], config: Config, hashes: Hashes) -> str | None:
+    """Find what has changed since a stage was recorded; None if nothing has."""
     settings, inputs = record.get("settings", {}), record.get("inputs", {})
     values = config.model_dump(mode="json")
     external = [name for name in inputs if "." in name and setting_value(values, name) is not None]
@@ -49,6 +63,10 @@ def _reason(record: dict[str, Any], config: Config, hashes: Hashes) -> str | Non
 
 
 def _stale_input(record: dict[str, Any], writers: dict[str, str], states: dict[str, StageState]) -> str | None:
+    """Explain which input of a stage an earlier stage will write again; None if there is none.
+
+    writers: output -> the stage that writes it. states: those of the earlier stages.
+    """
     for name in record.get("inputs", {}):
         writer = writers.get(name.removesuffix("?"), "")
         if writer in states and states[writer].state in ("stale", "not run"):

@@ -14,16 +14,16 @@ from torch.utils.data import Dataset
 from transformers import DataCollatorForSeq2Seq, Trainer, set_seed
 
 from genir.config import QueriesConfig
-from genir.files import atomic_folder, clear_os_errors
+from genir.files import atomic_folder, explain_os_errors
 from genir.records import Document
 from genir.t5.loading import load_seq2seq, silence_transformers
 from genir.tokenizer import load_tokenizer
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
-from genir.training.trainer import run_trainer, training_arguments
+from genir.training.trainer import make_training_arguments, run_trainer
 
 EVALUATIONS = 10
-"""How often the dev loss is computed during fine-tuning."""
+"""Number of times that the dev loss is computed during fine-tuning."""
 
 
 class QueryGenerator:
@@ -36,7 +36,7 @@ class QueryGenerator:
 
     @torch.inference_mode()
     def generate(self, documents: Sequence[Document], seed: str) -> list[list[str]]:
-        """Sample `per_document` queries for each document; equal documents and seeds give equal queries."""
+        """Sample `per_document` queries for each document; the same documents and seed give the same queries."""
         settings = self.settings
         set_seed(zlib.crc32(seed.encode()))
         inputs = self.tokenizer(
@@ -62,9 +62,10 @@ class QueryGenerator:
 
 
 class QueryPairs(Dataset[dict[str, Any]]):
-    """Pairs (query, index of a relevant document) as training examples: the document is the input, the query the label.
+    """A dataset of training examples in which the document is the input and one of its queries is the label.
 
-    Example i is {"input_ids": tokens of the document, "labels": tokens of the query}, both truncated.
+    pairs: (query, index of a relevant document). An example is {"input_ids": tokens of the document, "labels": tokens
+    of the query}, both truncated.
     """
 
     def __init__(
@@ -99,15 +100,15 @@ def fine_tune(
     folder: Path,
     checkpoints: Path,
 ) -> None:
-    """Train the model `settings.method` for `tune_steps` steps and save the weights with the lowest dev loss.
+    """Fine-tune the model `settings.method` for `tune_steps` steps and save the weights with the lowest dev loss.
 
-    train, dev: pairs (query, index of a relevant document). folder: where the trained model is saved. An interrupted
-    training resumes from its last checkpoint.
+    train, dev: pairs (query, index of a relevant document). folder: folder in which the model is saved. checkpoints:
+    folder for checkpoints; interrupted fine-tuning resumes from the last complete one.
     """
     set_seed(seed)
     model, tokenizer = load_seq2seq(settings.method), load_tokenizer(settings.method)
     resume = find_last_checkpoint(checkpoints)
-    arguments = training_arguments(
+    arguments = make_training_arguments(
         checkpoints,
         max(1, settings.tune_steps // EVALUATIONS),
         seed,
@@ -126,6 +127,6 @@ def fine_tune(
         eval_dataset=QueryPairs(dev, documents, tokenizer, settings),
     )
     run_trainer(trainer, ShowProgress("doc2query", "loss"), resume)
-    with silence_transformers(), clear_os_errors(checkpoints), atomic_folder(folder) as new:
+    with silence_transformers(), explain_os_errors(checkpoints), atomic_folder(folder) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)

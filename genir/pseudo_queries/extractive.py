@@ -1,6 +1,6 @@
-"""Extractive pseudo queries, made without a model: a document's title, headings, best sentences, and keyphrases.
+"""Extractive pseudo queries, for which no model is needed: a document's title, headings, sentences and keyphrases.
 
-Sentences and keyphrases are ranked by the TF-IDF of their words, so that what is specific to the document comes first.
+Sentences and keyphrases are ranked by the TF-IDF of their words, so that those specific to the document come first.
 """
 
 import re
@@ -12,19 +12,20 @@ from genir.docids.tfidf import HashedTfidf
 from genir.records import Document
 
 BLOCK_SIZE = 1000  # documents whose words are hashed in one call
-MAX_CHARACTERS = 20_000  # of a text; the rest is ignored
+MAX_CHARACTERS = 20_000  # characters of a text that are used; the rest is ignored
 MAX_HEADING_WORDS = 8
 MAX_PHRASE_WORDS = 4
 WORD = re.compile(r"\w+")
 Weights = Mapping[str, float]
-"""Lower-case content word of a document -> its TF-IDF; stop words and single letters are missing"""
+"""Lower-case content word of a document -> its TF-IDF; stop words and single letters are not included."""
 
 
 def extract_all_queries(documents: Iterable[Document], max_words: int) -> Iterator[tuple[str, Iterator[str]]]:
-    """Yield (doc_id, queries, best first) for each document: the title, then by turns sentence, keyphrase, heading.
+    """Yield (doc_id, queries) for each document, the best queries first.
 
-    A sentence is shortened to its `max_words` words with the highest TF-IDF. Keyphrases and headings are preceded by
-    the title, because many of them ("History") do not identify a document on their own. `documents` is iterated twice.
+    The title is followed by a sentence, a keyphrase and a heading in turn. A sentence is shortened to its `max_words`
+    words with the highest TF-IDF. Keyphrases and headings are preceded by the title, because many of them ("History")
+    do not identify a document on their own. documents: is iterated twice.
     """
     tfidf = HashedTfidf.fit(documents)
     remaining = iter(documents)
@@ -63,7 +64,7 @@ def split_sentences(text: str) -> list[str]:
 def find_headings(text: str) -> list[str]:
     """Find the headings of a text with several lines: its short lines that end with a letter or digit.
 
-    Markup such as == and # around a heading is removed.
+    Markup such as == and # around a heading is removed, and at most MAX_HEADING_WORDS words count as short.
     """
     lines = text.split("\n")
     bare = (re.sub(r"^[\s#=*]+|[\s#=*]+$", "", line) for line in lines if len(lines) > 1)
@@ -73,7 +74,7 @@ def find_headings(text: str) -> list[str]:
 def find_keyphrases(text: str, weights: Weights) -> list[str]:
     """Find sequences of content words between stop words and punctuation, as RAKE does (Rose et al., 2010).
 
-    A sequence of more than MAX_PHRASE_WORDS words is split. Phrases that differ in case only are returned once.
+    A sequence of more than MAX_PHRASE_WORDS words is split. Phrases that differ only in case are returned once.
     """
     found: dict[str, str] = {}
     for fragment in re.split(r"[^\w\s'\u2019-]+|\n", text):
@@ -88,12 +89,15 @@ def find_keyphrases(text: str, weights: Weights) -> list[str]:
 
 
 def rank_by_weight(parts: Sequence[str], weights: Weights) -> list[str]:
-    """Sort by the sum of the weights of the distinct words, highest first; equal parts keep their order."""
+    """Sort texts by the sum of the weights of their distinct words, highest first; equal ones keep their order."""
     return sorted(parts, key=lambda part: -sum(weights.get(word, 0) for word in {*WORD.findall(part.lower())}))
 
 
 def shorten(sentence: str, weights: Weights, max_words: int) -> str:
-    """Keep the `max_words` distinct words with the highest weights, in their order, of a sentence with more words."""
+    """Shorten a sentence of more than `max_words` words to its distinct words with the highest weights, in their order.
+
+    Punctuation is removed from sentences of any length.
+    """
     words = WORD.findall(sentence)
     if len(words) <= max_words:
         return " ".join(words)

@@ -1,1 +1,1 @@
-"""T5's decoder run for many partial docids at once, and the loading of Hugging Face models."""
+"""T5's decoder for many partial docids at once, and the loading of Hugging Face models."""

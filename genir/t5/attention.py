@@ -1,6 +1,7 @@
 """Building blocks of T5's attention that self-attention and cross-attention share.
 
-They run the layers of a Hugging Face T5 and return what that model returns.
+They run the layers of a Hugging Face T5, and their results equal that model's.
+
 Shapes: n sequences, T decoder tokens, C tokens attended to, D model width, H heads, E width of a head.
 """
 
@@ -20,7 +21,8 @@ def decoder_blocks(t5: T5ForConditionalGeneration) -> Any:
 def linear(layer: Any, states: Tensor) -> Tensor:
     """Apply a linear layer without bias: [..., in] -> [..., out].
 
-    On a CPU, 8 to 16 states are multiplied as (W x^T)^T, which takes MKL a third to a half less time.
+    On a CPU and without gradients, 8 to 16 states are multiplied as (W x^T)^T, for which MKL needs a third to a half
+    less time.
     """
     flat = states.flatten(0, -2)
     output: Tensor
@@ -32,10 +34,10 @@ def linear(layer: Any, states: Tensor) -> Tensor:
 
 
 def norm(layer_norm: Any, states: Tensor) -> Tensor:
-    """Apply T5's layer norm; without gradients in one kernel where Hugging Face needs six."""
+    """Apply T5's layer norm. Without gradients it runs as one kernel, where Hugging Face runs six."""
     output: Tensor
     if torch.is_grad_enabled():
-        output = layer_norm(states)  # the values are the same, but the gradient is summed in another order
+        output = layer_norm(states)  # rms_norm has the same values, but sums its gradient in another order
     else:
         output = functional.rms_norm(states, states.shape[-1:], layer_norm.weight, layer_norm.variance_epsilon)
     return output
@@ -47,7 +49,7 @@ def split_heads(attention: Any, states: Tensor) -> Tensor:
 
 
 def attend(attention: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Unscaled attention, as T5 has it: softmax(q k + bias) v.
+    """Compute attention without a scale, as in T5: softmax(q k + bias) v.
 
     query [n, H, T, E], key and value [n, H, C, E], bias broadcastable to [n, H, T, C] -> [n, T, H * E], heads joined.
     """

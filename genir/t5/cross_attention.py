@@ -1,4 +1,4 @@
-"""Cross-attention of T5's decoder with keys and values that are computed once per query and shared by its hypotheses.
+"""Cross-attention of T5's decoder, with keys and values computed once per query and shared by all its hypotheses.
 
 Shapes: B queries, n decoder rows, T decoder tokens, S source tokens, D model width, H heads, E width of a head.
 """
@@ -14,12 +14,12 @@ from genir.t5.ragged import RaggedLayout
 
 
 class CrossAttentionCache(NamedTuple):
-    """What the decoder attends to in the encoder's output.
+    """Keys and values of the encoder's output for every layer of the decoder, and the bias that masks padding.
 
     keys, values: [B, H, S, E] for each layer. bias: [B, 1, 1, S], 0 at tokens and the lowest number at padding.
-    folded: for each layer, keys and values with the layer's query and output projections multiplied in, [B, D, H * S]
-    and [B, H * S, D]. They replace the projections, and are smaller than these where the source is short. None where it
-    is not, and in training.
+    folded: for each layer, the keys and values multiplied by the layer's query and output projections, [B, D, H * S]
+    and [B, H * S, D], so that these projections need not be applied. This saves time only for a short source; None for
+    longer ones, and in training.
     """
 
     keys: list[Tensor]
@@ -29,7 +29,7 @@ class CrossAttentionCache(NamedTuple):
 
 
 def precompute_cross_attention(t5: T5ForConditionalGeneration, states: Tensor, mask: Tensor) -> CrossAttentionCache:
-    """Keys and values of all decoder layers for encoder states [B, S, D] with mask [B, S], 1 at tokens."""
+    """Compute the keys and values of all decoder layers for encoder states [B, S, D] with mask [B, S], 1 at tokens."""
     layers = [block.layer[1].EncDecAttention for block in decoder_blocks(t5)]
     bias = mask_to_bias(mask, states.dtype)
     keys = [split_heads(layer, layer.k(states)) for layer in layers]
@@ -41,10 +41,9 @@ def precompute_cross_attention(t5: T5ForConditionalGeneration, states: Tensor, m
 
 
 def mask_to_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask [B, S], 1 at tokens, as the bias [B, 1, 1, S] that is added to attention logits."""
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(mask == 0, torch.finfo(dtype).min)[
-        :, None, None
-    ]
+    """Convert a mask [B, S], 1 at tokens, to the bias [B, 1, 1, S] that is added to attention logits."""
+    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    return bias.masked_fill(mask == 0, torch.finfo(dtype).min)[:, None, None]
 
 
 def _fold_projections(attention: Any, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,9 +61,9 @@ def _fold_projections(attention: Any, keys: Tensor, values: Tensor) -> tuple[Ten
 def cross_attend(
     attention: Any, normed: Tensor, cache: CrossAttentionCache, layer: int, layout: RaggedLayout
 ) -> Tensor:
-    """The cross-attention output of one layer for normed decoder states [n, T, D]: [n, T, D].
+    """Compute the cross-attention of one layer: normed decoder states [n, T, D] -> [n, T, D].
 
-    The projections are taken separately where the padded form would be mostly padding.
+    The folded keys and values are not used if the padded form would consist mostly of padding.
     """
     if cache.folded is None or 2 * len(layout.query) < layout.num_queries * layout.width:
         query = layout.pad(linear(attention.q, normed))

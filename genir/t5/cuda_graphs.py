@@ -1,7 +1,7 @@
-"""CUDA graphs: functions of tensors that are captured once and replayed, so that their kernels start all at once.
+"""CUDA graphs: functions of tensors that are captured once and replayed, so that one call starts all their kernels.
 
-A decoder pass starts hundreds of small kernels. Started one by one from Python, they take many times as long as the GPU
-needs for a small batch.
+A decoder pass starts hundreds of small kernels. For a small batch, starting them one by one from Python takes many
+times as long as the GPU needs to run them.
 """
 
 import threading
@@ -18,9 +18,9 @@ MAX_GRAPH_TOKENS = 4096
 (T5-base on an H200).
 """
 _MAX_GRAPHS = 256
-"""Graphs that a cache keeps."""
+"""Largest number of graphs in a cache."""
 _capture_lock = threading.Lock()
-"""Two concurrent captures break each other, whatever they capture: each begins by synchronising the whole device."""
+"""Held during a capture: two concurrent captures break each other, since each begins by synchronising the device."""
 _capture_streams: dict[torch.device, Any] = {}
 """One stream per device to capture on. The default capture stream of torch belongs to the device that captured first,
 and graphs can only share memory within one stream.
@@ -28,7 +28,7 @@ and graphs can only share memory within one stream.
 
 
 def round_up(count: int, step: int) -> int:
-    """The next multiple of `step`, so that few different shapes occur; 0 and 1 stay as they are."""
+    """Round up to a multiple of `step`, so that few different shapes occur; 0 and 1 are returned unchanged."""
     return count if count <= 1 else -(-count // step) * step
 
 
@@ -47,8 +47,8 @@ class CUDAGraphCache:
     A function must not read values on the CPU, and every tensor that it uses besides its arguments must stay at its
     address. A cache must not be used by two threads at once.
 
-    max_bytes: when the arguments and results of all graphs exceed it, or when there are too many graphs, all are
-    deleted. nbytes: the bytes they take at present.
+    max_bytes: all graphs are deleted when their arguments and results take more bytes than this, or when there are too
+    many graphs. nbytes: the bytes that the arguments and results take at present.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -59,10 +59,10 @@ class CUDAGraphCache:
 
     @torch.inference_mode()
     def __call__(self, name: Any, function: Function, *arguments: Tensor, private_pool: bool = False) -> Any:
-        """Return function(*arguments), in the same output tensors at each call.
+        """Return function(*arguments), written to the same output tensors at each call.
 
-        private_pool: give the graph memory of its own, so that only its own next call overwrites the result; otherwise
-        the next call of any graph may.
+        private_pool: give the graph memory of its own, so that the result is overwritten only by the next call of the
+        same graph; otherwise the next call of any graph may overwrite it.
         """
         key = (name, *(x.shape for x in arguments))
         if key not in self._graphs:
@@ -88,12 +88,15 @@ class CUDAGraphCache:
 
 
 def new_pool() -> Any:
-    """A memory pool that several graphs can share, of which one runs at a time."""
+    """Create a memory pool for several graphs, of which only one runs at a time."""
     return torch.cuda.graph_pool_handle()
 
 
 def capture(function: Function, inputs: tuple[Tensor, ...], pool: Any) -> tuple[Any, Callable[[], None]]:
-    """Capture function(*inputs) as a graph: its output, and a function that computes the output again in place."""
+    """Capture function(*inputs) as a graph.
+
+    Returns the output, and a function that replays the graph, which recomputes the output in place.
+    """
     device = inputs[0].device
     with torch.cuda.device(device):
         if device not in _capture_streams:
@@ -101,7 +104,7 @@ def capture(function: Function, inputs: tuple[Tensor, ...], pool: Any) -> tuple[
         stream = _capture_streams[device]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # the current stream is restored even if a capture fails at its end
-            function(*inputs)  # libraries choose their kernels in a first run, which must not be captured
+            function(*inputs)  # libraries choose their kernels in their first run, which must not be captured
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
                 output = function(*inputs)

@@ -2,7 +2,8 @@
 
 The cross-attention keys and values of a query are computed once and shared by all its hypotheses, and the
 self-attention keys and values of each token are stored once and shared by all hypotheses that extend it. The functions
-run the layers of a Hugging Face model and return what that model returns; only the attention is arranged differently.
+run the layers of a Hugging Face model, and their results equal that model's; only the attention is computed
+differently.
 
 Shapes: B queries, N candidates, n decoder rows, T decoder tokens, P tokens before them, C = P + T, S source tokens,
 D model width, H heads, E width of a head.
@@ -28,7 +29,7 @@ _AFTER_ALL_OTHERS = 1 << 30
 
 
 def decode(t5: T5ForConditionalGeneration, cross_cache: CrossAttentionCache, tokens: Tensor) -> Tensor:
-    """Decoder states [B, N, T, D] after the tokens [B, N, T] of N candidates per query, before the head."""
+    """Run the decoder on the tokens [B, N, T] of N candidates per query: states [B, N, T, D], before the head."""
     queries, candidates, length = tokens.shape
     bias = _causal_bias(t5, length)
 
@@ -53,11 +54,11 @@ def extend(
 ) -> tuple[Tensor, Tensor]:
     """Run T more tokens of n partial docids, whose earlier tokens are in the KV cache.
 
-    tokens [n, T]. past_slots [n, P]: slots of the earlier tokens, -1 at the end where there are fewer than P.
-    Returns the decoder states [n, T, D] after the tokens, before the head, and the slots [n, T] that now hold them.
+    tokens [n, T]. past_slots [n, P]: slots of the earlier tokens, followed by -1 if there are fewer than P.
+    Returns the decoder states [n, T, D] of the tokens, before the head, and the slots [n, T] that now hold the tokens.
     """
-    # A larger cross-attention cache is computed anew for each search (`DocidModel.precompute_cross_attention`), so no
-    # later search could use its graphs.
+    # A larger cross-attention cache gets new memory in each search (see `DocidModel.precompute_cross_attention`), so
+    # that no later search could use graphs that read it.
     is_reused = cross_cache.bias.numel() <= MAX_GRAPH_TOKENS
     padded_tokens = layout.num_queries * layout.width * tokens.shape[1]
     if kv_cache.graphs is not None and is_reused and padded_tokens <= MAX_GRAPH_TOKENS:
@@ -76,7 +77,7 @@ def _extend(
     past_slots: Tensor,
     slots: Tensor,
 ) -> Tensor:
-    """`extend`, with allocated slots [n, T] for the tokens."""
+    """Do the work of `extend`, with slots [n, T] that have been allocated for the tokens."""
     length = tokens.shape[1]
     context = torch.cat([past_slots, slots], 1)
     start = (past_slots >= 0).sum(1, keepdim=True)
@@ -91,7 +92,7 @@ def _extend(
         keys, values = kv_cache.read(layer, context)
         query = split_heads(attention, linear(attention.q, normed))
         if query.is_cuda and query.dtype == torch.float32:
-            return attend(attention, query, keys, values, bias)  # 0.4 of the time of torch's kernel at 13 tokens
+            return attend(attention, query, keys, values, bias)  # takes 0.4 of the time of torch's kernel at 13 tokens
         attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=1.0)
         return attended.transpose(1, 2).flatten(2)
 
@@ -106,10 +107,10 @@ def _extend_by_graph(
     tokens: Tensor,
     past_slots: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """`extend` by a CUDA graph.
+    """Do the work of `extend` by a CUDA graph.
 
-    The inputs are padded to a rounded number of rows per query, of tokens, and of tokens before them, so that few
-    different shapes occur.
+    The numbers of rows per query, of tokens, and of earlier tokens are rounded up by padding, so that few different
+    shapes occur.
     """
     length = tokens.shape[1]
     padded = RaggedLayout.uniform(layout.num_queries, round_up(layout.width, 16), tokens.device)
@@ -121,7 +122,7 @@ def _extend_by_graph(
     allocated = kv_cache.allocate(padded_tokens.numel())
     slots = torch.arange(allocated.start, allocated.stop, device=tokens.device).view(padded_tokens.shape)
 
-    # The cache holds its graphs. If they held the cache as well, its memory would not be freed at once.
+    # The cache refers to its graphs. If they also referred to it, its memory would not be freed immediately.
     cache_proxy: Any = weakref.proxy(kv_cache)
 
     def run(*arguments: Tensor) -> Tensor:
@@ -139,9 +140,9 @@ def _run_blocks(
     layout: RaggedLayout,
     self_attend: Callable[[int, Any, Tensor], Tensor],
 ) -> Tensor:
-    """Decoder states [n, T, D] after the tokens [n, T].
+    """Run all blocks of the decoder: tokens [n, T] -> states [n, T, D].
 
-    self_attend(layer, attention, normed [n, T, D]) -> [n, T, H * E]: the self-attention of a layer, heads joined.
+    self_attend(layer, attention, normed [n, T, D]) -> [n, T, H * E] computes the self-attention of a layer.
     """
     decoder: Any = t5.decoder
     states: Tensor = decoder.dropout(decoder.embed_tokens(tokens))
@@ -159,7 +160,7 @@ def _run_blocks(
 
 
 def _feed_forward(dense: Any, states: Tensor) -> Tensor:
-    """The feed-forward network of T5 v1.0, or the gated one of v1.1."""
+    """Apply the feed-forward network of T5 v1.0, or the gated one of v1.1."""
     if hasattr(dense, "wi"):
         inner = dense.act(linear(dense.wi, states))
     else:
@@ -168,7 +169,10 @@ def _feed_forward(dense: Any, states: Tensor) -> Tensor:
 
 
 def _causal_bias(t5: T5ForConditionalGeneration, length: int) -> Tensor:
-    """The relative position bias of the first layer, which all layers use, with a causal mask: [1, H, T, T]."""
+    """Compute the relative position bias, which is that of the first layer for all layers, with a causal mask.
+
+    Returns [1, H, T, T].
+    """
     attention = decoder_blocks(t5)[0].layer[0].SelfAttention
     bias: Tensor = attention.compute_bias(length, length, device=t5.device)
     future = torch.ones(length, length, dtype=torch.bool, device=bias.device).triu(1)
@@ -176,7 +180,7 @@ def _causal_bias(t5: T5ForConditionalGeneration, length: int) -> Tensor:
 
 
 def _bias_at_positions(t5: T5ForConditionalGeneration, positions: Tensor, length: int) -> Tensor:
-    """The causal bias of the last `length` of C tokens at positions [n, C], towards all of them: [n, H, length, C]."""
+    """Compute the causal bias of the last `length` of C tokens, which are at positions [n, C]: [n, H, length, C]."""
     by_distance = _causal_bias(t5, positions.shape[1])[0, :, -1].flip(-1)
     distance = positions[:, -length:, None] - positions[:, None]
     bias = by_distance[:, distance.clamp(min=0)].transpose(0, 1)

@@ -1,4 +1,4 @@
-"""The KV cache of T5's decoder: each token is stored once and shared by all beams that extend it."""
+"""The KV cache of T5's decoder, in which each token is stored once and shared by all beams that extend it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,18 +10,20 @@ from transformers import T5ForConditionalGeneration
 from genir.t5.attention import decoder_blocks
 from genir.t5.cuda_graphs import CUDAGraphCache
 
-_MAX_KEPT_BYTES = 1 << 30
-"""Bytes that are kept for later searches on a CPU, see `max_kept_bytes`."""
-_FIRST_GPU_CAPACITY = 4096
-"""Slots that are allocated at first on a GPU: growing moves the cache, and then all graphs must be captured again."""
+_MAX_IDLE_BYTES = 1 << 30
+"""The value of `max_idle_bytes` on a CPU."""
+_MIN_GPU_CAPACITY = 4096
+"""Smallest capacity on a GPU, in slots: growth moves the cache to new memory, after which every graph must be captured
+again.
+"""
 
 
 class KVCache:
-    """Self-attention keys and values of every decoder token run so far, one slot per token in every layer.
+    """Self-attention keys and values of every decoder token that has been run, one slot per token in every layer.
 
     Nothing is ever reordered: a partial docid is a list of the slots of its tokens. Slots are numbered from 0.
 
-    size: slots in use. graphs: on a GPU, the CUDA graphs of the passes that write into this cache; else None.
+    size: number of slots in use. graphs: on a GPU, the CUDA graphs of the passes that write to this cache; else None.
     """
 
     def __init__(self, t5: T5ForConditionalGeneration) -> None:
@@ -32,7 +34,7 @@ class KVCache:
         weights = ((module._parameters, name) for module in t5.modules() for name in module._parameters)
         self._weights = [(parameters, name, _address(parameters, name)) for parameters, name in weights]
         self._training = t5.training
-        self.graphs = CUDAGraphCache(max_kept_bytes(t5.device)) if uses_cuda_graphs(t5) else None
+        self.graphs = CUDAGraphCache(max_idle_bytes(t5.device)) if uses_cuda_graphs(t5) else None
         self._trie: object = None
 
     @property
@@ -41,9 +43,10 @@ class KVCache:
         return sum(layer.nbytes for layer in self._layers) + (0 if self.graphs is None else self.graphs.nbytes)
 
     def is_compatible(self, t5: T5ForConditionalGeneration) -> bool:
-        """Whether the cache has a model's dtype and device, and its graphs still do what the model does.
+        """Whether the cache has the dtype and device of a model, and its graphs still compute what the model does.
 
-        Graphs read the weights at fixed addresses, and have dropout or not, as when they were captured.
+        Graphs read the weights at the addresses that these had at the time of capture, and apply dropout if the model
+        was in training mode then.
         """
         same_kind = self._layers[0].dtype == t5.dtype and self._layers[0].device == t5.device
         if not same_kind or self.graphs is None:
@@ -53,18 +56,18 @@ class KVCache:
         )
 
     def bind_trie(self, trie: object) -> None:
-        """Prepare for searches in a trie: graphs hold the tensors they use, so those of another trie are deleted."""
+        """Prepare for searches in a trie: graphs use the tensors of one trie, so those of another trie are deleted."""
         if self.graphs is not None and self._trie is not None and self._trie is not trie:
             self.graphs.clear()
         self._trie = trie
 
     def allocate(self, count: int) -> range:
-        """Allocate `count` slots. The capacity at least doubles when it grows, so that it seldom does."""
+        """Allocate `count` slots. Growth at least doubles the capacity, so that it is rare."""
         slots = range(self.size, self.size + count)
         self.size = slots.stop
         if self.size > len(self._layers[0]):
-            least = 0 if self.graphs is None else _FIRST_GPU_CAPACITY
-            capacity = max(self.size, 2 * len(self._layers[0]), least)
+            min_capacity = 0 if self.graphs is None else _MIN_GPU_CAPACITY
+            capacity = max(self.size, 2 * len(self._layers[0]), min_capacity)
             for number, layer in enumerate(self._layers):
                 self._layers[number] = layer.new_empty((capacity, layer.shape[1]))
                 self._layers[number][: len(layer)] = layer
@@ -88,10 +91,10 @@ def _address(parameters: Mapping[str, Tensor | None], name: str) -> int | None:
     return None if weight is None else weight.data_ptr()
 
 
-def max_kept_bytes(device: torch.device) -> int:
-    """Bytes of keys, values and graphs that are kept for later searches; on a GPU an eighth of its memory."""
+def max_idle_bytes(device: torch.device) -> int:
+    """Largest number of bytes that idle caches and their graphs may take; on a GPU it is an eighth of its memory."""
     if device.type == "cpu":
-        return _MAX_KEPT_BYTES
+        return _MAX_IDLE_BYTES
     return torch.cuda.get_device_properties(device).total_memory // 8
 
 
@@ -101,9 +104,10 @@ def uses_cuda_graphs(t5: T5ForConditionalGeneration) -> bool:
 
 
 class KVCachePool:
-    """KV caches that no search uses at present.
+    """A pool of KV caches, from which each search borrows one.
 
-    Their memory is kept, for as many searches as run at a time: allocating it takes longer than filling it.
+    Caches are reused because allocating their memory takes longer than filling it. There are at most as many as
+    searches have run at the same time. idle: the caches that no search uses at present.
     """
 
     def __init__(self) -> None:
@@ -111,16 +115,17 @@ class KVCachePool:
 
     @contextmanager
     def borrow(self, t5: T5ForConditionalGeneration) -> Iterator[KVCache]:
-        """An empty cache for one search with a model."""
+        """Borrow an empty cache for one search with a model; it is returned at the end of the `with` block."""
         try:
-            cache = self.idle.pop()  # without looking first: another thread may be searching
+            cache = self.idle.pop()  # not preceded by a check, since another thread may empty the list after it
         except IndexError:
             cache = KVCache(t5)
         if not cache.is_compatible(t5):
             cache = KVCache(t5)
         cache.size = 0
         yield cache
-        # Dropping the only one with graphs would capture them anew in each search; but a training may need the memory.
-        limit = max_kept_bytes(t5.device) * (1 if self.idle or cache.graphs is None else 2)
+        # Discarding the only cache with graphs would mean capturing them in every search, so it may take twice as much.
+        # It must still have a limit, because training may need the memory.
+        limit = max_idle_bytes(t5.device) * (1 if self.idle or cache.graphs is None else 2)
         if cache.nbytes + sum(other.nbytes for other in self.idle) <= limit:
             self.idle.append(cache)

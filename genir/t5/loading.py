@@ -26,8 +26,8 @@ def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditi
 def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
     """Load a seq2seq model by Hugging Face name or folder, in fp32 and evaluation mode.
 
-    device: where to put it; by default CUDA where there is a GPU, else the CPU.
-    Raises GenirError when there is no such model or its file is damaged.
+    device: device of the model; by default CUDA where there is a GPU, else the CPU.
+    Raises GenirError if there is no such model, or if its file is damaged.
     """
     try:
         with silence_transformers():
@@ -41,7 +41,7 @@ def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Suppress the warnings of transformers about untied heads, and its progress bars for each file."""
+    """Suppress the warnings of transformers about untied heads, and its progress bars for files."""
     log: Any = transformers.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
@@ -55,7 +55,7 @@ def silence_transformers() -> Iterator[None]:
 
 
 def untie(model: T5ForConditionalGeneration, head: Tensor) -> None:
-    """Give the model a separate head [V, D], in memory and in what is saved.
+    """Give the model a separate head [V, D], both in memory and in the files that it is saved to.
 
     transformers 5 ties the head of every new or resized T5 to its embedding, whatever the config says.
     """

@@ -1,4 +1,4 @@
-"""Ragged batches: decoder rows grouped by query, and their padded form with one line per query."""
+"""Ragged batches: rows of several queries, grouped by query, and their padded form with one line per query."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class RaggedLayout(NamedTuple):
-    """Which query each of n rows belongs to, for queries with different numbers of rows.
+    """The assignment of n rows to queries, for queries with different numbers of rows.
 
-    Rows are grouped by query, in the order of the queries. In the padded form [num_queries, width, ...], row i stands
-    at [query[i], column[i]].
+    Rows are grouped by query, in the order of the queries. In the padded form [num_queries, width, ...], row i is at
+    [query[i], column[i]].
 
     query, column [n]: line and column of each row in the padded form. num_queries, width: its size. is_uniform: all
     queries have the same number of rows, so that nothing is padded.
@@ -25,9 +25,10 @@ class RaggedLayout(NamedTuple):
 
     @classmethod
     def from_lengths(cls, lengths: Sequence[int], on_device: Tensor | torch.device) -> "RaggedLayout":
-        """The layout in which query i has lengths[i] rows.
+        """Create the layout in which query i has lengths[i] rows.
 
-        on_device: the same lengths as a tensor on the device, or the device. Copying them to a GPU would wait for it.
+        on_device: the same lengths as a tensor on the device, or only the device. Without the tensor, the lengths are
+        copied, which waits for a GPU.
         """
         counts = on_device if isinstance(on_device, Tensor) else torch.tensor(lengths, device=on_device)
         device = counts.device
@@ -38,12 +39,12 @@ class RaggedLayout(NamedTuple):
 
     @classmethod
     def uniform(cls, num_queries: int, width: int, device: torch.device) -> "RaggedLayout":
-        """The layout in which each query has `width` rows; nothing is copied from the CPU."""
+        """Create the layout in which each query has `width` rows; nothing is copied from the CPU."""
         index = torch.arange(num_queries * width, device=device)
         return cls(index // width, index % width, num_queries, width, True)
 
     def pad(self, rows: Tensor, fill: float = 0) -> Tensor:
-        """Rows [n, ...] in the padded form [num_queries, width, ...], with `fill` as padding."""
+        """Convert rows [n, ...] to the padded form [num_queries, width, ...], with `fill` as padding."""
         if self.is_uniform:
             return rows.view(self.num_queries, self.width, *rows.shape[1:])
         padded = rows.new_full((self.num_queries, self.width, *rows.shape[1:]), fill)
@@ -51,5 +52,5 @@ class RaggedLayout(NamedTuple):
         return padded
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """The padded form [num_queries, width, ...] back as rows [n, ...]."""
+        """Convert the padded form [num_queries, width, ...] back to rows [n, ...]."""
         return padded.flatten(0, 1) if self.is_uniform else padded[self.query, self.column]

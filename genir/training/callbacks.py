@@ -1,4 +1,4 @@
-"""Trainer callbacks: a progress bar, an evaluation after the last step, and a marker of complete checkpoints."""
+"""Trainer callbacks: a progress bar, an evaluation after the last step, and a marker file in complete checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ class MarkComplete(TrainerCallback):
         (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
-class EvaluateLast(TrainerCallback):
-    """Evaluates and saves the model after the last step, even when that step is not a multiple of eval_steps."""
+class EvaluateLastStep(TrainerCallback):
+    """Evaluates and saves the model after the last step, even if that step is not a multiple of eval_steps."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         """Request an evaluation and a checkpoint after the last step."""
@@ -35,7 +35,7 @@ class EvaluateLast(TrainerCallback):
 
 
 class ShowProgress(TrainerCallback):
-    """Shows a progress bar with the remaining time, the loss and the last value of the dev measure `metric`."""
+    """Shows a progress bar with the remaining time, the loss, and the latest value of the dev measure `metric`."""
 
     def __init__(self, title: str, metric: str) -> None:
         self.title = title

@@ -1,7 +1,7 @@
 """Candidate lists for refinement: the positives and negatives of each example, with grades and reference log-probs.
 
-Shapes: P examples, C candidates of an example at most, B examples of a batch, N candidates used in one step, L levels,
-S tokens.
+Shapes: P examples, C candidates of an example at most, B examples of a batch, N candidates of an example that one step
+uses at most, L levels, S tokens.
 """
 
 import hashlib
@@ -31,10 +31,10 @@ from genir.training.teacher import Teacher, apply_teacher
 
 
 class CandidateLists(NamedTuple):
-    """P examples with their candidates, positives first.
+    """P examples with their candidates, of which those with a grade above 0 come first.
 
-    texts: P strings. doc_indices [P, C]: documents, -1 at padding. grades [P, C]. reference [P, C]: log p(docid | text)
-    under the frozen model, 0 at padding.
+    texts: P strings. doc_indices [P, C]: indices of the candidate documents, -1 at padding. grades [P, C]: grades of
+    the candidates, 0 at padding. reference [P, C]: log p(docid | text) under the frozen model, 0 at padding.
     """
 
     texts: list[str]
@@ -43,11 +43,11 @@ class CandidateLists(NamedTuple):
     reference: Tensor
 
 
-def draw_examples(stream: ExampleStream) -> list[LabelledQuery]:
-    """Return the distinct examples of a stream in their order, without those whose text is empty."""
+def collect_distinct_examples(stream: ExampleStream) -> list[LabelledQuery]:
+    """Collect the distinct examples of a stream in their order; examples whose text is empty are omitted."""
     seen: dict[tuple[str, tuple[int, ...]], LabelledQuery] = {}
     for index in range(len(stream)):
-        example = stream.labelled(index)
+        example = stream.draw_labelled(index)
         seen.setdefault((example.text, example.doc_indices), example)
     return [example for example in seen.values() if example.text.strip()]
 
@@ -64,22 +64,24 @@ def build_candidate_lists(
 ) -> CandidateLists:
     """Collect the candidates of each example: its positives, the policy's beam search results, and mined negatives.
 
-    judged: query id -> indices of its relevant documents. A document that is relevant, or shares its docid with a
-    relevant document or with another candidate, does not become a negative; the number of omitted documents is printed.
-    If a teacher is given, it grades the lists. The reference's log-probs are cached in `folder`.
+    retriever: the policy. reference: the frozen model. judged: query id -> indices of its relevant documents. folder:
+    cache for the log-probs of the reference; None means no cache. teacher: grades the candidates, if given.
+
+    A document that is relevant, or shares its docid with a relevant document or with another candidate, does not become
+    a negative; the number of omitted documents is printed.
     """
     numbers = docid_numbers(retriever.table.codes)
     beams = beam_candidates(retriever, [example.text for example in examples], settings.beam_candidates)
     dropped: Counter[str] = Counter()
     lists = []
     for example, beam in zip(examples, beams, strict=True):
-        own = mined.get(example.query_id, ())[: settings.mined_candidates]
+        mined_documents = mined.get(example.query_id, ())[: settings.mined_candidates]
         found = [NegativeCandidate(doc_index, "beam", rank) for rank, doc_index in enumerate(beam, 1)]
-        found += [NegativeCandidate(doc_index, "mined", rank) for rank, doc_index in enumerate(own, 1)]
+        found += [NegativeCandidate(doc_index, "mined", rank) for rank, doc_index in enumerate(mined_documents, 1)]
         relevant = {*example.doc_indices, *judged.get(example.query_id, ())}
         negatives = [candidate.doc_index for candidate in filter_negatives(found, relevant, numbers, dropped)]
         ascending = sorted(zip(example.doc_indices, example.gains, strict=True), key=lambda item: item[1])
-        # Of several positives with one docid, the one with the highest grade stays.
+        # Of several positives with the same docid, the one with the highest grade is kept.
         positives = {numbers[doc_index]: (doc_index, gain) for doc_index, gain in ascending}
         lists.append((list(positives.values()), negatives))
     doc_indices, grades = _pad_lists(lists)
@@ -91,16 +93,17 @@ def build_candidate_lists(
 
 
 def _pad_lists(lists: Sequence[tuple[list[tuple[int, int]], list[int]]]) -> tuple[NDArray[np.int64], Tensor]:
-    """Document indices and grades [P, C] of lists of positives (document index, gain) and negatives (document index).
+    """Convert lists of positives (document index, gain) and negatives (document index) to padded arrays.
 
-    The grade of a positive is log2(gain + 1), that of a negative 0.
+    Returns document indices [P, C], -1 at padding, and grades [P, C]. The grade of a positive is log2(gain + 1), which
+    is its judged grade; that of a negative is 0.
     """
     width = max(len(positives) + len(negatives) for positives, negatives in lists)
     doc_indices = np.full((len(lists), width), -1, np.int64)
     grades = torch.zeros(len(lists), width)
-    for number, (positives, negatives) in enumerate(lists):
-        doc_indices[number, : len(positives) + len(negatives)] = [doc_index for doc_index, _ in positives] + negatives
-        grades[number, : len(positives)] = torch.tensor([gain + 1.0 for _, gain in positives]).log2()
+    for i, (positives, negatives) in enumerate(lists):
+        doc_indices[i, : len(positives) + len(negatives)] = [doc_index for doc_index, _ in positives] + negatives
+        grades[i, : len(positives)] = torch.tensor([gain + 1.0 for _, gain in positives]).log2()
     return doc_indices, grades
 
 
@@ -111,7 +114,7 @@ def _sort_by_grade(doc_indices: NDArray[np.int64], grades: Tensor) -> tuple[NDAr
 
 
 def _print_summary(doc_indices: NDArray[np.int64], grades: Tensor, dropped: Mapping[str, int]) -> None:
-    """Print one line with the number of candidates and of omitted documents."""
+    """Print the numbers of lists, positives, negatives, and documents omitted for each reason, in one line."""
     positives = int((grades > 0).sum())
     omitted = "".join(f"; omitted ({reason}): {number:,}" for reason, number in dropped.items())
     count = int((doc_indices >= 0).sum())
@@ -123,7 +126,7 @@ def _print_summary(doc_indices: NDArray[np.int64], grades: Tensor, dropped: Mapp
 def beam_candidates(retriever: Retriever, texts: Sequence[str], count: int) -> list[list[int]]:
     """Return the indices of the `count` documents that a beam search ranks highest for each text.
 
-    They are the documents that the current policy confuses with the relevant ones.
+    They are the documents that the current policy is most likely to confuse with the relevant ones.
     """
     if not count:
         return [[] for _ in texts]
@@ -138,10 +141,10 @@ def reference_logps(
     settings: PreferenceConfig,
     folder: Path | None,
 ) -> Tensor:
-    """log p(docid | text) [P, C] under the reference, 0 at padding.
+    """Compute log p(docid | text) [P, C] under the reference, 0 at padding.
 
-    With a folder, the values are cached there under a hash of the lists, so that a resumed stage does not compute them
-    again.
+    If a folder is given, the values are cached there in a file named after a hash of the lists, so that a resumed stage
+    does not compute them again.
     """
     key = hashlib.sha256(json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens]).encode()).hexdigest()[:16]
     path = None if folder is None else folder / f"reference-{key}.safetensors"
@@ -161,7 +164,7 @@ def reference_logps(
 def candidate_logps(
     retriever: Retriever, texts: Sequence[str], doc_indices: NDArray[np.int64], max_tokens: int
 ) -> Tensor:
-    """log p(docid | text) [B, N] of the documents doc_indices [B, N], 0 where the index is -1."""
+    """Compute log p(docid | text) [B, N] of the documents doc_indices [B, N], 0 where the index is -1."""
     device = retriever.model.device
     inputs = {name: x.to(device) for name, x in tokenize(retriever.tokenizer, texts, max_tokens).items()}
     logps = retriever.model.sequence_logps(
@@ -176,10 +179,11 @@ def gather_candidate_codes(table: DocidTable, doc_indices: NDArray[np.int64]) ->
 
 
 class PreferenceDataset(Dataset[tuple[int, NDArray[np.int64]]]):
-    """Random draws (number of a list, columns of some of its candidates), each a function of the seed and its index.
+    """Random draws of candidates from the lists; each draw depends only on the seed and on its own index.
 
-    A draw takes the positives first, up to half of `candidates_per_step` if the list has negatives, and fills up with
-    random negatives. Each pass over the lists takes them in a new random order.
+    A draw is the index of a list, and the columns of at most `candidates_per_step` of its candidates: random positives,
+    at most half of that number if the list has negatives, and as many random negatives as still fit. Each pass over the
+    lists visits them in a new random order.
     """
 
     def __init__(self, lists: CandidateLists, length: int, settings: PreferenceConfig, seed: int) -> None:
@@ -193,20 +197,21 @@ class PreferenceDataset(Dataset[tuple[int, NDArray[np.int64]]]):
 
     def __getitem__(self, index: int) -> tuple[int, NDArray[np.int64]]:
         epoch, step = divmod(index, len(self.lists.texts))
-        number = int(np.random.default_rng((self.seed, epoch)).permutation(len(self.lists.texts))[step])
+        list_index = int(np.random.default_rng((self.seed, epoch)).permutation(len(self.lists.texts))[step])
         rng = np.random.default_rng((self.seed, index, 1))
-        count = int((self.lists.doc_indices[number] >= 0).sum())
-        positives = int((self.lists.grades[number] > 0).sum())
+        count = int((self.lists.doc_indices[list_index] >= 0).sum())
+        positives = int((self.lists.grades[list_index] > 0).sum())
         limit = self.settings.candidates_per_step
         chosen = rng.permutation(positives)[: max(1, limit // 2 if count > positives else limit)]
         negatives = positives + rng.permutation(count - positives)[: limit - len(chosen)]
-        return number, np.concatenate([chosen, negatives])
+        return list_index, np.concatenate([chosen, negatives])
 
 
 class PreferenceCollator:
-    """Turns draws into a batch: input_ids, attention_mask [B, S], codes [B, N, L], grades, reference, mask [B, N].
+    """Turns draws of a `PreferenceDataset` into a batch, padding shorter draws.
 
-    mask is true at candidates and false at padding.
+    The batch holds input_ids and attention_mask [B, S], codes [B, N, L], and grades, reference and mask [B, N]; mask is
+    true at candidates and false at padding.
     """
 
     def __init__(self, retriever: Retriever, lists: CandidateLists, max_tokens: int) -> None:
@@ -216,14 +221,15 @@ class PreferenceCollator:
 
     def __call__(self, draws: Sequence[tuple[int, NDArray[np.int64]]]) -> dict[str, Any]:
         width = max(len(columns) for _, columns in draws)
-        columns = np.stack([np.pad(found, (0, width - len(found)), constant_values=-1) for _, found in draws])
-        numbers = np.array([number for number, _ in draws])[:, None]
+        columns = np.stack([np.pad(drawn, (0, width - len(drawn)), constant_values=-1) for _, drawn in draws])
+        list_indices = np.array([list_index for list_index, _ in draws])[:, None]
         mask = columns >= 0
-        doc_indices = np.where(mask, self.lists.doc_indices[numbers, columns], -1)
-        batch = tokenize(self.retriever.tokenizer, [self.lists.texts[number] for number, _ in draws], self.max_tokens)
+        doc_indices = np.where(mask, self.lists.doc_indices[list_indices, columns], -1)
+        texts = [self.lists.texts[list_index] for list_index, _ in draws]
+        batch = tokenize(self.retriever.tokenizer, texts, self.max_tokens)
         return batch | {
             "codes": gather_candidate_codes(self.retriever.table, doc_indices),
-            "grades": self.lists.grades[numbers, columns],
-            "reference": self.lists.reference[numbers, columns],
+            "grades": self.lists.grades[list_indices, columns],
+            "reference": self.lists.reference[list_indices, columns],
             "mask": torch.from_numpy(mask),
         }

@@ -1,4 +1,4 @@
-"""The checkpoint folder of a training stage: preparing it, finding the checkpoint to resume from, and deleting it."""
+"""The work folder of a training stage: preparing it, finding the checkpoint to resume from, and deleting it."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from genir.training.callbacks import COMPLETE
 
 
 def find_last_checkpoint(folder: Path) -> str | None:
-    """Path of the newest complete checkpoint in a folder, or None; incomplete checkpoints are deleted."""
+    """Return the path of the newest complete checkpoint in a folder, or None; incomplete checkpoints are deleted."""
     found: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
         if (path / COMPLETE).exists():
@@ -26,11 +26,11 @@ def find_last_checkpoint(folder: Path) -> str | None:
 
 
 def prepare_work_folder(config: Config, name: str, settings: Any, inputs: Sequence[str]) -> Path:
-    """Return RUN/checkpoints/NAME, the folder of stage `name`, without files that other settings or data produced.
+    """Return RUN/checkpoints/NAME, the work folder of stage `name`, emptied if its files belong to another experiment.
 
-    settings: the settings of the stage as JSON values. inputs: what the stage reads, as paths relative to the run
-    folder. A hash of the settings, the seed and the inputs' contents is kept in the folder; when it differs, the folder
-    is emptied.
+    settings: the settings of the stage as JSON values. inputs: the files and folders that the stage reads, as paths
+    relative to the run folder. The folder stores a hash of the settings, the seed and the contents of the inputs; if
+    the hash differs, the folder is emptied.
     """
     work = config.run_folder / "checkpoints" / name
     parts = [settings, config.seed, *(content_hash(config.run_folder / path) for path in inputs)]

@@ -23,7 +23,8 @@ def make_dev_evaluator(
 ) -> Callable[[], dict[str, float]]:
     """Return a function that searches the first eval_queries dev queries and returns the mean of each measure.
 
-    The function searches with the retriever's current weights; its result maps ir-measures names to values.
+    The function searches with the current weights of the retriever; its result maps the names of evaluate.measures to
+    their means.
     """
     queries = data.queries("dev")[: settings.eval_queries]
     wanted = {query.id for query in queries}
@@ -40,11 +41,13 @@ def make_dev_evaluator(
 
 
 def compute_diagnostics(policy: Retriever, lists: CandidateLists, settings: PreferenceConfig) -> dict[str, float]:
-    """Show how refinement has changed the log-probabilities of candidate lists.
+    """Compute how refinement has changed the log-probabilities of candidate lists.
 
-    positive_logp and negative_logp are the mean log-probabilities of positives and of negatives; margin is the mean of
-    delta(d+) - delta(d-) over all pairs with different grades, delta = policy - reference, and accuracy the share of
-    pairs where it is positive; ches is the mean CHES score of the first positive and the first negative of each list.
+    With delta = policy - reference, the keys of the result are:
+    positive_logp, negative_logp: mean log-probability of the positives and of the negatives.
+    margin: mean of delta(d+) - delta(d-) over all pairs with different grades, where d+ has the higher grade.
+    accuracy: fraction of these pairs for which the difference is positive.
+    ches: mean CHES score of the first positive and the first negative of each list.
     """
     parts = [
         _score_lists(policy, lists, slice(start, start + settings.batch_size), settings.max_tokens)
@@ -65,7 +68,7 @@ def compute_diagnostics(policy: Retriever, lists: CandidateLists, settings: Pref
 
 @torch.inference_mode()
 def _score_lists(policy: Retriever, lists: CandidateLists, part: slice, max_tokens: int) -> tuple[Tensor, Tensor]:
-    """Log-probabilities [B, C] of some of the lists, and the CHES score [B] of their first positive and negative."""
+    """Return log-probs [B, C] of the lists in `part`, and the CHES score [B] of their first positive and negative."""
     model = policy.model
     training = model.t5.training
     model.t5.train(False)

@@ -1,7 +1,7 @@
-"""Training examples (text -> document): random, but each a function of the seed and its index, and their tensors.
+"""Random training examples, each a text and its target document, and their conversion to tensors.
 
-Because example i depends only on (seed, i), a resumed training sees exactly the examples that an uninterrupted one
-would have seen.
+Because example i depends only on the seed and on i, a resumed training run sees exactly the examples that an
+uninterrupted one would have seen.
 
 Shapes: B examples of a batch, S tokens, L levels.
 """
@@ -35,7 +35,10 @@ class Example(NamedTuple):
 
 
 class LabelledQuery(NamedTuple):
-    """A query, the indices of its relevant documents, and the gain 2^grade - 1 of each of them."""
+    """A query, the indices of its relevant documents, and the gain 2^grade - 1 of each of them.
+
+    query_id: the id of a judged query; empty for document spans and pseudo queries.
+    """
 
     text: str
     doc_indices: tuple[int, ...]
@@ -44,7 +47,7 @@ class LabelledQuery(NamedTuple):
 
 
 class ExampleSources(NamedTuple):
-    """What training examples are drawn from: documents for random spans, train queries, and pseudo queries."""
+    """The data that training examples are drawn from: documents for random spans, train queries, and pseudo queries."""
 
     documents: Sequence[Document]
     queries: Sequence[LabelledQuery]
@@ -54,7 +57,7 @@ class ExampleSources(NamedTuple):
 def read_sources(run: Path, data: PreparedCollection, table: DocidTable, mix: Mapping[Mix, float]) -> ExampleSources:
     """Read the documents and train queries of a run and, if the mix names them, its pseudo queries.
 
-    Raises GenirError if pseudo queries are missing or belong to other documents.
+    Raises GenirError if pseudo queries are missing or belong to a document without a docid.
     """
     texts = {query.id: query.text for query in data.queries("train")}
     queries = label_queries(texts, qrels(data.judgments("train")), table.doc_indices)
@@ -78,7 +81,7 @@ def _read_pseudo_queries(run: Path, table: DocidTable) -> list[Example]:
 def label_queries(
     texts: Mapping[str, str], judged: Mapping[str, Mapping[str, int]], doc_indices: Mapping[str, int]
 ) -> list[LabelledQuery]:
-    """Return the queries that have a relevant document (grade above 0), with their judgments as document indices.
+    """Return the queries that have a relevant document (grade above 0), with the indices and gains of these documents.
 
     texts: query id -> text. judged: query id -> doc_id -> grade. doc_indices: doc_id -> index in the docid table.
     """
@@ -93,8 +96,9 @@ def label_queries(
 class ExampleStream(Dataset[Example]):
     """A dataset of `length` examples drawn from a mix of document spans, train queries and pseudo queries.
 
-    mix: kind of example -> relative frequency. The document of a query is drawn in proportion to its gain. Words are
-    dropped at random, so that the model does not come to depend on any single word.
+    mix: kind of example -> relative frequency. Of several relevant documents of a query, one is drawn with a
+    probability proportional to its gain. Words of the texts are dropped at random, so that the model does not come to
+    depend on any single word.
     """
 
     def __init__(
@@ -110,12 +114,12 @@ class ExampleStream(Dataset[Example]):
         return self.length
 
     def __getitem__(self, index: int) -> Example:
-        example = self.labelled(index)
+        example = self.draw_labelled(index)
         rng = random.Random(f"{self.seed}/{index}/row")
         return Example(example.text, rng.choices(example.doc_indices, example.gains)[0])
 
-    def labelled(self, index: int) -> LabelledQuery:
-        """Return example `index` with all of its relevant documents instead of one."""
+    def draw_labelled(self, index: int) -> LabelledQuery:
+        """Draw example `index` with all of its relevant documents instead of one."""
         rng = random.Random(f"{self.seed}/{index}")
         kind = rng.choices(self.kinds, self.weights)[0]
         if kind == "spans":
@@ -131,9 +135,9 @@ class ExampleStream(Dataset[Example]):
 
 
 def random_span(document: Document, settings: SpanConfig, rng: random.Random) -> str:
-    """Return some consecutive words of a document's text, a part of them dropped, sometimes preceded by the title.
+    """Draw consecutive words of a document's text, of which some are dropped; the title may precede them.
 
-    The span is empty only if the document is.
+    The span of a document without text is its title. The span is empty only if the document is.
     """
     words = document.text.split()
     if not words:
@@ -145,7 +149,7 @@ def random_span(document: Document, settings: SpanConfig, rng: random.Random) ->
 
 
 def drop_words(text: str, probability: float, rng: random.Random) -> str:
-    """Drop each word independently with the given probability; if all words would go, return the text unchanged."""
+    """Drop each word independently with the given probability; if none would be left, return the text unchanged."""
     kept = [word for word in text.split() if rng.random() >= probability]
     return " ".join(kept) if kept else text
 
@@ -153,7 +157,8 @@ def drop_words(text: str, probability: float, rng: random.Random) -> str:
 class Collator:
     """Turns examples into input_ids and attention_mask [B, S] and codes [B, 1, L].
 
-    Texts are truncated to `max_tokens` tokens. L is the length of the longest docid of the batch.
+    codes: the docids of all documents, padded with -1. Texts are truncated to `max_tokens` tokens. L is the length of
+    the longest docid of the batch.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, codes: Array, max_tokens: int) -> None:
@@ -167,6 +172,6 @@ class Collator:
 
 
 def gather_codes(codes: Array, doc_indices: Any) -> Tensor:
-    """Return the docids of n documents [n, L] int64, L the length of the longest of them; -1 is padding."""
+    """Return the docids of n documents as an int64 tensor [n, L], padded with -1; L is the length of the longest."""
     chosen = torch.from_numpy(codes[doc_indices]).long()
     return chosen[:, : int((chosen >= 0).any(0).sum())]

@@ -30,7 +30,7 @@ from genir.docids.order import Array
 from genir.docids.table import CodeLayout
 from genir.model import DocidModel
 
-K1, B = 0.9, 0.4  # BM25 as in Anserini
+K1, B = 0.9, 0.4  # Anserini's default parameters of BM25
 EMBEDDING_SCALE = 0.1  # root mean square of an embedding: small enough for Adam to move it
 BRANCH_SCALE = 0.02  # factor on the output weights of the other residual branches
 ATTENTION_GAIN = 10.0  # size of the attended sum relative to the decoder's own state
@@ -42,7 +42,7 @@ def initialise_from_bm25(
 ) -> None:
     """Set the weights of a new `model` in place, so that it ranks as BM25 does.
 
-    texts: the N documents, in the order of `codes` [N, L]. seed: of the randomised SVD.
+    texts: the N documents, in the order of `codes` [N, L]. seed: the seed of the randomised SVD.
     """
     width = model.t5.config.d_model
     matrix = compute_bm25_matrix(count_tokens(tokenizer, texts, len(tokenizer)))
@@ -89,11 +89,11 @@ def compute_bm25_matrix(counts: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def compute_code_vectors(documents: Tensor, codes: Tensor, layout: CodeLayout) -> Tensor:
-    """Compute a vector for each code [sum K, R], so that the vectors of a docid's codes sum to about its document's.
+    """Compute a vector for each code, so that the vectors of a docid's codes sum to about the document's vector.
 
-    documents: document vectors [N, R]. codes [N, L]. The vector of a code is the mean of its documents' residuals, that
-    is, of what the vectors of the levels before have left of their vectors. Text docids share one codebook, so that the
-    result is [V, R]; see `_average_by_token`.
+    documents: document vectors [N, R]. codes: [N, L]. Returns [sum of the codebook sizes, R]. The vector of a code is
+    the mean residual of the documents with that code: their vectors minus the code vectors of the levels before it. The
+    levels of text docids share one codebook, for which the result is [V, R]; see `_average_by_token`.
     """
     if layout.text:
         return _average_by_token(documents, codes, layout.vocab_size)
@@ -110,7 +110,7 @@ def compute_code_vectors(documents: Tensor, codes: Tensor, layout: CodeLayout) -
 
 
 def _average_by_token(documents: Tensor, codes: Tensor, vocab_size: int) -> Tensor:
-    """Text docids: the vector of a token is the mean document vector over all of its occurrences in docids [V, R]."""
+    """Compute the mean document vector over all occurrences of each token in text docids [V, R]."""
     doc_index, level = (codes >= 0).nonzero(as_tuple=True)
     token = codes[doc_index, level]
     count = torch.bincount(token, minlength=vocab_size).clamp(min=1).unsqueeze(1)
@@ -118,7 +118,11 @@ def _average_by_token(documents: Tensor, codes: Tensor, vocab_size: int) -> Tens
 
 
 def _set_embeddings(model: DocidModel, tokens: Tensor) -> None:
-    """Step 2. The decoder's start token gets a large value in the last dimension only, for the query of step 3."""
+    """Step 2: set the token embeddings from the factors `tokens` [V, R].
+
+    The embedding of the decoder's start token is large in the last dimension and 0 in all others, because the
+    cross-attention queries of step 3 read that dimension.
+    """
     shared = model.t5.shared.weight
     vocab_size, rank = tokens.shape
     length = tokens.norm(dim=1, keepdim=True)
@@ -155,7 +159,7 @@ def _set_attention(model: DocidModel) -> None:
     for first in range(0, inner, inner // heads):
         attention.q.weight[first] = 0
         attention.k.weight[first] = 0
-        attention.q.weight[first, -1] = width**-0.5  # the normalised decoder state is sqrt(D) there
+        attention.q.weight[first, -1] = width**-0.5  # the last component of the normalised decoder state is sqrt(D)
         attention.k.weight[first, -1] = 1
     through = torch.eye(inner, width)
     attention.v.weight.copy_(attention.v.weight * 0.1 + through)

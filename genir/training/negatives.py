@@ -1,4 +1,4 @@
-"""Hard negatives: draws from bands of a ranking, documents with similar docids, filtering, and the negatives file.
+"""Hard negatives: drawing them from rank bands, finding documents with similar docids, filtering, reading the file.
 
 Shapes: N documents.
 """
@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.config import Band
-from genir.docids.order import Array, Ordered
+from genir.docids.order import Array, DocidOrder
 from genir.docids.table import DocidTable
 from genir.errors import error_at
 from genir.files import numbered_lines, parse_json_line
 
 MinedNegatives = Mapping[str, Sequence[int]]
-"""query id -> indices of the documents that were mined as its negatives"""
+"""Query id -> indices of the documents that were mined as its negatives."""
 
 
 class NegativeCandidate(NamedTuple):
-    """A document that may become a negative: its index, the source that proposed it, and its rank there, from 1."""
+    """A document that may become a negative: its index, the source that proposed it, and its rank in it, from 1."""
 
     doc_index: int
     source: str
@@ -30,10 +30,11 @@ class NegativeCandidate(NamedTuple):
 
 
 def draw_from_bands(ranking: Sequence[int], bands: Iterable[Band], rng: np.random.Generator) -> list[NegativeCandidate]:
-    """Draw `count` documents at random from each band of a BM25 ranking, or all of a band that has fewer.
+    """Draw documents at random from bands of ranks in a BM25 ranking.
 
-    ranking: document indices, best first. The drawn documents keep the order of their ranks. DDRO (arXiv 2504.05181,
-    appendix) draws 10 from ranks 1 to 100, 10 from 101 to 500 and 12 from 501 to 1000.
+    ranking: document indices, best first. Each band gives `band.count` documents in the order of their ranks, or all
+    that it has if they are fewer. DDRO (arXiv 2504.05181, appendix) draws 10 documents from ranks 1 to 100, 10 from 101
+    to 500 and 12 from 501 to 1000.
     """
     drawn = []
     for band in bands:
@@ -44,12 +45,13 @@ def draw_from_bands(ranking: Sequence[int], bands: Iterable[Band], rng: np.rando
 
 
 def find_siblings(
-    ordered: Ordered, positions: NDArray[np.int64], doc_index: int, count: int
+    ordered: DocidOrder, positions: NDArray[np.int64], doc_index: int, count: int
 ) -> list[NegativeCandidate]:
     """Find the `count` documents whose docids share the longest prefixes with the docid of `doc_index`.
 
-    Among equal prefix lengths, documents that are closer in docid order come first. positions [N]: the position of
-    each document in docid order.
+    ordered: the documents in docid order. positions: [N], the position of each document in docid order. Documents with
+    longer shared prefixes come first; among equal lengths, those before `doc_index` in docid order come before those
+    after it, in each case the nearest first. Fewer than `count` documents are returned only if there are no more.
     """
     order, shared = ordered
     left = right = int(positions[doc_index])
@@ -71,8 +73,9 @@ def filter_negatives(
 ) -> list[NegativeCandidate]:
     """Return the candidates that can serve as negatives, at most one for each docid.
 
-    A document that is relevant, or shares its docid with a relevant document, cannot. relevant: document indices.
-    docid_numbers [N]: equal for documents with the same docid. `dropped` counts the omitted candidates by reason.
+    relevant: indices of the relevant documents. These, and documents that share a docid with one of them, cannot serve
+    as negatives. docid_numbers: [N], equal for documents with the same docid. dropped: counts the omitted candidates by
+    reason; it is updated.
     """
     taken = {int(docid_numbers[doc_index]) for doc_index in relevant}
     kept: dict[int, NegativeCandidate] = {}
@@ -90,9 +93,10 @@ def filter_negatives(
 
 
 def read_negatives(path: Path, table: DocidTable) -> MinedNegatives:
-    """Read the negatives of each train query from the file that the negatives stage writes; no file means none.
+    """Read the negatives of each train query from the file that the negatives stage writes.
 
-    Raises GenirError for a malformed line and for a document that is not in the table.
+    A missing file gives an empty mapping. Raises GenirError for a malformed line and for a document that is not in the
+    table.
     """
     mined: dict[str, list[int]] = {}
     if not path.exists():
@@ -103,6 +107,6 @@ def read_negatives(path: Path, table: DocidTable) -> MinedNegatives:
             mined[entry["query_id"]] = [table.doc_indices[negative["doc_id"]] for negative in entry["negatives"]]
         except (KeyError, TypeError) as error:
             raise error_at(
-                path, line, f"not a line that the negatives stage wrote ({error!r}); run that stage again"
+                path, line, f"this line was not written by the negatives stage ({error!r}); run that stage again"
             ) from None
     return mined

@@ -1,4 +1,4 @@
-"""The refinement stages ddro and irpo: a retriever is trained on candidate lists, with its own start as reference.
+"""The refinement stages ddro and irpo: a retriever is trained on candidate lists, against a frozen copy of itself.
 
 Shapes: B queries, N candidates.
 """
@@ -28,7 +28,7 @@ from genir.training.candidate_lists import (
     PreferenceCollator,
     PreferenceDataset,
     build_candidate_lists,
-    draw_examples,
+    collect_distinct_examples,
 )
 from genir.training.checkpoints import prepare_work_folder, save_trained_retriever
 from genir.training.dev import compute_diagnostics, make_dev_evaluator
@@ -38,12 +38,12 @@ from genir.training.teacher import open_teacher
 from genir.training.trainer import TrainingJob, run_phase
 
 LOGP_DROP_TO_WARN = 1.0
-"""Drop of the dev positives' mean log-probability below its first value, in nats, that causes a warning."""
+"""Decrease in the mean log-probability of the dev positives, in nats, above which a warning is printed."""
 MIN_DEV_BEAM = 10
-"""Least number of beam search candidates of a dev query, for the diagnostics."""
+"""Minimum number of beam search candidates for each dev query, from which the diagnostics are computed."""
 
 
-def refinement_stage(name: str, start: str) -> Stage:
+def make_refinement_stage(name: str, start: str) -> Stage:
     """Return the pipeline stage `name`, which refines the retriever of the training stage `start`."""
     reads = ("collection", "docids", start, "negatives?", "pseudo_queries?")
     return Stage(name, settings=(name,), reads=reads, writes=(name,))
@@ -52,7 +52,7 @@ def refinement_stage(name: str, start: str) -> Stage:
 def main(config: Config, name: str, start: str) -> None:
     """Refine the retriever in RUN/START with the settings of section `name`, in rounds, and write it to RUN/NAME.
 
-    Each round draws new candidate lists from the current policy.
+    Each round builds new candidate lists with the current policy.
     """
     settings: PreferenceConfig = getattr(config, name)
     run = config.run_folder
@@ -82,13 +82,13 @@ def _make_job(
     number: int,
     work: Path,
 ) -> TrainingJob:
-    """Prepare the training of round `number`, counted from 1, on candidate lists that the current policy suggests."""
+    """Prepare the training of round `number`, counted from 1, on candidate lists from the current policy."""
     settings: PreferenceConfig = getattr(config, name)
     seed = ((config.seed * 10 + TRAINING_STAGES.index(name)) * 1000 + number) % 2**32  # numpy takes 32-bit seeds
     table, run = policy.table, config.run_folder
     sources = read_sources(run, data, table, settings.mix)
     judged = {query.query_id: query.doc_indices for query in sources.queries}
-    examples = draw_examples(ExampleStream(settings.pool_size, seed, settings.mix, sources, settings))
+    examples = collect_distinct_examples(ExampleStream(settings.pool_size, seed, settings.mix, sources, settings))
     mined = read_negatives(run / "negatives" / "negatives.jsonl", table) if settings.mined_candidates else {}
     teacher = None if settings.teacher is None else open_teacher(settings.teacher, table, data.documents)
     lists = build_candidate_lists(policy, reference, examples, judged, mined, settings, work, teacher)
@@ -121,15 +121,16 @@ def require_comparisons(name: str, lists: CandidateLists, settings: PreferenceCo
     if settings.loss != "sft" and settings.teacher is None and not (real & worse).any():
         raise GenirError(
             f"{name}: none of the {len(lists.doc_indices):,} candidate lists has a negative: no candidates were found, "
-            "or they are relevant or share a docid with a relevant document. Raise "
+            "or all of them are relevant or share a docid with a relevant document. Raise "
             f"{name}.beam_candidates or {name}.mined_candidates, or widen negatives.bands"
         )
 
 
 def make_preference_loss(settings: PreferenceConfig) -> Callable[[DocidModel, dict[str, Tensor]], Tensor]:
-    """Return the loss of a section for the trainer, with its remedies sft_coef and dpop_coef: one value per query [B].
+    """Return the loss function of a refinement section for the trainer; it returns one value per query [B].
 
-    A remedy adds another loss term, times its coefficient.
+    If sft_coef or dpop_coef, the remedies for likelihood displacement, is above 0, the supervised loss or the penalty
+    of DPO-Positive is added, multiplied by its coefficient.
     """
 
     def loss(model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
@@ -151,7 +152,7 @@ def make_preference_loss(settings: PreferenceConfig) -> Callable[[DocidModel, di
 
 
 def irpo_loss(c: CandidateBatch, settings: PreferenceConfig) -> Tensor:
-    """IRPO with the section's irpo_options, which settle what the paper leaves open [B]."""
+    """Compute IRPO's loss with the section's irpo_options, which settle what the paper leaves open; returns [B]."""
     options = settings.irpo_options
     scores = {"ideal": None, "policy": c.policy, "reference": c.reference}[options.discount_by]
     positions = None if scores is None else ranks(scores.masked_fill(~c.mask, -torch.inf))
@@ -166,9 +167,9 @@ def _make_evaluator(
     data: PreparedCollection,
     work: Path,
 ) -> Callable[[], dict[str, float]]:
-    """Return a function that computes retrieval measures on dev and the diagnostics of dev candidate lists.
+    """Return a function that computes the measures on dev queries and the diagnostics of their candidate lists.
 
-    The negatives of the dev lists come from the reference's beam search alone.
+    The negatives of the dev lists come from the beam search of the reference alone.
     """
     search = make_dev_evaluator(config, settings, policy, data)
     texts = {query.id: query.text for query in data.queries("dev")[: settings.eval_queries]}
@@ -186,6 +187,6 @@ def warn_of_displacement(name: str, log: Sequence[Mapping[str, Any]]) -> None:
     if drop > LOGP_DROP_TO_WARN:
         console.print(
             f"[yellow]warning:[/] {name}: the mean log-probability of dev positives fell by {drop:.2f} (their "
-            f"probability to {math.exp(-drop):.0%} of its first value), so that a beam search may prune them. "
+            f"probability to {math.exp(-drop):.0%} of its first value), so a beam search may prune them. "
             f"Remedies: {name}.sft_coef=0.1, {name}.dpop_coef=1, or a larger {name}.beta"
         )

@@ -1,4 +1,4 @@
-"""The sft stage, supervised fine-tuning: the model learns to generate docids, in the phases of a curriculum."""
+"""The sft stage (supervised fine-tuning): the model learns to generate docids in the phases of a curriculum."""
 
 from functools import partial
 from itertools import chain
@@ -11,7 +11,7 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.docids.table import CodeLayout, DocidTable
 from genir.embedders import load_embedder
-from genir.model import DocidModel, new_model
+from genir.model import DocidModel, build_model
 from genir.pipeline.stage import Stage
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5
@@ -47,13 +47,13 @@ def main(config: Config) -> None:
 def _load_initial_model(
     config: Config, data: PreparedCollection, table: DocidTable, folder: Path
 ) -> tuple[DocidModel, PreTrainedTokenizerBase]:
-    """Load the model and tokenizer before the first step from `folder`; create them there if the folder is missing.
+    """Load the initial model and tokenizer from `folder`; create them there if the folder does not exist.
 
-    They are stored because a resumed training must start from the same ones.
+    They are stored because a resumed training run must start from the same weights.
     """
     if not folder.exists():
         tokenizer = _choose_tokenizer(config, data, table)
-        model = new_model(config.model, tokenizer, table.sizes, table.text)
+        model = build_model(config.model, tokenizer, table.sizes, table.text)
         if config.model.pretrained is None and config.model.init == "bm25":
             initialise_from_bm25(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)
         Retriever(model, tokenizer, table, config.sft.max_tokens).save_pretrained(folder)
@@ -64,9 +64,9 @@ def _load_initial_model(
 
 
 def _choose_tokenizer(config: Config, data: PreparedCollection, table: DocidTable) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of the config, or train one on the documents and train queries if it names none.
+    """Load the tokenizer that the config names, or train one on the documents and train queries if it names none.
 
-    Text docids consist of tokens, so the tokenizer that they were built with is taken for them.
+    Text docids consist of tokens, so a model of text docids gets the tokenizer that they were built with.
     """
     name = config.model.tokenizer or config.model.pretrained
     if table.text:

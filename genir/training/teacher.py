@@ -1,4 +1,4 @@
-"""Teachers that grade candidate lists: scores from a JSONL file, or a cross-encoder that reads query and document.
+"""Teachers that score candidates: a JSONL file of scores, or a cross-encoder that reads query and document.
 
 Shapes: P examples, C candidates of an example.
 """
@@ -20,14 +20,17 @@ from genir.records import Document
 from genir.training.examples import LabelledQuery
 
 MAX_GRADE = 3.0
-"""Grade of the candidate to which the teacher gives the highest score; the one with the lowest score gets 0."""
+"""Grade of the candidate with the teacher's highest score in its list; the candidate with the lowest score gets 0."""
 Scores = NDArray[np.float32]
 Teacher = Callable[[Sequence[LabelledQuery], NDArray[np.int64]], Scores]
-"""Examples and the document indices of their candidates [P, C], -1 at padding -> scores [P, C], NaN where unscored"""
+"""(P examples, document indices of their candidates [P, C], -1 at padding) -> scores [P, C], NaN without a score."""
 
 
 def open_teacher(name: str, table: DocidTable, documents: Sequence[Document]) -> Teacher:
-    """Return the teacher that a setting names: a file of scores (*.jsonl), or a cross-encoder by name or folder."""
+    """Return the teacher that a setting names: a file of scores (*.jsonl), or a cross-encoder by name or folder.
+
+    Raises GenirError if the file is missing or malformed, or the cross-encoder cannot be loaded.
+    """
     if name.endswith(".jsonl"):
         return read_scores(Path(name), table)
     return load_cross_encoder(name, documents)
@@ -67,7 +70,10 @@ def load_cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
     try:
         from sentence_transformers import CrossEncoder
     except ImportError:
-        raise GenirError(f"teacher {name}: pip install genir[embed], or give a .jsonl file of scores") from None
+        raise GenirError(
+            f"teacher {name}: sentence-transformers is not installed: pip install genir[embed], or give a .jsonl file "
+            "of scores"
+        ) from None
     try:
         model: Any = CrossEncoder(name)
     except (OSError, ValueError) as error:
@@ -85,10 +91,11 @@ def load_cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
 
 
 def apply_teacher(scores: Scores, grades: Tensor) -> Tensor:
-    """Combine a teacher's scores with judged grades: [P, C] each -> [P, C].
+    """Combine a teacher's scores [P, C] with judged grades [P, C] into new grades [P, C].
 
-    The scores of each list are scaled linearly to 0 .. MAX_GRADE; a candidate gets the higher of its scaled score and
-    its judged grade. Candidates without a score, and lists whose scores are all equal, keep their judged grades.
+    The scores of each list are scaled linearly to the range from 0 to MAX_GRADE; a candidate gets the higher of its
+    scaled score and its judged grade. Candidates without a score (NaN), and all candidates of a list whose scores are
+    all equal, keep their judged grades.
     """
     given = torch.from_numpy(scores)
     unknown = given.isnan()

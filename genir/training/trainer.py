@@ -21,24 +21,26 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.config import LoopConfig
-from genir.files import atomic_folder, clear_os_errors, read_json, write_json
+from genir.files import atomic_folder, explain_os_errors, read_json, write_json
 from genir.model import DocidModel
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, silence_transformers
-from genir.training.callbacks import EvaluateLast, MarkComplete, ShowProgress
+from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 
 Loss = Callable[[DocidModel, dict[str, Tensor]], Tensor]
-"""Model and batch -> one loss value per query [B]"""
+"""(Model, batch) -> one loss value per query [B]."""
 Evaluate = Callable[[], dict[str, float]]
-"""Evaluates the current weights and returns measures by name; one of them is the `metric` of the settings"""
+"""A function that evaluates the current weights and returns measures by name, among them the setting `metric`."""
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training from start to end: a phase of supervised training, or a round of refinement.
+    """The description of one training run: a phase of supervised fine-tuning, or a round of refinement.
 
-    title: label of the progress bar. checkpoints: folder for checkpoints. log_folder: folder for the TensorBoard log.
+    title: label of the progress bar. collator: makes a batch from examples. evaluate: computes the dev measures.
+    settings: the section of the config that has the settings of the training loop. checkpoints: folder for checkpoints.
+    log_folder: folder for the TensorBoard log.
     """
 
     title: str
@@ -56,7 +58,7 @@ class TrainingJob:
 
 
 def negative_log_likelihood(model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
-    """The loss of supervised training: -log p(docid | text) [B], averaged over the N = 1 candidates of a text."""
+    """Compute the loss of supervised fine-tuning, -log p(docid | text) [B], for the one candidate of each text."""
     encoded = model.encode(batch["input_ids"], batch["attention_mask"])
     return -model.sequence_logps(encoded, batch["codes"]).mean(1)
 
@@ -64,10 +66,10 @@ def negative_log_likelihood(model: DocidModel, batch: dict[str, Tensor]) -> Tens
 def run_phase(
     number: int, work: Path, retriever: Retriever, make_job: Callable[[], TrainingJob]
 ) -> list[dict[str, Any]]:
-    """Run phase (or round) `number` of a training stage and give the retriever the best weights; return its log.
+    """Run phase (or round) `number` of a training stage, set the retriever's model to the best weights, return the log.
 
-    A finished phase leaves its weights and log in `work`/done-NUMBER. If that folder exists, it is only loaded, and
-    make_job is not called.
+    A finished phase leaves its weights and log in `work`/done-NUMBER. If that folder exists, it is loaded, and make_job
+    is not called.
     """
     done = work / f"done-{number}"
     if not done.exists():
@@ -81,14 +83,14 @@ def run_phase(
 
 
 def train(job: TrainingJob) -> list[dict[str, Any]]:
-    """Train the job's model in place and leave it with the weights that were best on dev; return the log entries.
+    """Train the job's model in place, restore the weights that were best on dev, and return the log entries.
 
-    An interrupted training resumes from its last complete checkpoint and ends with the same weights as an uninterrupted
-    one.
+    An interrupted training run resumes from its last complete checkpoint and ends with the same weights as an
+    uninterrupted one. Raises GenirError if the disk is full.
     """
     settings = job.settings
     resume = find_last_checkpoint(job.checkpoints)
-    arguments = training_arguments(
+    arguments = make_training_arguments(
         job.checkpoints,
         settings.eval_steps,
         job.seed,
@@ -100,7 +102,7 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         eval_on_start=resume is None,
-        restore_callback_states_from_checkpoint=True,  # otherwise a resumed training forgets its patience
+        restore_callback_states_from_checkpoint=True,  # otherwise resuming would reset the count of early stopping
         metric_for_best_model=f"eval_{settings.metric}",
         greater_is_better=True,
         remove_unused_columns=False,
@@ -109,14 +111,14 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
     tensorboard: Any = TensorBoardCallback  # untyped in transformers
     trainer.add_callback(tensorboard(SummaryWriter(str(job.log_folder))))
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    trainer.add_callback(EvaluateLast())
+    trainer.add_callback(EvaluateLastStep())
     run_trainer(trainer, ShowProgress(job.title, settings.metric), resume)
     job.model.t5.train(False)
     return list(trainer.state.log_history)
 
 
-def training_arguments(checkpoints: Path, eval_steps: int, seed: int, **others: Any) -> TrainingArguments:
-    """Return the TrainingArguments that all trainings share, together with `others`.
+def make_training_arguments(checkpoints: Path, eval_steps: int, seed: int, **others: Any) -> TrainingArguments:
+    """Return the TrainingArguments that all training runs have in common, extended by `others`.
 
     The model is evaluated and saved to `checkpoints` every `eval_steps` steps, and the best weights are restored at the
     end. Only one GPU is used.
@@ -136,25 +138,25 @@ def training_arguments(checkpoints: Path, eval_steps: int, seed: int, **others: 
         seed=seed,
         **others,
     )
-    # With several GPUs transformers would multiply the batch size by their number, which is a different training.
+    # With several GPUs, transformers would multiply the batch size by their number, which would change the results.
     arguments._n_gpu = 1
     return arguments
 
 
 def run_trainer(trainer: Trainer, bar: ShowProgress, resume: str | None) -> None:
-    """Run a trainer with a progress bar, from the checkpoint `resume` or from the start; mark complete checkpoints.
+    """Run a trainer with a progress bar, from the checkpoint `resume`, or from the start if it is None.
 
-    Raises GenirError if the disk is full.
+    Checkpoints that are completely written are marked as complete. Raises GenirError if the disk is full.
     """
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(bar)
     trainer.add_callback(MarkComplete())
-    with silence_transformers(), clear_os_errors(Path(str(trainer.args.output_dir))):
+    with silence_transformers(), explain_os_errors(Path(str(trainer.args.output_dir))):
         trainer.train(resume_from_checkpoint=resume)
 
 
 class DocidTrainer(Trainer):
-    """A Trainer whose loss works on docids and whose evaluation runs the job's retrieval on dev queries."""
+    """A Trainer that computes the loss of a training job and evaluates with the job's `evaluate`."""
 
     def __init__(self, job: TrainingJob, arguments: TrainingArguments) -> None:
         super().__init__(
@@ -177,20 +179,20 @@ class DocidTrainer(Trainer):
         return self.job.loss(self.job.model, inputs).mean()
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """Return and log the measures of the job's evaluation."""
+        """Evaluate the current weights; return and log the measures."""
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.job.evaluate().items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        """Take the examples in order: the dataset is random already, and must depend on nothing but its seed."""
+        """Take the examples in order: the dataset is already random, and the order must depend only on its seed."""
         return SequentialSampler(cast(Sized, self.train_dataset))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Create AdamW; embeddings and docid head learn at `embedding_lr_multiplier` times the learning rate.
+        """Create AdamW; the embeddings and the output head get `embedding_lr_multiplier` times the learning rate.
 
-        They need a higher rate because most of their vectors get a gradient in few steps.
+        They need a higher rate because most of their vectors receive a gradient in only a few steps.
         """
         if self.optimizer is None:
             t5 = self.job.model.t5

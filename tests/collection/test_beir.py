@@ -60,7 +60,7 @@ def test_a_file_that_exists_plain_and_as_gzip_is_an_error(beir):
         (
             "corpus.jsonl",
             '{"_id": "d12", "text": "\\ud800"}',
-            "corpus.jsonl:13: text contains half of a surrogate pair",
+            "corpus.jsonl:13: text contains an unpaired surrogate",
         ),
         ("queries.jsonl", '{"_id": "q0-dev", "text": "x"}', "queries.jsonl:37: duplicate _id"),
         ("queries.jsonl", '{"_id": "q", "text": "  "}', "queries.jsonl:37: the query is empty"),
@@ -104,7 +104,7 @@ def test_splits_can_be_renamed(beir):
     collection = BeirCollection(beir, {"validation": "dev"})
     assert collection.splits == ["test", "train", "validation"]
     assert len(list(collection.judgments("validation"))) == 24
-    with pytest.raises(GenirError, match=r"no qrels/x\.tsv, which collection\.splits\.dev asks for"):
+    with pytest.raises(GenirError, match=r"there is no qrels/x\.tsv, which collection\.splits\.dev names"):
         BeirCollection(beir, {"dev": "x"})
 
 

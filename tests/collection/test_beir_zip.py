@@ -33,7 +33,7 @@ def test_a_zip_file_reads_the_same_as_the_folder_that_it_unpacks_to(zipped):
     packed = read()
     assert packed[0] == ["test", "train"]
     assert [document.id for document in packed[1]] == ["d0", "d1", "d2"]
-    assert os.listdir(zipped.parent) == ["nfcorpus.zip"]  # a changed input would make the stage run again
+    assert os.listdir(zipped.parent) == ["nfcorpus.zip"]  # if the input changed, the stage would run again
     with zipfile.ZipFile(zipped) as archive:
         archive.extractall(zipped.parent)
     zipped.unlink()
@@ -53,7 +53,7 @@ def test_a_damaged_zip_file_is_reported_and_the_stage_leaves_no_files(prepare, z
     with pytest.raises(GenirError, match=r"nfcorpus\.zip: damaged or incomplete"):
         prepare("beir/nfcorpus")
     zipped.write_bytes(whole.replace(b"nfcorpus/", b"scidocs_/"))
-    with pytest.raises(GenirError, match=r"this zip file has no nfcorpus/corpus\.jsonl"):
+    with pytest.raises(GenirError, match=r"this zip file does not contain nfcorpus/corpus\.jsonl"):
         prepare("beir/nfcorpus")
     zipped.write_bytes(whole.replace(b'"title": "t"', b'"title": "u"'))
     with pytest.raises(GenirError, match=r"nfcorpus\.zip/nfcorpus/corpus\.jsonl:\d: the zip file is damaged"):
@@ -65,5 +65,5 @@ def test_the_zip_file_of_a_set_is_found_by_name_and_an_unknown_set_is_reported()
     assert zip_name("nfcorpus") == "nfcorpus.zip"
     assert zip_name("cqadupstack/android") == "cqadupstack.zip"
     assert zip_name("webis-touche2020/v2") == "webis-touche2020.zip"
-    with pytest.raises(GenirError, match="beir/lunch: BEIR has no such set; there are: "):
+    with pytest.raises(GenirError, match="beir/lunch: BEIR has no such data set; there are: "):
         zip_name("lunch")

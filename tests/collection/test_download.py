@@ -10,7 +10,7 @@ import pytest
 
 from genir.collection import download
 from genir.collection.download import fetch, fetch_all
-from genir.collection.sources import Source, SourceGroup
+from genir.collection.sources import RawFile, RawFileGroup
 from genir.errors import GenirError
 
 CONTENT = os.urandom(300_000)
@@ -66,7 +66,7 @@ def address():
 def source(address, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.0)
     Server.limit, Server.ranges, Server.errors, Server.requested = 0, True, 0, []
-    return Source("x.gz", f"{address}/x.gz", len(CONTENT), ("sha256", hashlib.sha256(CONTENT).hexdigest()))
+    return RawFile("x.gz", f"{address}/x.gz", len(CONTENT), ("sha256", hashlib.sha256(CONTENT).hexdigest()))
 
 
 def test_a_file_is_downloaded_once(source, tmp_path):
@@ -111,7 +111,7 @@ def test_a_server_that_is_unavailable_for_a_while_is_tried_again(source, tmp_pat
 
 
 def test_a_missing_file_or_server_is_reported_with_its_address(source, tmp_path):
-    with pytest.raises(GenirError, match="/nowhere: the server answers 404"):
+    with pytest.raises(GenirError, match="/nowhere: the server answered 404"):
         fetch(source._replace(url=source.url.replace("x.gz", "nowhere")), tmp_path)
     with pytest.raises(GenirError, match=r"http://127\.0\.0\.1:9/x: .*refused"):
         fetch(source._replace(url="http://127.0.0.1:9/x"), tmp_path)
@@ -151,7 +151,7 @@ def test_insufficient_disk_space_is_reported_before_any_request(source, tmp_path
 
 
 def test_only_the_missing_files_of_a_group_are_downloaded(source, tmp_path):
-    group = SourceGroup(
+    group = RawFileGroup(
         "g", "for tests", {name: source._replace(name=name) for name in ("a.gz", "b.tar.gz", "c.tar.gz")}
     )
     for name in ("a", "one", "two"):

@@ -42,7 +42,9 @@ def test_a_dataset_with_judgments_but_without_splits_is_the_split_test(dataset):
 
 def test_splits_can_be_renamed_and_missing_ones_are_reported(dataset):
     assert IrDatasetsCollection(dataset, {"dev": "test"}).splits == ["dev"]
-    with pytest.raises(GenirError, match=r"no id genir-test/x with judgments, which collection\.splits\.dev asks for"):
+    with pytest.raises(
+        GenirError, match=r"ir_datasets has no judgments under genir-test/x, which collection\.splits\.dev names"
+    ):
         IrDatasetsCollection(dataset, {"dev": "x"})
     with pytest.raises(GenirError, match="no split 'validation'; there are: train, test"):
         list(IrDatasetsCollection(dataset, {}).judgments("validation"))

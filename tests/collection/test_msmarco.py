@@ -124,13 +124,25 @@ def test_an_archive_that_is_cut_short_or_lacks_a_file_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("name", "row", "words"),
     [
-        ("msmarco-docs.tsv.gz", ("D9", "http://x.org", "three columns"), "msmarco-docs.tsv.gz:5: 3 columns where 4"),
+        (
+            "msmarco-docs.tsv.gz",
+            ("D9", "http://x.org", "three columns"),
+            "msmarco-docs.tsv.gz:5: 3 columns instead of 4",
+        ),
         ("msmarco-docs.tsv.gz", DOCUMENTS[0], "msmarco-docs.tsv.gz:5: duplicate id 'D1'"),
         ("msmarco-docs.tsv.gz", ("", "u", "t", "b"), "msmarco-docs.tsv.gz:5: id must be"),
-        ("msmarco-doctrain-queries.tsv.gz", ("8",), "msmarco-doctrain-queries.tsv.gz:8: 1 columns where 2"),
+        ("msmarco-doctrain-queries.tsv.gz", ("8",), "msmarco-doctrain-queries.tsv.gz:8: 1 columns instead of 2"),
         ("msmarco-doctrain-queries.tsv.gz", ("8", " "), "msmarco-doctrain-queries.tsv.gz:8: the query is empty"),
-        ("msmarco-doctrain-qrels.tsv.gz", ("8 0 D1",), "msmarco-doctrain-qrels.tsv.gz:8: not a judgment"),
-        ("msmarco-doctrain-qrels.tsv.gz", ("8 0 D1 yes",), "msmarco-doctrain-qrels.tsv.gz:8: not a judgment"),
+        (
+            "msmarco-doctrain-qrels.tsv.gz",
+            ("8 0 D1",),
+            "msmarco-doctrain-qrels.tsv.gz:8: a judgment must be: query 0 document grade",
+        ),
+        (
+            "msmarco-doctrain-qrels.tsv.gz",
+            ("8 0 D1 yes",),
+            "msmarco-doctrain-qrels.tsv.gz:8: a judgment must be: query 0 document grade",
+        ),
         ("msmarco-doctrain-qrels.tsv.gz", ("8 0 D7 1",), "document 'D7' is not in the corpus"),
         ("msmarco-doctrain-qrels.tsv.gz", ("8 0 D1 1",), "query '8' is not among the queries"),
     ],

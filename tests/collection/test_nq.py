@@ -64,8 +64,8 @@ def test_the_prepared_collections_of_nci_and_ddro_have_the_same_documents_but_ot
     ("line", "words"),
     [
         ('{"example_id": 1', "6: not valid JSON"),
-        (json.dumps({"example_id": 1, "question_text": "x"}), "6: not an example of Natural Questions"),
-        ("[1]", "6: not an example of Natural Questions"),
+        (json.dumps({"example_id": 1, "question_text": "x"}), "6: this line is not an example of Natural Questions"),
+        ("[1]", "6: this line is not an example of Natural Questions"),
         (json.dumps(simplified_example(11, "Again")), "6: duplicate example_id 11"),
         (json.dumps(simplified_example(16, "x", " ")), "6: the question of example 16 is empty"),
         (json.dumps(simplified_example(16, "") | {"document_url": ""}), "6: example 16 has no title"),

@@ -47,9 +47,9 @@ def test_there_is_one_question_per_page_in_ddro_s_natural_questions():
     ("name", "words"),
     [
         ("ms300k", "no published collection 'ms300k'; there are: msmarco-doc-top300k, "),
-        ("beir/lunch", "beir/lunch: BEIR has no such set; there are: msmarco, "),
-        ("beir/cqadupstack/lunch", "beir/cqadupstack/lunch: no such set"),
-        ("msmarco-doc", "missing msmarco-docs.tsv.gz, msmarco-doctrain-queries.tsv.gz, .*; put them there"),
+        ("beir/lunch", "beir/lunch: BEIR has no such data set; there are: msmarco, "),
+        ("beir/cqadupstack/lunch", "beir/cqadupstack/lunch: there is no such data set"),
+        ("msmarco-doc", "missing msmarco-docs.tsv.gz, msmarco-doctrain-queries.tsv.gz, .*; copy them into this folder"),
     ],
 )
 def test_an_unknown_name_or_missing_raw_files_are_reported(tmp_path, name, words):
@@ -60,7 +60,7 @@ def test_an_unknown_name_or_missing_raw_files_are_reported(tmp_path, name, words
 def test_another_ir_datasets_id_is_reported_with_the_right_one(tmp_path):
     with pytest.raises(GenirError, match=r"a folder of raw files or from irds:msmarco-document$"):
         open_published("msmarco-doc", "irds:msmarco-passage", tmp_path)
-    with pytest.raises(GenirError, match=r"nq320k is made from a folder of raw files$"):
+    with pytest.raises(GenirError, match=r"nq320k can only be made from a folder of raw files$"):
         open_published("nq320k", "irds:natural-questions", tmp_path)
 
 
@@ -72,7 +72,7 @@ def test_a_published_collection_is_opened_from_its_raw_files(tmp_path):
 
 @pytest.fixture
 def msmarco_dataset(tmp_path):
-    """The files of tests.helpers.raw_files as a dataset of ir_datasets, whose split dev is MS MARCO's."""
+    """The raw files of tests.helpers.raw_files as a dataset of ir_datasets, in which the official dev set is dev."""
     (tmp_path / "docs.tsv").write_bytes(join_columns([(d[0], f"{d[2]} {d[3]}".replace("\t", " ")) for d in DOCUMENTS]))
     docs = str(tmp_path / "docs.tsv")
     registry = ir_datasets.registry

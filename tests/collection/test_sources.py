@@ -1,6 +1,6 @@
 import pytest
 
-from genir.collection.sources import Source, download_name, find_raw_file, load_sources, require_raw_files
+from genir.collection.sources import RawFile, download_name, find_raw_file, load_sources, require_raw_files
 from genir.errors import GenirError
 
 
@@ -16,7 +16,7 @@ def test_every_listed_source_has_an_https_address_and_a_hash_of_the_length_of_it
             assert name == source.name
 
 
-def test_a_sources_file_is_read_with_what_it_states(tmp_path):
+def test_all_fields_of_a_sources_file_are_read(tmp_path):
     (tmp_path / "sources.yaml").write_text(
         "g:\n  terms: free\n  files:\n"
         "    a.gz: {url: 'https://x/a.gz', size: 7, sha256: ab, md5: cd, headers: {H: '1'}}\n"
@@ -24,8 +24,8 @@ def test_a_sources_file_is_read_with_what_it_states(tmp_path):
     )
     group = load_sources(tmp_path / "sources.yaml")["g"]
     assert (group.name, group.terms) == ("g", "free")
-    assert group.files["a.gz"] == Source("a.gz", "https://x/a.gz", 7, ("sha256", "ab"), {"H": "1"})
-    assert group.files["b"] == Source("b", "https://x/b")
+    assert group.files["a.gz"] == RawFile("a.gz", "https://x/a.gz", 7, ("sha256", "ab"), {"H": "1"})
+    assert group.files["b"] == RawFile("b", "https://x/b")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_missing_raw_files_are_listed_with_their_size_and_how_to_get_them(tmp_pa
     (tmp_path / "nq-dev-all.jsonl").touch()
     with pytest.raises(GenirError) as error:
         require_raw_files(tmp_path, names, "nq")
-    assert "missing simplified-nq-train.jsonl.gz, vocab.txt; put them there" in str(error.value)
+    assert "missing simplified-nq-train.jsonl.gz, vocab.txt; copy them into this folder" in str(error.value)
     assert "nq-dev-all" not in str(error.value)
     assert "genir prepare CONFIG --download" in str(error.value)
     with pytest.raises(GenirError, match=r"missing collectionandqueries\.tar\.gz; .* \(1,058 MB\)"):

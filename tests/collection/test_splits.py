@@ -8,8 +8,8 @@ from genir.collection.beir import BeirCollection
 from genir.collection.splits import (
     carve_dev,
     check_judgments,
-    checked_splits,
     counts_before_carving,
+    read_checked_splits,
     require_relevant,
     require_search_splits,
     require_train_split,
@@ -95,7 +95,7 @@ def test_a_missing_dev_split_is_carved_before_train_and_counted_as_train_in_the_
     source = make_collection(
         tmp_path, test=[("q8", "d0", 1)], train=[(f"q{number}", f"d{doc}", 1) for number in range(8) for doc in (0, 1)]
     )
-    splits = dict(checked_splits(source, 0.4, DOC_IDS, QUERY_IDS))
+    splits = dict(read_checked_splits(source, 0.4, DOC_IDS, QUERY_IDS))
     assert list(splits) == ["test", "dev", "train"]
     sizes = {
         split: {"queries": len({row.query_id for row in rows}), "judgments": len(rows), "queries_sha256": "x"}
@@ -109,7 +109,7 @@ def test_a_missing_dev_split_is_carved_before_train_and_counted_as_train_in_the_
 
 def test_an_existing_dev_split_is_kept_and_counted_as_itself(tmp_path):
     source = make_collection(tmp_path, dev=[("q0", "d0", 1)], train=[("q1", "d0", 1)])
-    splits = dict(checked_splits(source, 0.99, DOC_IDS, QUERY_IDS))
+    splits = dict(read_checked_splits(source, 0.99, DOC_IDS, QUERY_IDS))
     assert splits == {"dev": [Judgment("q0", "d0", 1)], "train": [Judgment("q1", "d0", 1)]}
     sizes = {split: {"queries": 1, "judgments": 1} for split in splits}
     assert counts_before_carving(source, sizes) == sizes
@@ -119,7 +119,7 @@ def test_too_few_queries_for_a_dev_split_are_an_error(tmp_path):
     source = make_collection(tmp_path, train=[("q0", "d0", 1)])
     for fraction in (0.001, 0.999):
         with pytest.raises(GenirError, match=r"too few train queries to carve a dev split from; add qrels/dev\.tsv"):
-            list(checked_splits(source, fraction, DOC_IDS, QUERY_IDS))
+            list(read_checked_splits(source, fraction, DOC_IDS, QUERY_IDS))
 
 
 def test_a_collection_without_a_train_split_is_an_error(tmp_path):

@@ -9,7 +9,7 @@ from genir.records import Document, Judgment, Query
 
 
 class InMemoryCollection(Collection):
-    """`count` documents, a query that nobody judged, and one train query for each number of a document in `clicks`."""
+    """A collection of `count` documents, a query without judgments, and a train query for each index in `clicks`."""
 
     name, splits = "in memory", ("train",)
 
@@ -51,7 +51,7 @@ def test_judgments_of_documents_without_a_click_are_left_out_with_their_queries(
 
 def test_a_collection_without_a_click_is_an_error(tmp_path):
     subset = ClickedSubset(InMemoryCollection(2, [0], grade=0), tmp_path)
-    with pytest.raises(GenirError, match="in memory: no train judgment names a relevant document"):
+    with pytest.raises(GenirError, match="in memory: no train judgment has a grade above 0"):
         list(subset.documents())
 
 

@@ -5,7 +5,7 @@ from genir.config import load_config
 
 @pytest.fixture
 def load_text(tmp_path):
-    """A function that loads a config from YAML text and overrides."""
+    """Return a function that loads a config from YAML text and overrides."""
 
     def load(text, *overrides):
         (tmp_path / "c.yaml").write_text(text)

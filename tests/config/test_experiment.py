@@ -10,7 +10,7 @@ def make(**values):
     return Config.model_validate({"name": "x", "collection": {"path": "y"}} | values)
 
 
-def test_training_stages_are_those_of_the_config_in_their_order():
+def test_the_training_stages_are_the_sections_of_the_config_in_a_fixed_order():
     assert make().training_stages == ("sft",)
     assert make(irpo={}, ddro={}).training_stages == ("sft", "ddro", "irpo")
     assert make(irpo={}).training_stages == ("sft", "irpo")
@@ -42,7 +42,7 @@ def test_pseudo_queries_are_used_if_any_training_mix_contains_them(values, used)
     assert make(**values).uses_pseudo_queries is used
 
 
-def test_the_run_folder_is_named_after_the_experiment():
+def test_the_run_folder_is_runs_dir_and_name():
     assert make(runs_dir="a/b").run_folder == Path("a/b/x")
 
 

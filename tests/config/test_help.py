@@ -6,11 +6,11 @@ import pytest
 from genir.config import Config, PQConfig, load_config, setting_groups
 from genir.config.schema import BUILDER_SECTIONS, inner_section
 
-SENTENCE = re.compile(r"((extractive|model): )?[A-Z].*\.", re.DOTALL)
+SENTENCE = re.compile(r"[A-Z].*\.", re.DOTALL)
 
 
 def sections_in(section, path=""):
-    """All section classes in a section with their paths, itself included."""
+    """Yield the class of a section and of all sections inside it, each with its path."""
     yield path, section
     for name, field in section.model_fields.items():
         if (inner := inner_section(field.annotation)) is not None:
@@ -19,7 +19,7 @@ def sections_in(section, path=""):
 
 
 @pytest.mark.parametrize(("path", "section"), list(sections_in(Config)))
-def test_every_setting_is_described_by_a_sentence(path, section):
+def test_every_section_and_setting_is_described_by_a_sentence(path, section):
     assert SENTENCE.fullmatch(inspect.getdoc(section))
     for name, field in section.model_fields.items():
         if inner_section(field.annotation) is None or field.description:
@@ -28,7 +28,7 @@ def test_every_setting_is_described_by_a_sentence(path, section):
 
 
 @pytest.mark.parametrize(("path", "section"), list(sections_in(Config)))
-def test_rarely_used_settings_exist_and_are_not_all_of_a_section(path, section):
+def test_rarely_used_settings_exist_and_are_not_the_whole_section(path, section):
     assert section.rare < set(section.model_fields)
 
 
@@ -74,7 +74,7 @@ def test_single_settings_are_the_last_group_with_their_full_keys():
 
 
 def test_every_default_that_is_shown_can_be_written_in_a_config(tmp_path):
-    """For each training section: all shown defaults as overrides give the config without overrides."""
+    """A config does not change when all shown defaults are given as overrides."""
     (tmp_path / "c.yaml").write_text("collection: {path: x}\nsft: {phases: [{}]}\nddro: {}\nsearch: {}")
     overrides = [
         f"{name}.{setting.key}={setting.default}"

@@ -50,7 +50,7 @@ def test_an_invalid_value_is_an_error_that_names_its_key(load_text, override, wo
         load_text("collection: {path: x}\nsft: {phases: [{steps: 5}]}", override)
 
 
-def test_an_override_of_the_builder_alone_is_answered_with_the_whole_section_to_write(load_text):
+def test_an_override_of_the_builder_alone_is_an_error_that_gives_the_whole_section_to_write(load_text):
     text = "collection: {path: x}\ndocids: {builder: rq, levels: 3, codebook_size: 128}"
     for quoted in ('docids.builder="atomic"', "docids.builder= atomic"):
         with pytest.raises(GenirError, match="replace the whole section"):

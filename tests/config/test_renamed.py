@@ -12,6 +12,7 @@ def dotted(section, key):
 
 
 def places_of(section):
+    """The places of a section, of which the docids section has one for each builder."""
     return [("docids", builder) for builder in BUILDER_SECTIONS] if section == "docids" else [(section,)]
 
 
@@ -19,12 +20,12 @@ def places_of(section):
 def test_an_old_key_is_an_error_that_gives_the_new_one(load_text, section, old, new):
     key = dotted(section, old)
     builder = next((name for name, found in BUILDER_SECTIONS.items() if new in found.model_fields), "rq")
-    with pytest.raises(GenirError, match=rf"c\.yaml: {key} is called {dotted(section, new)} now$"):
+    with pytest.raises(GenirError, match=rf"c\.yaml: {key} is now called {dotted(section, new)}$"):
         load_text(f"collection: {{path: x}}\ndocids: {{builder: {builder}}}", f"{key}=[]")
 
 
 @pytest.mark.parametrize(("section", "old", "new"), KEYS)
-def test_a_new_key_is_a_setting_and_an_old_one_is_not(section, old, new):
+def test_every_new_key_is_a_setting_and_no_old_key_is(section, old, new):
     *inner, name = new.split(".")
     found = [find_section([*place, *inner]).model_fields for place in places_of(section)]
     assert any(name in fields for fields in found)
@@ -34,15 +35,15 @@ def test_a_new_key_is_a_setting_and_an_old_one_is_not(section, old, new):
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("model.lexical_start=true", r"model\.lexical_start is called model\.init now; write model\.init=bm25"),
-        ("model.lexical_start=false", r"model\.lexical_start is called model\.init now; write model\.init=random"),
+        ("model.lexical_start=true", r"model\.lexical_start is now called model\.init; write model\.init=bm25"),
+        ("model.lexical_start=false", r"model\.lexical_start is now called model\.init; write model\.init=random"),
         (
             "irpo.positions=model",
-            r"irpo\.positions is called irpo\.irpo_options\.discount_by now; write irpo\.irpo_options\.discount_by=pol",
+            r"irpo\.positions is now called irpo\.irpo_options\.discount_by; write irpo\.irpo_options\.discount_by=pol",
         ),
-        ("irpo.positions=reference", r"irpo\.positions is called irpo\.irpo_options\.discount_by now$"),
-        ("sft.stages.0.steps=5", r"sft\.stages is called sft\.phases now$"),
-        ("queries.method=text", r"queries: the method text is called extractive now; write queries\.method=extractive"),
+        ("irpo.positions=reference", r"irpo\.positions is now called irpo\.irpo_options\.discount_by$"),
+        ("sft.stages.0.steps=5", r"sft\.stages is now called sft\.phases$"),
+        ("queries.method=text", r"queries: the method text is now called extractive; write queries\.method=extractive"),
     ],
 )
 def test_an_old_value_is_an_error_that_gives_the_new_one(load_text, override, words):

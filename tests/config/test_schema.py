@@ -20,7 +20,7 @@ from genir.docids import BUILDERS
         (("nonsense",), Config),
     ],
 )
-def test_a_place_leads_to_the_last_section_on_the_way(place, section):
+def test_a_place_leads_to_its_section_or_to_the_one_that_contains_it(place, section):
     assert find_section(place) is section
 
 

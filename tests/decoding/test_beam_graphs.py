@@ -1,4 +1,4 @@
-"""Searches with CUDA graphs find what searches without them find, and keep few graphs. Tested without a GPU."""
+"""Searches with CUDA graphs find what searches without graphs find, with few graphs; tested without a GPU."""
 
 import gc
 import weakref
@@ -53,7 +53,7 @@ BATCHES = [(2, 0, 7, 10), (3, 1, 5, 10), (2, 2, 20, 10), (3, 3, 7, 10), (2, 4, 1
 def test_searches_one_after_another_find_the_same_as_without_graphs(player, exact, v10, filtered):
     sizes = (5, 7, 4, 6, 5)
     trie = Trie.from_codes(random_codes(900, sizes, 1))
-    allowed = trie.restrict_to(np.arange(0, 900, 3)) if filtered else None
+    allowed = trie.allowed_docids(np.arange(0, 900, 3)) if filtered else None
     model = make_model(sizes, v10=v10)
     cases = [(random_queries(count, seed, length), beams) for count, seed, length, beams in BATCHES]
     with player.install():
@@ -78,7 +78,7 @@ def test_searches_of_any_trie_find_the_same_as_without_graphs(data):
     trie, player = Trie.from_codes(codes), GraphPlayer()
     model, plain = make_model(sizes, seed=seed), make_model(sizes, seed=seed)
     constants = {
-        "_FIRST_GPU_CAPACITY": data.draw(st.sampled_from([1, 4096])),
+        "_MIN_GPU_CAPACITY": data.draw(st.sampled_from([1, 4096])),
         "_MAX_GRAPHS": data.draw(st.sampled_from([3, 256])),
     }
     with player.install(lambda t5: t5 is model.t5, **constants):
@@ -115,7 +115,7 @@ def test_graphs_are_captured_again_after_weights_or_cached_keys_have_moved(playe
     sizes = (9, 9, 9)
     trie, model = Trie.from_codes(random_codes(500, sizes, 1)), make_model(sizes)
     counts = []
-    with player.install(_FIRST_GPU_CAPACITY=1):
+    with player.install(_MIN_GPU_CAPACITY=1):
         for _ in range(3):
             search(model, trie, *random_queries(2), 10, 5)
             counts.append(player.num_captured)
@@ -128,7 +128,7 @@ def test_graphs_are_captured_again_after_weights_or_cached_keys_have_moved(playe
     assert_same(result, search(without_graphs(model), trie, *random_queries(2), 10, 5))
 
 
-def test_no_more_graphs_are_kept_than_allowed(player):
+def test_a_cache_never_has_more_graphs_than_allowed(player):
     sizes = (5, 7, 4, 6, 5)
     trie, model = Trie.from_codes(random_codes(900, sizes, 1)), make_model(sizes)
     batches = [random_queries(3, seed, 7 + 4 * seed) for seed in range(4)]
@@ -165,7 +165,7 @@ def codes_without_branches(level):
 
 
 @pytest.mark.parametrize("codes", [np.array([[0, 1, 2, 3]]), codes_without_branches(0), codes_without_branches(2)])
-def test_levels_at_which_no_docids_branch(player, codes):
+def test_levels_at_which_no_docids_branch_change_no_result(player, codes):
     """The children of padding beams must be inside the trie: an index beyond it would abort the process on a GPU."""
     trie, model = Trie.from_codes(codes), make_model((5, 7, 4, 6))
     with player.install():
@@ -215,13 +215,13 @@ def test_a_single_cache_may_exceed_the_limit_twofold_but_not_beside_another(play
         for _ in range(2):
             search(model, trie, *random_queries(2), 10, 5)
         idle, captured = model._kv_caches.idle, player.num_captured
-        monkeypatch.setattr(genir.t5.kv_cache, "_MAX_KEPT_BYTES", idle[0].nbytes // 2 + 1)
+        monkeypatch.setattr(genir.t5.kv_cache, "_MAX_IDLE_BYTES", idle[0].nbytes // 2 + 1)
         search(model, trie, *random_queries(2), 10, 5)
         assert player.num_captured == captured
         with model.borrow_kv_cache():
             search(model, trie, *random_queries(2), 10, 5)
         assert len(idle) == 1
-        monkeypatch.setattr(genir.t5.kv_cache, "_MAX_KEPT_BYTES", idle[0].nbytes // 2 - 1)
+        monkeypatch.setattr(genir.t5.kv_cache, "_MAX_IDLE_BYTES", idle[0].nbytes // 2 - 1)
         search(model, trie, *random_queries(2), 10, 5)
         assert not idle
 
@@ -230,7 +230,7 @@ def test_a_single_cache_may_exceed_the_limit_twofold_but_not_beside_another(play
 def test_graphs_are_deleted_once_they_hold_too_many_bytes(player):
     limit = 1 << 20
     trie, model, held, largest = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4)), [], 0
-    with player.install(_MAX_KEPT_BYTES=limit):
+    with player.install(_MAX_IDLE_BYTES=limit):
         for count in range(2, 30):
             search(model, trie, *random_queries(count), 10, 5)
             graphs = [tensors(graph[1:3]) for graph in idle_cache(model).graphs._graphs.values()]
@@ -241,7 +241,7 @@ def test_graphs_are_deleted_once_they_hold_too_many_bytes(player):
     assert min(held[5:]) < max(held) / 2  # they were deleted and captured again
 
 
-def test_searches_of_two_tries_in_turn_with_queries_encoded_before(player):
+def test_searches_of_two_tries_with_queries_encoded_before_find_the_same_as_without_graphs(player):
     sizes = (5, 7, 4, 6, 5)
     tries, model = [Trie.from_codes(random_codes(700, sizes, seed)) for seed in (1, 2)], make_model(sizes)
     with player.install(), torch.no_grad():
@@ -252,7 +252,7 @@ def test_searches_of_two_tries_in_turn_with_queries_encoded_before(player):
         assert_same(result, other)
 
 
-def test_memory_is_freed_at_once_without_the_garbage_collector(player, monkeypatch):
+def test_memory_is_freed_immediately_without_the_garbage_collector(player, monkeypatch):
     """A GPU's memory would be full before the collector runs."""
     trie, model, caches = Trie.from_codes(random_codes(500, (9, 9, 9), 1)), make_model((9, 9, 9)), []
     monkeypatch.setattr(genir.t5.kv_cache.KVCache, "bind_trie", lambda self, trie: caches.append(weakref.ref(self)))
@@ -261,7 +261,7 @@ def test_memory_is_freed_at_once_without_the_garbage_collector(player, monkeypat
     try:
         with player.install():
             with monkeypatch.context() as context:
-                context.setattr(genir.t5.kv_cache, "_MAX_KEPT_BYTES", -1)
+                context.setattr(genir.t5.kv_cache, "_MAX_IDLE_BYTES", -1)
                 search(model, trie, *random_queries(2), 10, 5)
             assert caches.pop()() is None
             search(model, trie, *random_queries(2), 10, 5)

@@ -1,4 +1,4 @@
-"""Forced tails leave out work but change no result; simulated pruning equals that of a plain beam search."""
+"""Forced tails save work without changing results; simulated pruning equals that of a plain beam search."""
 
 import numpy as np
 import pytest
@@ -60,8 +60,8 @@ def test_tails_that_cannot_be_among_the_best_are_not_run(queries):
     assert model.num_tokens < 0.5 * tokens_for_all
 
 
-def test_two_docids_that_differ_in_their_last_code_do_not_delay_the_others():
-    """There is one docid more than beams for 20 levels, but no search goes level by level until they differ."""
+def test_two_docids_that_differ_only_in_their_last_code_do_not_delay_the_others():
+    """There is one docid more than beams for 20 levels, but these levels do not take a pass each."""
     model = counting_model((16,) * 3 + (1,) * 20 + (2,))
     codes = np.pad(np.unique(random_codes(40, (16,) * 3, 0), axis=0)[:30], ((0, 0), (0, 21)))
     twin = codes[:1] + np.eye(24, dtype=int)[-1]
@@ -77,7 +77,7 @@ def test_two_docids_that_differ_in_their_last_code_do_not_delay_the_others():
 
 
 @pytest.mark.parametrize("k", [1, 3, 30])
-def test_tails_that_start_at_any_level_are_scored_as_whole_docids_are(k):
+def test_tails_that_start_at_any_level_get_the_scores_of_whole_docids(k):
     """Completions of which 0, 2 or 4 of 5 codes are scored already; the k best of them are found."""
     model = make_model((6,) * 5)
     trie = Trie.from_codes(random_codes(20, (6,) * 5, 6))

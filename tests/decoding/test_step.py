@@ -30,7 +30,8 @@ ENDED = st.lists(st.lists(st.integers(0, 3), max_size=3).map(lambda codes: (*cod
 class Case:
     """Random docids, and random beams of two queries at one level.
 
-    docids: sorted tuples. prefixes: (query, prefix) of each beam. beams: the same as `Beams`. logps: of the next code.
+    docids: sorted tuples. prefixes: (query, prefix) of each beam. beams: the same beams as `Beams`. logps: log-probs of
+    the next code.
     """
 
     def __init__(self, docids, level, queries, rng):
@@ -78,7 +79,7 @@ def cases(draw, docids=FIXED | ENDED, max_level=3):
 @given(cases(), st.sampled_from([-math.inf, -2.0, -1.0]), st.booleans())
 def test_beams_are_extended_by_the_codes_of_the_trie_in_order(case, threshold, restricted):
     allowed_docids = case.docids[::2] if restricted else case.docids
-    allowed = case.trie.restrict_to(np.arange(0, len(case.docids), 2)) if restricted else None
+    allowed = case.trie.allowed_docids(np.arange(0, len(case.docids), 2)) if restricted else None
     expected = []
     for number, (query, prefix) in enumerate(case.prefixes):
         for code in case.children(prefix):
@@ -118,7 +119,7 @@ def test_descendants_are_counted_for_each_query(case, max_direct):
     assert remaining.beams == [0 if direct else n for n, direct in zip(counts.beams, counts.direct, strict=True)]
 
 
-def test_nothing_is_below_complete_docids():
+def test_complete_docids_have_no_descendants():
     trie = Trie.from_codes(np.array([[0, 1], [1, 0]]))
     beams = Beams(torch.zeros(2).long(), torch.tensor([0, 1]), torch.tensor([1, 2]), torch.zeros(2))
     assert not count_descendants(trie, 2, beams, 1, 10).any()

@@ -1,4 +1,4 @@
-"""Selection of the best against plain Python, with ties and scores of -inf."""
+"""Top-k selection against plain Python, with ties and scores of -inf."""
 
 import math
 
@@ -87,7 +87,7 @@ def test_the_top_k_of_batches_is_that_of_sorting_everything_at_the_end(batches, 
     assert top.threshold.tolist() == [expected[-1][1] if total >= k else -math.inf]
 
 
-def test_adding_to_a_copy_leaves_the_original_as_it_was():
+def test_adding_to_a_copy_does_not_change_the_original():
     top = TopK(1, 2, 5, torch.device("cpu"))
     top.add(torch.tensor([[3]]), torch.tensor([[-1.0]]), torch.tensor([[1]]))
     changed = top.copy()

@@ -1,4 +1,4 @@
-"""The trie as sorted arrays against sets of tuples."""
+"""The trie, which consists of sorted arrays, against sets of tuples."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from genir.errors import GenirError
 
 FIXED = st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=30)
 ENDED = st.lists(st.lists(st.integers(0, 2), max_size=4).map(lambda codes: [*codes, 3]), min_size=1, max_size=30)
-DOCIDS = FIXED | ENDED  # all of one length, or prefix-free since each ends with a code that is nowhere else
+DOCIDS = FIXED | ENDED  # either of one length, or each with a last code that occurs nowhere else
 
 
 def padded(docids):
@@ -40,7 +40,7 @@ def walk(trie):
 
 @given(DOCIDS)
 def test_the_trie_has_exactly_the_prefixes_of_the_docids(docids):
-    """The nodes of each level in order, and the documents below each."""
+    """This includes their order at each level, the docids below each prefix, and the documents of each docid."""
     trie = Trie.from_codes(padded(docids))
     distinct = sorted({tuple(docid) for docid in docids})
     assert trie.size == len(distinct)
@@ -68,11 +68,11 @@ def test_superfluous_children_are_empty_children_of_the_last_node(docids, extra)
 
 
 @given(DOCIDS, st.data())
-def test_restricting_to_documents_keeps_their_docids_and_counts_only_them(docids, data):
+def test_the_allowed_docids_are_those_of_the_documents_and_only_these_are_counted(docids, data):
     trie = Trie.from_codes(padded(docids))
     chosen = data.draw(st.lists(st.integers(0, len(docids) - 1), min_size=1, unique=True))
     distinct = sorted({tuple(docid) for docid in docids})
-    allowed = trie.restrict_to(np.array(chosen, np.int64))
+    allowed = trie.allowed_docids(np.array(chosen, np.int64))
     counts = {leaf: sum(tuple(docids[i]) == docid for i in chosen) for leaf, docid in enumerate(distinct)}
     leaves = [leaf for leaf, count in counts.items() if count]
     assert allowed.leaves.tolist() == leaves
@@ -87,8 +87,8 @@ def test_restricting_to_documents_keeps_their_docids_and_counts_only_them(docids
     assert (begin, end) == (inside[0], inside[-1] + 1) if inside else begin == end
 
 
-def test_restricting_to_no_document_allows_nothing():
-    assert len(Trie.from_codes(padded([[0, 1]])).restrict_to(np.array([], np.int64)).leaves) == 0
+def test_without_documents_no_docid_is_allowed():
+    assert len(Trie.from_codes(padded([[0, 1]])).allowed_docids(np.array([], np.int64)).leaves) == 0
 
 
 @given(DOCIDS)
@@ -108,7 +108,7 @@ def test_codes_of_several_bytes_are_sorted_by_value():
     assert Trie.from_codes(codes).codes.tolist() == sorted(codes.tolist())
 
 
-def test_docids_that_form_no_trie_are_refused():
+def test_docids_that_form_no_trie_are_an_error():
     with pytest.raises(ValueError, match="at least one docid"):
         Trie.from_codes(np.zeros((0, 2), np.int32))
     with pytest.raises(GenirError, match=r"docid \[1\] is a prefix of \[1, 2\]"):

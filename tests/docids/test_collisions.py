@@ -13,7 +13,7 @@ CODES = st.tuples(st.integers(1, 40), st.integers(1, 3)).flatmap(
 
 
 def tuples(codes):
-    """The rows as tuples, with padding."""
+    """Return the rows of an array as tuples, with padding."""
     return [tuple(row) for row in codes.tolist()]
 
 

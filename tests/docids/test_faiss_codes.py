@@ -9,10 +9,10 @@ from hypothesis.extra.numpy import arrays
 
 from genir.docids.faiss_codes import (
     bits_per_code,
+    draw_training_sample,
     import_faiss,
     require_vectors,
     squared_distances,
-    training_sample,
     unpack_codes,
 )
 from genir.errors import GenirError
@@ -39,11 +39,11 @@ def test_a_codebook_size_must_be_a_power_of_two_and_at_most_the_number_of_docume
 
 def test_a_training_sample_has_256_vectors_per_code_in_their_order():
     vectors = np.arange(2000, dtype=np.float32)[:, None]
-    sample = training_sample(vectors, 4, seed=1)[:, 0]
+    sample = draw_training_sample(vectors, 4, seed=1)[:, 0]
     assert len(sample) == 1024
     assert (np.diff(sample) > 0).all()
-    assert (training_sample(vectors, 4, seed=1)[:, 0] == sample).all()
-    assert training_sample(vectors, 8, seed=1) is vectors  # 2,000 are fewer than 8 x 256
+    assert (draw_training_sample(vectors, 4, seed=1)[:, 0] == sample).all()
+    assert draw_training_sample(vectors, 8, seed=1) is vectors  # 2,000 are fewer than 8 x 256
 
 
 def test_vectors_must_have_the_dimension_of_the_codebooks_and_be_finite():
@@ -62,7 +62,7 @@ def test_squared_distances_equal_those_of_the_differences():
     np.testing.assert_allclose(squared_distances(vectors, centres), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_missing_faiss_names_both_extras(monkeypatch):
+def test_the_error_for_a_missing_faiss_names_both_extras(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(GenirError, match=r"genir\[cpu\] or, with CUDA, genir\[gpu\]; never both"):
         import_faiss()

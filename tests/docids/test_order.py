@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genir.docids.order import compact, docid_numbers, lengths, order_docids
+from genir.docids.order import compact, docid_lengths, docid_numbers, order_docids
 
 LARGEST = st.sampled_from([2, 255, 256, 70_000])
 
 
 @st.composite
 def padded_codes(draw):
-    """Codes [N, L] of docids with 1 to L codes, padded with -1; some are equal, and some are prefixes of others."""
+    """Generate docids with 1 to L codes as an array [N, L], padded with -1; some are equal, some prefixes of others."""
     levels, largest = draw(st.integers(1, 11)), draw(LARGEST)
     code = st.one_of(st.integers(0, 1), st.integers(0, largest))
     docids = draw(st.lists(st.lists(code, min_size=1, max_size=levels), max_size=20))
@@ -46,7 +46,7 @@ def test_compact_codes_are_equal_and_take_the_smallest_type(codes):
 
 
 def test_lengths_do_not_count_padding():
-    assert lengths(np.array([[0, 3, -1], [5, -1, -1], [1, 2, 3]])).tolist() == [2, 1, 3]
+    assert docid_lengths(np.array([[0, 3, -1], [5, -1, -1], [1, 2, 3]])).tolist() == [2, 1, 3]
 
 
 def test_docids_of_more_than_255_codes_are_rejected():

@@ -16,14 +16,14 @@ CODES = st.tuples(st.integers(2, 25), st.integers(1, 3)).flatmap(
 
 
 def report_on(codes, size=3, built=None, vectors=None):
-    """The report on a table; without vectors unless they are given."""
+    """Return the report on a table; it has no statistics of similarity unless vectors are given."""
     table = make_table(codes, (size,) * codes.shape[1], settings={"docids": {"collisions": "extend"}})
     vectors = np.zeros((len(codes), 0), np.float32) if vectors is None else vectors
     return make_report(table, codes if built is None else built, vectors, 0)
 
 
 @given(CODES)
-def test_statistics_are_those_of_counting_tuples(codes):
+def test_the_statistics_equal_counts_over_tuples(codes):
     report = report_on(codes)
     docids = [tuple(row) for row in codes.tolist()]
     counts = Counter(docids)
@@ -69,6 +69,6 @@ def test_warnings_name_problems_that_make_training_useless():
     assert "100.0% of the documents differ from others only in their collision number" in words
     prefix = np.array([[0, -1], [0, 1], [1, -1], [2, 0]], np.int32)
     words = " ".join(report_on(prefix, 3)["warnings"])
-    assert "1 docids are a prefix of another one" in words
+    assert "1 docids are prefixes of other docids" in words
     good = np.column_stack([np.arange(20) // 5, np.arange(20) % 5]).astype(np.int32)
     assert report_on(good, 5)["warnings"] == []

@@ -13,13 +13,13 @@ from genir.docids.rqvae import (
     revive_dead_codes,
 )
 from genir.errors import GenirError
-from tests.helpers.docids import random_vectors, vector_source
+from tests.helpers.docids import random_vectors, vector_inputs
 
 CONFIG = RQVAEConfig(levels=2, codebook_size=4, latent_dim=4, hidden_dim=8, epochs=3, batch_size=16)
 
 
 def clusters(count=400, seed=0):
-    """Vectors [count, 8] in 16 tight clusters."""
+    """Return vectors [count, 8] that form 16 tight clusters."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(16, 8))
     return (centres[rng.integers(0, 16, count)] + 0.05 * rng.normal(size=(count, 8))).astype(np.float32)
@@ -60,25 +60,25 @@ def test_revived_codes_are_used_and_the_others_stay():
 
 
 def test_distances_are_those_of_the_residual_before_the_last_level():
-    """Against the encoder written out in numpy."""
-    source = vector_source(random_vectors(40, 6))
-    built = build_rqvae(source, CONFIG, 0)
+    """The distances are compared with those from the encoder written out in numpy."""
+    inputs = vector_inputs(random_vectors(40, 6))
+    built = build_rqvae(inputs, CONFIG, 0)
     books = built.codebooks
-    hidden = np.maximum(source.vectors / books["scale"] @ books["encoder.0.weight"].T + books["encoder.0.bias"], 0)
+    hidden = np.maximum(inputs.vectors / books["scale"] @ books["encoder.0.weight"].T + books["encoder.0.bias"], 0)
     latent = hidden @ books["encoder.2.weight"].T + books["encoder.2.bias"]
     residual = latent - books["codebooks"][0][built.codes[:, 0]]
     wanted = ((residual[:, None] - books["codebooks"][1][None]) ** 2).sum(2)
-    distances = last_level_distances_rqvae(source, built.codes, books)
+    distances = last_level_distances_rqvae(inputs, built.codes, books)
     np.testing.assert_allclose(distances, wanted, rtol=1e-3, atol=1e-4)
     assert (built.codes[:, 1] == wanted.argmin(1)).all()
 
 
 def test_documents_encoded_later_get_the_codes_that_building_gave_them():
     vectors = random_vectors(40, 6)
-    built = build_rqvae(vector_source(vectors), CONFIG, 0)
-    assert (encode_rqvae(vector_source(vectors[7:20]), CONFIG, built.codebooks) == built.codes[7:20]).all()
+    built = build_rqvae(vector_inputs(vectors), CONFIG, 0)
+    assert (encode_rqvae(vector_inputs(vectors[7:20]), CONFIG, built.codebooks) == built.codes[7:20]).all()
 
 
 def test_more_codes_than_documents_are_rejected():
     with pytest.raises(GenirError, match=r"docids\.codebook_size: 4 codes cannot be learned from 3 documents"):
-        build_rqvae(vector_source(random_vectors(3, 6)), CONFIG, 0)
+        build_rqvae(vector_inputs(random_vectors(3, 6)), CONFIG, 0)

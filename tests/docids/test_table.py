@@ -85,7 +85,7 @@ def test_longer_text_docids_add_levels():
     assert table.sizes == (9, 9, 9)
 
 
-def test_a_damaged_table_names_its_folder(tmp_path):
+def test_the_error_for_a_damaged_table_names_its_folder(tmp_path):
     make_table([[0], [1]], (2,)).save(tmp_path / "docids")
     (tmp_path / "docids" / "documents.tsv").write_text("a\t\n")
     with pytest.raises(GenirError, match=r"docids: documents\.tsv has 1 documents and codes\.safetensors 2 docids"):

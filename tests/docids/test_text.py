@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genir.config import TextConfig
-from genir.docids import Source
+from genir.docids import BuilderInput
 from genir.docids.assign import build_docids
 from genir.docids.text import (
     encode_text,
@@ -64,18 +64,18 @@ def test_a_docid_decodes_to_its_text_and_ends_with_the_end_of_sequence_token(roo
     if not folder.exists():
         pytest.skip("the T5 tokenizer is not in ../shared/data")
     tokenizer = load_tokenizer(str(folder))
-    source = Source([page("http://nasa.gov/moon/landing"), page("", "")], EMPTY, tokenizer)
-    codes = encode_text(source, TextConfig(source="title_url"), {})
+    inputs = BuilderInput([page("http://nasa.gov/moon/landing"), page("", "")], EMPTY, tokenizer)
+    codes = encode_text(inputs, TextConfig(source="title_url"), {})
     docids = [[code for code in row if code >= 0] for row in codes.tolist()]
     assert [tokenizer.decode(docid[:-1]) for docid in docids] == ["landing moon nasa.gov", "some text"]
     assert [docid[-1] for docid in docids] == [tokenizer.eos_token_id] * 2
-    long = Source([Document("d", "moon " * 300, "")], EMPTY, tokenizer)
+    long = BuilderInput([Document("d", "moon " * 300, "")], EMPTY, tokenizer)
     assert encode_text(long, TextConfig(source="title", max_tokens=99), {}).shape == (1, 100)
 
 
 def test_empty_documents_get_their_doc_id_and_special_tokens_are_left_out(tokenizer):
-    source = Source([Document("owls", "", ""), Document("b", "</s> owls <pad>", "")], EMPTY, tokenizer)
-    codes = encode_text(source, TextConfig(source="title"), {})
+    inputs = BuilderInput([Document("owls", "", ""), Document("b", "</s> owls <pad>", "")], EMPTY, tokenizer)
+    codes = encode_text(inputs, TextConfig(source="title"), {})
     assert codes[0].tolist() == codes[1].tolist()
     assert (codes[0] == tokenizer.eos_token_id).sum() == 1
     assert len(codes[0]) > 1
@@ -83,12 +83,12 @@ def test_empty_documents_get_their_doc_id_and_special_tokens_are_left_out(tokeni
 
 def test_equal_titles_are_numbered_and_numbers_in_use_are_skipped(tokenizer):
     titles = ["owls", "owls 2", "owls", "owls", "tea"]
-    source = Source([Document(str(i), title, "") for i, title in enumerate(titles)], EMPTY, tokenizer)
-    _, final = build_docids(source, TextConfig(source="title"), 0)
+    inputs = BuilderInput([Document(str(i), title, "") for i, title in enumerate(titles)], EMPTY, tokenizer)
+    _, final = build_docids(inputs, TextConfig(source="title"), 0)
     numbered = [Document("", text, "") for text in ("owls", "owls 2", "owls 3", "owls 4", "tea")]
-    wanted = encode_text(Source(numbered, EMPTY, tokenizer), TextConfig(source="title"), {})
+    wanted = encode_text(BuilderInput(numbered, EMPTY, tokenizer), TextConfig(source="title"), {})
     assert (final.codes == wanted).all()
-    _, shared = build_docids(source, TextConfig(source="title", collisions="share"), 0)
+    _, shared = build_docids(inputs, TextConfig(source="title", collisions="share"), 0)
     assert (shared.codes[0] == shared.codes[2]).all()
 
 

@@ -54,7 +54,7 @@ def test_the_fingerprint_holds_the_settings_and_the_mean_measures_of_each_split(
 
 
 @pytest.mark.parametrize(("difference", "warned"), [(0.01, False), (-0.01, False), (0.021, True), (-0.2, True)])
-def test_a_fingerprint_far_from_the_published_one_is_warned_of(tmp_path, capsys, difference, warned):
+def test_a_fingerprint_far_from_the_published_one_prints_a_warning(tmp_path, capsys, difference, warned):
     (tmp_path / "c.yaml").write_text("collection: {path: x, published: msmarco-doc-top300k}")
     config = load_config(tmp_path / "c.yaml")
     r1 = PUBLISHED["msmarco-doc-top300k"].bm25_r1 / 100 + difference
@@ -73,7 +73,7 @@ def test_a_fingerprint_far_from_the_published_one_is_warned_of(tmp_path, capsys,
         ("seed=0", "dev"),
     ],
 )
-def test_nothing_is_printed_where_no_published_fingerprint_applies(tmp_path, capsys, override, split):
+def test_nothing_is_printed_if_no_published_fingerprint_applies(tmp_path, capsys, override, split):
     (tmp_path / "c.yaml").write_text("collection: {path: x, published: msmarco-doc-top300k}")
     baseline.compare_with_published(load_config(tmp_path / "c.yaml", [override]), {split: {"R@1": 0.9}})
     assert capsys.readouterr().out == ""

@@ -85,7 +85,7 @@ def test_a_run_without_a_card_raises_an_error_that_says_what_to_run(make_run):
         compare.main(config)
 
 
-def test_a_run_file_of_one_split_is_compared_on_that_split_only(make_run, capsys):
+def test_a_run_file_of_one_split_is_compared_only_on_that_split(make_run, capsys):
     config = make_run("a", "search.splits=[dev,test]")
     (config.run_folder / "runs" / "sft.test.trec").rename(config.run_folder / "runs" / "own.test.trec")
     evaluate.main(config)
@@ -107,14 +107,15 @@ def test_a_comparison_with_another_folder_does_not_replace_that_of_the_run_itsel
     assert {row["a"] for row in rows} == {"a/bm25"}  # the copy's identical runs take part once
 
 
-def test_a_missing_folder_and_one_evaluated_with_other_measures_are_named(make_run):
+def test_errors_name_a_missing_folder_and_one_evaluated_with_other_measures(make_run):
     config = make_run("a")
     save_config(config, config.run_folder / "config.yaml")
     other = shutil.copytree(config.run_folder, config.run_folder.parent / "other")
     with pytest.raises(GenirError, match="nope: no such run folder"):
         compare.command(str(config.run_folder), others=[other.parent / "nope"], over_seeds=True)
     evaluate.main(load_config(other, ["name=other", "evaluate.measures=[RR@10,AP]"]))
-    with pytest.raises(GenirError, match=r"per_query.tsv: has no nDCG@10 of test; run: genir evaluate .*/other"):
+    message = r"per_query.tsv: this file has no values of nDCG@10 on test; run: genir evaluate .*/other"
+    with pytest.raises(GenirError, match=message):
         compare.command(str(config.run_folder), others=[other])
 
 

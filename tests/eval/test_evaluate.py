@@ -55,12 +55,12 @@ def test_runs_of_removed_training_stages_are_left_out_and_other_run_files_are_ke
 
     assert evaluated_runs("irpo={}") == ["bm25", "sft", "irpo", "own"]
     assert evaluated_runs() == ["bm25", "sft", "own"]
-    assert "irpo.test.trec is left out, since the config has no section irpo" in capsys.readouterr().out
+    assert "irpo.test.trec is ignored, since the config has no section irpo" in capsys.readouterr().out
     assert evaluated_runs("irpo={}") == ["bm25", "sft", "irpo", "own"]
 
 
 def test_a_query_is_certified_if_its_hits_down_to_the_cutoff_are_proven(beir, tmp_path, capsys):
-    """With the cut-off 10 and 12 hits, 10 proven hits suffice; a query with fewer hits needs all of them proven."""
+    """With a cut-off of 10 and 12 hits, 10 proven hits suffice; if a query has fewer hits, all must be proven."""
     config = make_evaluated_run(beir, tmp_path, "a", "search.k=12")
     hits = {"q0-test": 12, "q1-test": 12, "q2-test": 3, "q3-test": 3, "q4-test": 12}
     run = {query: {f"d{i}": -float(i) for i in range(count)} for query, count in hits.items()}

@@ -7,7 +7,7 @@ import eval.plot
 import genir.training.dev
 from eval.plot import plot_curves, plot_gains, plot_measures, refinement_panels
 from genir.config import load_config
-from genir.evaluation.results import Value, write_values
+from genir.evaluation.results import MeasureValue, write_values
 from genir.files import write_json
 
 
@@ -20,13 +20,13 @@ def figures(monkeypatch):
         found[path.name] = figure
         path.touch()
 
-    monkeypatch.setattr(eval.plot, "save", keep)
+    monkeypatch.setattr(eval.plot, "save_figure", keep)
     yield found
     eval.plot.plt.close("all")
 
 
 def read_panels(figure):
-    """label of a panel -> label of a curve -> its points"""
+    """Return label of a panel -> label of a curve -> its points."""
     return {
         axes.get_ylabel().split(" (axis")[0]: {
             line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axes.lines
@@ -70,7 +70,7 @@ def test_every_training_stage_of_an_experiment_gets_a_figure(figures, tmp_path):
     config = load_config(tmp_path / "c.yaml")
     for name in ("sft", "ddro", "irpo"):
         write_json(config.run_folder / name / "log.json", LOG)
-    values = [Value("test", run, q, True, "RR@10", x) for run, q, x in (("bm25", "a", 0.5), ("sft", "a", 1.0))]
+    values = [MeasureValue("test", run, q, True, "RR@10", x) for run, q, x in (("bm25", "a", 0.5), ("sft", "a", 1.0))]
     write_values(values, config.run_folder / "evaluation" / "per_query.tsv")
     measures = {"test": {"bm25": {"RR@10": interval(0.5, 0.1)}, "sft": {"RR@10": interval(0.5, 0.1)}}}
     write_json(config.run_folder / "evaluation" / "measures.json", measures)
@@ -91,7 +91,7 @@ def test_every_diagnostic_of_a_refinement_has_a_panel():
 @pytest.mark.parametrize(
     ("means", "half", "label"),
     [
-        ((0.86, 0.88), 0.03, "mean (axis starts at 0.8)"),  # all are far from 0
+        ((0.86, 0.88), 0.03, "mean (axis starts at 0.8)"),  # all values are far from 0
         ((0.862, 0.864), 0.004, "mean (axis starts at 0.85)"),
         ((0.1, 0.6), 0.05, "mean"),  # the range reaches down to about 0
         ((0.0, 0.0), 0.0, "mean"),
@@ -107,7 +107,7 @@ def test_the_axis_of_measures_starts_below_the_lowest_interval_and_its_label_say
     bottom, top = axes.get_ylim()
     assert bottom == (float(label.split()[-1][:-1]) if "axis" in label else 0)
     assert bottom <= min(means) - half <= max(means) + half < top
-    assert len(axes.containers) == len(means)  # points with error bars, no bars
+    assert len(axes.containers) == len(means)  # the axes contain points with error bars, but no bars
     assert not axes.patches
 
 

@@ -21,7 +21,7 @@ PIXEL = bytes.fromhex(  # a PNG of one pixel
 
 
 class Page(HTMLParser):
-    """The tables of a page, as lists of rows of cell texts, and the sources of its images."""
+    """Parses an HTML page: its tables as lists of rows of cell texts, and the sources of its images."""
 
     def __init__(self, text):
         super().__init__()
@@ -135,7 +135,7 @@ def test_texts_with_markup_are_shown_literally(config):
     assert f"1. d3 {HOSTILE}" in won[4][2].splitlines()
 
 
-def test_figures_are_shown_where_they_exist(config):
+def test_figures_are_shown_if_they_exist(config):
     assert read(config)[1].images == []
     (config.run_folder / "figures").mkdir()
     for name in ("training.png", "measures.test.png", "gains.test.png"):
@@ -151,7 +151,7 @@ def test_figures_are_shown_where_they_exist(config):
 def test_the_protocol_card_is_shown_with_nested_keys_and_rounded_numbers(config):
     def card_rows():
         page = read(config)[1]
-        return page.tables[-2][1:]  # the last table is that of the stages
+        return page.tables[-2][1:]  # the last table lists the stages
 
     rows = card_rows()
     assert ["collection", "custom"] in rows
@@ -173,7 +173,7 @@ def test_certified_shares_have_a_column_and_an_explanation_with_the_cutoff(confi
     assert "Certified: share of queries whose top 10 is proven to be the model's best." in text
 
 
-def test_test_results_of_another_evaluation_are_not_shown(config, capsys):
+def test_significance_tests_of_another_evaluation_are_not_shown(config, capsys):
     assert "† differs from bm25" in read(config)[0]
     assert "without significance" not in capsys.readouterr().out
     path = config.run_folder / "comparison" / "comparison.json"
@@ -195,7 +195,7 @@ def test_test_results_of_another_evaluation_are_not_shown(config, capsys):
 
 
 def test_the_result_comes_first_and_how_the_run_was_made_comes_last(config):
-    """The run of 20 queries is right at rank 1 for 15 of them and at the ranks 3 to 7 for the others."""
+    """The first relevant document is at rank 1 for 15 of the 20 queries, and at the ranks 3 to 7 for the others."""
     for name in ("training.png", "measures.test.png", "gains.test.png"):
         (config.run_folder / "figures").mkdir(exist_ok=True)
         (config.run_folder / "figures" / name).write_bytes(PIXEL)
@@ -218,7 +218,7 @@ def test_the_result_comes_first_and_how_the_run_was_made_comes_last(config):
         "Docids",
         "Training",
         "Protocol card",
-        "How it was made",
+        "How this run was made",
     ]
     assert [table[0][0] for table in page.tables] == ["run", "split", "query", "query", "", "stage"]
     assert "shares with its nearest neighbour: 1.50, random documents: 0.50." in text

@@ -9,7 +9,7 @@ from genir.records import Judgment
 
 
 def test_measures_equal_those_computed_by_hand():
-    """q1: the document of grade 2 is at rank 2, that of grade 1 at rank 3. q2: no hits. q3: missing from the run."""
+    """For q1, the document of grade 2 is at rank 2 and that of grade 1 at rank 3; q2 has no hits; the run lacks q3."""
     judged = qrels([Judgment("q1", "a", 2), Judgment("q1", "b", 1), Judgment("q2", "a", 1), Judgment("q3", "a", 1)])
     run = {"q1": {"x": 3.0, "a": 2.0, "b": 1.0}, "q2": {}}
     values = measure(run, judged, ["RR@10", "nDCG@10", "Success@1", "R@10"])

@@ -4,7 +4,7 @@ import pytest
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.evaluation.replicates import average_over_seeds, group_by_experiment, load_replicates, unique_labels
-from genir.evaluation.results import Value, write_values
+from genir.evaluation.results import MeasureValue, write_values
 
 
 def config_of(folder, text):
@@ -13,7 +13,7 @@ def config_of(folder, text):
 
 
 def values(run, numbers):
-    return [Value("test", run, f"q{place}", False, "RR@10", float(x)) for place, x in enumerate(numbers)]
+    return [MeasureValue("test", run, f"q{place}", False, "RR@10", float(x)) for place, x in enumerate(numbers)]
 
 
 def test_a_query_gets_the_mean_over_its_seeds_for_runs_that_all_folders_have(tmp_path):
@@ -30,7 +30,7 @@ def test_a_query_gets_the_mean_over_its_seeds_for_runs_that_all_folders_have(tmp
 
 
 def test_seeds_measured_on_different_queries_raise_an_error():
-    with pytest.raises(GenirError, match="a: its seeds were measured on different queries"):
+    with pytest.raises(GenirError, match="a: the runs of different seeds were measured on different queries"):
         average_over_seeds("a", [values("a", [1, 2]), values("a", [1, 2, 3])])
 
 
@@ -46,7 +46,7 @@ def test_folders_that_differ_only_in_seed_location_and_measures_are_one_experime
     assert group_by_experiment([a, b]) == {"": [a, b]}
     assert capsys.readouterr().out == ""
     assert group_by_experiment([a, c, b, d]) == {"a/": [a, b], "c/": [c, d]}
-    assert "a/ and c/ are two experiments: their settings differ in sft.batch_size\n" in capsys.readouterr().out
+    assert "a/ and c/ are different experiments: their settings differ in sft.batch_size\n" in capsys.readouterr().out
     e = run("e", "irpo: {}\nsft: {batch_size: 7, max_tokens: 8}\nmodel: {size: mini}\n")
     assert group_by_experiment([e, a]) == {"e/": [e], "a/": [a]}
     assert "differ in irpo, model.size, sft.batch_size and 1 more" in capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_labels_of_folders_with_the_same_name_include_parent_folders(tmp_path):
         unique_labels([tmp_path / "a", tmp_path / "b", tmp_path / "b" / ".." / "a"])
 
 
-def test_experiments_in_folders_with_the_same_name_are_kept_apart(tmp_path):
+def test_experiments_in_folders_with_the_same_name_get_different_labels(tmp_path):
     folders = []
     for where, text in (("one", "seed: 1"), ("other", "sft: {batch_size: 7}"), ("two", "seed: 2")):
         folder = tmp_path / where / "squad"

@@ -2,14 +2,17 @@ import pytest
 
 from genir.config import load_config
 from genir.errors import GenirError
-from genir.evaluation.results import Value, by_run, load_run_values, read_values, write_values
+from genir.evaluation.results import MeasureValue, group_by_run, load_run_values, read_values, write_values
 
 
 def test_values_read_back_the_same_and_are_grouped_by_run(tmp_path):
-    values = [Value("test", "sft", "q_1", True, "RR@10", 1 / 3), Value("dev", "bm25", "ü", False, "R@10", 0.0)]
+    values = [
+        MeasureValue("test", "sft", "q_1", True, "RR@10", 1 / 3),
+        MeasureValue("dev", "bm25", "ü", False, "R@10", 0.0),
+    ]
     write_values(values, tmp_path / "v.tsv")
     assert read_values(tmp_path / "v.tsv") == values
-    assert by_run(values, "test", "RR@10") == {"sft": {"q_1": 1 / 3}}
+    assert group_by_run(values, "test", "RR@10") == {"sft": {"q_1": 1 / 3}}
 
 
 def test_a_missing_file_raises_an_error_that_says_what_to_run(tmp_path):
@@ -19,9 +22,9 @@ def test_a_missing_file_raises_an_error_that_says_what_to_run(tmp_path):
 
 def test_a_folder_evaluated_with_other_measures_raises_an_error_with_the_command_to_run(tmp_path):
     (tmp_path / "c.yaml").write_text("collection: {path: x}\nevaluate: {measures: [RR@10]}\n")
-    values = [Value("test", "sft", "q", True, name, 0.5) for name in ("RR@10", "AP")]
+    values = [MeasureValue("test", "sft", "q", True, name, 0.5) for name in ("RR@10", "AP")]
     write_values(values, tmp_path / "evaluation" / "per_query.tsv")
     assert load_run_values(load_config(tmp_path / "c.yaml"), tmp_path) == values[:1]
     config = load_config(tmp_path / "c.yaml", ["evaluate.measures=[RR@10,P@5]"])
-    with pytest.raises(GenirError, match=r"has no P@5 of test; run: genir evaluate .*=\[RR@10,P@5\]'"):
+    with pytest.raises(GenirError, match=r"has no values of P@5 on test; run: genir evaluate .*=\[RR@10,P@5\]'"):
         load_run_values(config, tmp_path)

@@ -13,7 +13,7 @@ NAMES = ["RR@10", "nDCG@10"]
 @settings(max_examples=20)
 @given(st.lists(st.integers(0, 2), min_size=4, max_size=4), st.sampled_from([1, 2, 3]))
 def test_best_and_worst_are_the_extremes_over_all_orders_within_a_docid(grades, cut):
-    """Compare with all permutations; the first `cut` of four documents share one docid, the others share another."""
+    """All permutations are evaluated; the first `cut` of four documents share one docid, the others another one."""
     names = ["a", "b", "c", "d"]
     judged = {"q": dict(zip(names, grades, strict=True))}
     run = {"q": {name: 4.0 - place for place, name in enumerate(names)}}

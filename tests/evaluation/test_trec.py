@@ -10,7 +10,7 @@ from genir.records import Judgment
 
 
 @given(st.lists(st.floats(-1e3, 0), max_size=20).map(lambda x: sorted(x, reverse=True)))
-def test_scores_without_ties_decrease_strictly_and_change_by_rounding_only(scores):
+def test_scores_without_ties_decrease_strictly_and_change_only_by_rounding(scores):
     got = list(break_score_ties([f"d{i}" for i in range(len(scores))], scores).values())
     assert all(a > b for a, b in itertools.pairwise(got))
     assert got == pytest.approx(scores, abs=1e-9)

@@ -12,7 +12,7 @@ def test_in_a_checkout_resources_are_files_of_the_repository(root, name):
 
 
 def test_in_a_wheel_resources_are_files_of_the_package(root, tmp_path, monkeypatch):
-    """Every folder beside the package is missing there, and genir/stages holds them."""
+    """An installed package has no folders beside it; genir/stages holds them instead."""
     package = tmp_path / "genir"
     shutil.copytree(root / "genir" / "files", package / "files")
     shutil.copytree(root / "configs", package / "stages" / "configs")

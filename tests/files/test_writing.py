@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from genir.errors import GenirError
-from genir.files.writing import atomic_file, atomic_folder, clear_os_errors, folder_lock, require_space, write_json
+from genir.files.writing import atomic_file, atomic_folder, explain_os_errors, folder_lock, require_space, write_json
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path):
@@ -123,7 +123,7 @@ def test_a_full_disk_is_recognised_in_the_errors_of_libraries(tmp_path, error):
 def test_torch_on_a_full_disk_is_a_one_line_error(tmp_path):
     (tmp_path / "full").symlink_to("/dev/full")
     for size in (1, 100_000):
-        with pytest.raises(GenirError, match="no space left"), clear_os_errors(tmp_path):
+        with pytest.raises(GenirError, match="no space left"), explain_os_errors(tmp_path):
             torch.save(torch.zeros(size), tmp_path / "full")
 
 
@@ -137,8 +137,8 @@ def test_other_errors_are_raised_unchanged(tmp_path, error):
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027])
-def test_files_get_the_permissions_of_the_umask(tmp_path, umask):
-    """safetensors by itself creates files that only their owner may read."""
+def test_files_get_the_permissions_that_the_umask_allows(tmp_path, umask):
+    """Without a correction, safetensors creates files that only their owner may read."""
     before = os.umask(umask)
     try:
         with atomic_file(tmp_path / "a.safetensors", "wb") as handle:

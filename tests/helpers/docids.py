@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from genir.docids import Codes, DocidTable, Source
+from genir.docids import BuilderInput, Codes, DocidTable
 from genir.records import Document
 
 
@@ -10,9 +10,9 @@ def random_vectors(count=60, dimension=12, seed=0):
     return np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
 
 
-def vector_source(vectors):
+def vector_inputs(vectors):
     """Documents without text, one for each vector."""
-    return Source([Document(str(i), "", "") for i in range(len(vectors))], vectors)
+    return BuilderInput([Document(str(i), "", "") for i in range(len(vectors))], vectors)
 
 
 def make_table(codes, sizes, **kwargs):

@@ -13,7 +13,7 @@ from indexing import build_docids, embed_documents, prepare_collection
 
 @pytest.fixture
 def build(tmp_path, beir):
-    """Runs the stages prepare, embed and docids with overrides; returns the folder docids."""
+    """A function that runs the stages prepare, embed and docids with overrides, and returns the folder docids."""
     (tmp_path / "c.yaml").write_text(
         f"collection: {{path: '{beir}'}}\nruns_dir: {tmp_path / 'runs'}\nmodel: {{vocab_size: 300}}\n"
     )

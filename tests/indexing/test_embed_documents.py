@@ -15,7 +15,7 @@ def documents(beir):
 
 @pytest.fixture
 def embed(tmp_path, beir):
-    """Runs the stages prepare and embed with overrides; returns the run folder."""
+    """A function that runs the stages prepare and embed with overrides, and returns the run folder."""
     (tmp_path / "c.yaml").write_text(f"collection: {{path: '{beir}'}}\nruns_dir: {tmp_path / 'runs'}\n")
 
     def run(*overrides):
@@ -52,7 +52,7 @@ def test_builders_without_vectors_get_vectors_of_dimension_zero(embed):
 
 
 class CountingEmbedder:
-    """Stands in for a model: a document's vector holds its number; fails from document `broken_from` on."""
+    """Replaces a model: the vector of a document is its number; raises an error from document `broken_from` on."""
 
     name = "counting"
     broken_from = 10**9
@@ -65,13 +65,13 @@ class CountingEmbedder:
 
 
 def test_an_interrupted_run_continues_after_its_last_shard(documents, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed_documents, "SHARD", 5)
+    monkeypatch.setattr(embed_documents, "SHARD_SIZE", 5)
     embedder = CountingEmbedder()
     embedder.broken_from = 7
     with pytest.raises(KeyboardInterrupt):
         embed_shards(embedder, documents, tmp_path / "shards")
     assert [path.name for path in sorted((tmp_path / "shards").glob("*.npy"))] == ["0000000000.npy"]
-    np.save(tmp_path / "shards" / "0000000000.npy", np.full((5, 2), 7, np.float32))  # a mark, to see that it is kept
+    np.save(tmp_path / "shards" / "0000000000.npy", np.full((5, 2), 7, np.float32))  # to see that it is kept
     embedder.broken_from = 10**9
     paths = embed_shards(embedder, documents, tmp_path / "shards")
     write_vectors(tmp_path / "all.npy", 12, 2, (np.load(path) for path in paths))
@@ -81,7 +81,7 @@ def test_an_interrupted_run_continues_after_its_last_shard(documents, tmp_path, 
 
 
 def test_shards_of_another_model_are_computed_again(documents, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed_documents, "SHARD", 5)
+    monkeypatch.setattr(embed_documents, "SHARD_SIZE", 5)
     embedder = CountingEmbedder()
     first = embed_shards(embedder, documents, tmp_path / "shards")[0]
     np.save(first, np.full((5, 2), 7, np.float32))

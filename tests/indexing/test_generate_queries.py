@@ -1,4 +1,4 @@
-"""The queries stage: three sources of pseudo queries, which queries are omitted, and resumption."""
+"""The queries stage: three sources of pseudo queries, the omission of empty and repeated queries, and resumption."""
 
 import gzip
 import json
@@ -14,8 +14,9 @@ from genir.config import load_config
 from genir.errors import GenirError
 from genir.pseudo_queries.doc2query import QueryGenerator
 from genir.t5.loading import load_t5
+from genir.training.callbacks import MarkComplete
 from indexing import generate_queries
-from indexing.generate_queries import main, relevant_pairs, select_distinct
+from indexing.generate_queries import list_relevant_pairs, main, select_distinct
 from indexing.prepare_collection import main as prepare
 
 
@@ -62,7 +63,7 @@ def test_the_extractive_method_gives_every_document_its_queries(load):
     assert queries[0] == ("d0", "About owls hunt mice")
     assert len({(doc_id, text.casefold()) for doc_id, text in queries}) == len(queries)
     report = json.loads((config.run_folder / "pseudo_queries" / "report.json").read_text())
-    # Repeated is the one keyphrase of each document that consists of words of its title.
+    # The repeated query is the keyphrase of each document that consists of words of its title.
     assert report == {"method": "extractive", "documents": 12, "kept": 36, "empty": 0, "repeated": 12,
                       "documents without any": 0}  # fmt: skip
     assert not (config.run_folder / "checkpoints").exists()
@@ -123,7 +124,7 @@ def test_an_interrupted_generation_resumes_after_its_last_shard_with_the_same_qu
 
 def test_a_model_is_fine_tuned_on_the_train_queries_and_saved(load, seq2seq):
     config = load(f"queries.method={seq2seq}", "queries.tune_steps=4")
-    pairs = relevant_pairs(PreparedCollection(config.run_folder / "collection"), "train")
+    pairs = list_relevant_pairs(PreparedCollection(config.run_folder / "collection"), "train")
     assert ("where do owls hunt mice with keyword0 train", 0) in pairs
     assert len(pairs) == 24
     main(config)
@@ -131,6 +132,32 @@ def test_a_model_is_fine_tuned_on_the_train_queries_and_saved(load, seq2seq):
     assert any(not torch.equal(base[name], tuned[name]) for name in base)
     assert not (config.run_folder / "checkpoints").exists()
     assert written(config)
+
+
+@pytest.mark.slow
+def test_an_interrupted_stage_with_fine_tuning_resumes_with_the_same_model_and_queries(load, seq2seq, monkeypatch):
+    config = load(f"queries.method={seq2seq}", "queries.tune_steps=10")
+
+    def weights():
+        return load_t5(str(config.run_folder / "query_model")).state_dict()
+
+    main(config)
+    whole, queries = weights(), written(config)
+    original, saves = MarkComplete.on_save, []
+
+    def stop_at_the_third(self, args, state, control, **kwargs):
+        saves.append(state.global_step)
+        original(self, args, state, control, **kwargs)
+        if len(saves) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(MarkComplete, "on_save", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        main(config)
+    main(config)
+    assert len(saves) == len(set(saves))  # no step is trained twice
+    assert all(torch.equal(whole[name], tensor) for name, tensor in weights().items())
+    assert written(config) == queries
 
 
 def test_the_stage_does_nothing_unless_a_training_mix_contains_pseudo_queries(load, tmp_path):

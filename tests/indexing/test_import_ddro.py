@@ -16,7 +16,7 @@ from genir.evaluation.trec import read_run
 from genir.records import Document
 from genir.retriever import Retriever
 from genir.t5.loading import silence_transformers, untie
-from indexing.import_ddro import command, docid_table, original_id, read_docids
+from indexing.import_ddro import command, make_docid_table, read_docids, restore_original_id
 from indexing.prepare_collection import main as prepare
 
 BASE, VOCAB_SIZE = 32_128, 38_272
@@ -75,7 +75,7 @@ def run(*arguments):
 
 
 def hugging_face_logp(folder, tokenizer, query, tokens, scaled):
-    """log p(docid | query) from the logits of transformers over the whole vocabulary."""
+    """Compute log p(docid | query) from the logits of transformers over the whole vocabulary."""
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
     assert model.config.scale_decoder_outputs == scaled
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_an_imported_retriever_can_be_searched_in_a_run_folder(published, beir, 
 
 
 def test_doc_ids_are_converted_to_those_of_the_collection():
-    assert [original_id(x) for x in ("[d301595]", "[45]", "d7", "[doc7]", "[D12]")] == [
+    assert [restore_original_id(x) for x in ("[d301595]", "[45]", "d7", "[doc7]", "[D12]")] == [
         "D301595",
         "45",
         "D7",
@@ -154,9 +154,9 @@ def test_doc_ids_are_converted_to_those_of_the_collection():
         (["[d1]\t0,1,0"], r"d\.txt:1: document 'D1' has no docid"),
         ([""], r"d\.txt:1: "),
         ([], r"d\.txt: the file has no docids"),
-        (["[d1]\t32128,35200", "[d2]\t5,6,1"], r"d\.txt:2: mixes codes"),
-        (["[d1]\t5,32128"], r"d\.txt:1: mixes codes"),
-        (["[d1]\t32128,35200", "[d2]\t32128"], r"d\.txt:2: 1 codes, but the docids before it have 2"),
+        (["[d1]\t32128,35200", "[d2]\t5,6,1"], r"d\.txt:2: this docid has both codes"),
+        (["[d1]\t5,32128"], r"d\.txt:1: this docid has both codes"),
+        (["[d1]\t32128,35200", "[d2]\t32128"], r"d\.txt:2: this docid has 1 codes, but those before it have 2"),
         (
             ["[d1]\t32128,35200", "[d2]\t35199,35199"],
             r"d\.txt:2: a code is outside its level; there are 2 levels of 3072 codes",
@@ -165,11 +165,11 @@ def test_doc_ids_are_converted_to_those_of_the_collection():
         (["[d1]\t5,6,1", "[d2]\t40000"], r"d\.txt:2: token 40000"),
     ],
 )
-def test_an_invalid_line_is_named(tmp_path, lines, words):
+def test_the_error_for_an_invalid_line_names_it(tmp_path, lines, words):
     path = tmp_path / "d.txt"
     path.write_text("".join(line + "\n" for line in lines))
     with pytest.raises(GenirError, match=words):
-        docid_table(path, *read_docids(path), VOCAB_SIZE)
+        make_docid_table(path, *read_docids(path), VOCAB_SIZE)
 
 
 def test_a_folder_of_other_files_is_rejected_before_the_model_is_loaded(tmp_path):

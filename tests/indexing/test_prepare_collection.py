@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from genir.collection.prepared import PreparedCollection
-from genir.collection.sources import Source, SourceGroup
+from genir.collection.sources import RawFile, RawFileGroup
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.records import Document, Judgment, Query
@@ -18,7 +18,7 @@ from tests.helpers.raw_files import DOCUMENT_FILES, write_raw
 
 @pytest.fixture
 def prepare_beir(beir, tmp_path):
-    """Run the stage on the folder of the fixture `beir`, with overrides of settings."""
+    """A function that runs the stage on the folder of the fixture `beir`, with overrides of settings."""
     (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
 
     def run(*overrides):
@@ -68,7 +68,7 @@ def test_a_dev_split_is_carved_from_train_by_query_and_is_always_the_same(prepar
         ("corpus.jsonl", "{", "corpus.jsonl:13: not valid JSON"),
     ],
 )
-def test_a_mistake_is_reported_and_the_stage_leaves_no_files(prepare_beir, beir, tmp_path, name, line, words):
+def test_an_error_in_a_file_is_reported_and_the_stage_leaves_no_files(prepare_beir, beir, tmp_path, name, line, words):
     with open(beir / name, "a") as handle:
         handle.write(line + "\n")
     with pytest.raises(GenirError, match=words):
@@ -107,7 +107,7 @@ def test_the_dev_split_that_will_be_carved_can_be_searched(prepare_beir, beir):
 
 
 def test_a_missing_collection_is_reported_with_the_setting_that_names_it(prepare_beir):
-    with pytest.raises(GenirError, match=r"collection\.path nowhere: no such folder from /"):
+    with pytest.raises(GenirError, match=r"collection\.path nowhere: no such folder \(in /"):
         prepare_beir("collection.path=nowhere")
 
 
@@ -132,8 +132,8 @@ def test_download_fetches_the_missing_raw_files_and_prepares_them(prepare, tmp_p
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=partial(server.serve_forever, 0.01)).start()
     address = f"http://127.0.0.1:{server.server_port}"
-    sources = {name: Source(name, f"{address}/{name}") for name in DOCUMENT_FILES}
-    groups = {"msmarco-doc": SourceGroup("msmarco-doc", "terms", sources)}
+    sources = {name: RawFile(name, f"{address}/{name}") for name in DOCUMENT_FILES}
+    groups = {"msmarco-doc": RawFileGroup("msmarco-doc", "terms", sources)}
     monkeypatch.setattr(prepare_collection, "load_sources", lambda: groups)
     with pytest.raises(GenirError, match=r"missing msmarco-docs\.tsv\.gz"):
         prepare("msmarco-doc-top300k")

@@ -1,4 +1,4 @@
-"""The help that all programs share: settings as a table, the rare ones only with --help-all."""
+"""The command line that all programs share: tables of settings in the help, and one-line errors."""
 
 import os
 import subprocess

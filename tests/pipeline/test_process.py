@@ -20,7 +20,7 @@ from genir.pipeline.process import (
 
 @pytest.fixture
 def threads_of(tmp_path):
-    """The number of threads after a stage was prepared with some settings."""
+    """Return a function that prepares the process for some overrides and returns the number of threads."""
     (tmp_path / "c.yaml").write_text("collection: {path: x}")
 
     def prepared(*overrides):
@@ -42,7 +42,7 @@ def test_threads_come_from_the_setting_then_the_environment_then_the_usable_core
     assert threads_of() == 3
 
 
-def test_peak_memory_grows_with_an_allocation_and_starts_again():
+def test_peak_memory_grows_with_an_allocation_and_falls_when_the_meter_is_restarted():
     restart_memory_meter()
     before = peak_memory_mb()
     block = np.ones(64 << 17)  # 64 MB
@@ -58,7 +58,7 @@ def test_versions_are_those_of_the_installed_packages():
     assert versions.keys() == {"python", "genir", "torch", "transformers", "numpy", "ir-measures"}
 
 
-def test_process_defaults_leave_the_variables_of_the_user_alone(monkeypatch):
+def test_process_defaults_do_not_replace_variables_that_are_set(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "to be restored")
     monkeypatch.delenv("TOKENIZERS_PARALLELISM")

@@ -1,8 +1,9 @@
-"""Stages are skipped when nothing changed, and recorded when they run."""
+"""A stage is skipped if nothing has changed, and recorded when it runs."""
 
 import json
 
 import pytest
+import torch
 import typer
 
 from genir.config import load_config
@@ -14,6 +15,7 @@ STAGE = Stage("copy", settings=("baseline",), external=("collection.path",), rea
 
 @pytest.fixture
 def run(tmp_path):
+    """Return a function that executes the stage with some overrides and returns whether it ran."""
     calls = []
     source = tmp_path / "source.txt"
     source.write_text("source")
@@ -36,6 +38,7 @@ def run(tmp_path):
 def test_a_stage_runs_again_only_when_something_it_uses_changed(run, tmp_path):
     assert run()
     assert not run()
+    assert not run("threads=1")  # results depend on it, but a change of machine must not repeat a run
     assert not run("search.batch_size=7")  # a setting it does not use
     assert run("baseline.k1=1.2")
     assert run()
@@ -53,13 +56,14 @@ def test_a_stage_runs_again_only_when_something_it_uses_changed(run, tmp_path):
     assert not run("seed=2")
 
 
-def test_the_record_holds_what_is_needed_to_repeat_the_stage(run, tmp_path):
+def test_the_record_holds_settings_hashes_and_versions(run, tmp_path):
     run()
     record = json.loads((tmp_path / "r" / "stage.json").read_text())["copy"]
     assert record["settings"] == {"baseline": {"backend": "bm25s", "k1": 0.9, "b": 0.4, "stemmer": "english"}}
     assert record["inputs"].keys() == {"in.txt", "collection.path"}
     assert record["outputs"].keys() == {"out.txt"}
     assert record["seconds"] >= 0
+    assert record["threads"] == torch.get_num_threads()
     assert 1 < record["peak_memory_mb"] < 20_000
     assert record["versions"].keys() >= {"genir", "torch", "python"}
     assert load_config(tmp_path / "r").baseline.k1 == 0.9
@@ -77,7 +81,7 @@ def test_a_damaged_record_is_a_clear_error_and_damaged_hashes_are_recomputed(run
     assert run()
 
 
-def test_a_missing_input_is_named_with_the_remedy(run, tmp_path):
+def test_a_missing_input_is_an_error_that_says_what_to_run(run, tmp_path):
     (tmp_path / "r" / "in.txt").unlink()
     with pytest.raises(GenirError, match=r"in\.txt: missing; run the stages before this one first"):
         run()
@@ -95,7 +99,7 @@ def test_an_interrupted_stage_is_not_recorded(tmp_path, run):
     assert not (tmp_path / "r" / "stage.json").exists()
 
 
-def test_a_stage_that_runs_again_says_why(run, capsys):
+def test_a_stage_that_runs_again_prints_the_reason(run, capsys):
     run()
     assert "runs again" not in capsys.readouterr().out
     run("baseline.k1=1.2")

@@ -1,4 +1,4 @@
-"""The reason why a stage must run again, for every kind of change."""
+"""The reason why a stage must run again, for each kind of change."""
 
 import copy
 
@@ -12,7 +12,7 @@ from genir.pipeline.staleness import setting_value, stale_because, wanted_state
 
 @pytest.fixture
 def run(tmp_path):
-    """A run folder with an input and an output, the wanted state and the record of a stage that has just run."""
+    """A run folder, a function from overrides to the wanted state, and the record of a stage that has just run."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a.txt").write_text("a")
     (tmp_path / "r").mkdir()
@@ -55,7 +55,7 @@ def test_a_changed_setting_is_named_with_both_values(run, override, reason):
     assert stale_because(record, wanted(override), folder, {}) == reason
 
 
-def test_a_setting_that_a_version_added_or_removed_is_named(run):
+def test_a_setting_that_another_version_does_not_have_is_named(run):
     folder, wanted, record = run
     del record["settings"]["sft"]["patience"]
     assert stale_because(record, wanted(), folder, {}) == "setting sft.patience changed from nothing to 5"
@@ -86,7 +86,7 @@ def test_a_missing_input_is_an_error(run):
         wanted()
 
 
-def test_the_value_of_a_dotted_setting_is_found_or_none():
+def test_a_dotted_setting_is_looked_up_and_none_if_it_does_not_exist():
     assert setting_value({"a": {"b": 3}}, "a.b") == 3
     assert setting_value({"a": {"b": 3}}, "a.c") is None
     assert setting_value({"a": 1}, "a.b") is None

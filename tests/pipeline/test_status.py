@@ -13,7 +13,7 @@ DOCIDS = Stage("docids", settings=("docids",), reads=("collection", "embeddings.
 
 @pytest.fixture
 def states(tmp_path):
-    """The states after three stages have run, under some settings: stage -> (state, reason)."""
+    """Run three stages, and return a function that finds the states for some overrides: stage -> (state, reason)."""
     (tmp_path / "source").write_text("source")
     (tmp_path / "r.yaml").write_text(f"collection: {{path: {tmp_path / 'source'}}}\nruns_dir: {tmp_path}\n")
 
@@ -46,7 +46,19 @@ def test_a_stage_after_a_stale_one_is_stale_too(states):
     assert found["docids"] == ("stale", "it reads embeddings.npy, which the stage embed will write again")
 
 
-def test_a_missing_input_and_a_changed_source_are_reasons(states, tmp_path):
+def test_an_edited_retriever_is_shown_as_kept(states, tmp_path):
+    retriever = Stage("retriever", reads=("docids",), writes=("retriever",))
+
+    def write(config):
+        (config.run_folder / "retriever").write_text("trained")
+
+    execute(retriever, write, load_config(tmp_path / "r.yaml"))
+    assert states()["retriever"] == ("up to date", "")
+    (tmp_path / "r" / "retriever").write_text("a document was added")
+    assert states()["retriever"] == ("edited", "changed after training; genir train keeps it")
+
+
+def test_a_changed_source_and_a_missing_file_are_reasons(states, tmp_path):
     (tmp_path / "source").write_text("another")
     assert states()["prepare"] == ("stale", "input collection.path changed")
     (tmp_path / "r" / "embeddings.npy").unlink()

@@ -1,4 +1,4 @@
-"""Extractive pseudo queries: what is taken from a document, and in which order."""
+"""Extractive pseudo queries: the parts of a document that become queries, and their order."""
 
 import math
 import re
@@ -25,7 +25,7 @@ He was born in Tottenham and went to a school in Burford.
 short line. He kept a record of the weather for thirty years without a day left out!"""
 
 
-def test_a_query_contains_words_of_its_document_only():
+def test_a_query_contains_only_words_of_its_document():
     documents = [Document("a", "Luke Howard", TEXT), Document("b", "", "One sentence about the tides of the sea.")]
     made = {doc_id: list(texts) for doc_id, texts in extract_all_queries(documents, 8)}
     assert list(made) == ["a", "b"]

@@ -50,7 +50,7 @@ def test_attention_with_its_projections_equals_the_layer_of_hugging_face():
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 20), st.integers(1, 3), st.booleans())
-def test_a_linear_layer_gives_the_same_for_any_number_of_states(count, tokens, with_gradients):
+def test_a_linear_layer_is_a_product_with_its_weight_for_any_number_of_states(count, tokens, with_gradients):
     generator = torch.Generator().manual_seed(count)
     layer, states = nn.Linear(6, 9, bias=False), torch.randn(count, tokens, 6, generator=generator)
     with torch.set_grad_enabled(with_gradients):

@@ -52,7 +52,7 @@ def test_projections_are_folded_only_for_short_sources_and_without_training():
 
 
 @pytest.mark.parametrize("length", [4, 7])
-def test_what_stands_at_padding_of_the_source_has_no_influence(length):
+def test_states_at_padding_of_the_source_have_no_influence(length):
     model = make_model((4,))
     states, mask = encode(model, 3, length)
     changed = torch.where(mask[..., None] == 0, 100.0, states)

@@ -1,4 +1,4 @@
-"""CUDA graphs without a GPU: captures on stand-ins for torch.cuda, and graphs whose operations are played back."""
+"""CUDA graphs without a GPU: captures with a fake torch.cuda, and graphs whose operations are played back."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +16,10 @@ from tests.helpers.graph_player import GraphPlayer
 
 
 class FakeCuda:
-    """Current device and streams as torch keeps them.
+    """Takes the place of torch.cuda and records captures.
 
-    captures: device and stream on which each capture began. fails: whether captures fail at their end.
+    index, streams: the current device, and the current stream of each device. captures: device and stream on which each
+    capture began. fails: whether captures fail at their end.
     """
 
     def __init__(self):
@@ -50,7 +51,7 @@ class FakeCuda:
 
 
 class CurrentStream:
-    """The context in which a stream is the current one, which torch leaves open when a capture fails."""
+    """The context in which a stream is the current one; torch does not leave it by itself when a capture fails."""
 
     def __init__(self, cuda, stream):
         self.cuda, self.stream = cuda, stream
@@ -77,11 +78,8 @@ def cuda(monkeypatch):
     return fake
 
 
-def on(index):
-    return SimpleNamespace(device=torch.device("cuda", index))
-
-
 def on_device(index):
+    """Stand in for a tensor on a CUDA device."""
     return SimpleNamespace(device=torch.device("cuda", index))
 
 

@@ -1,4 +1,4 @@
-"""The decoder against Hugging Face's whole model on whole sequences."""
+"""The decoder against Hugging Face's model, which runs each sequence whole."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def test_candidates_that_are_decoded_together_get_the_states_of_hugging_face(inp
 
 @pytest.mark.parametrize("v10", [True, False])
 def test_tokens_that_extend_cached_ones_get_the_states_of_the_whole_sequence(inputs, v10):
-    """The docids of one query branch, those of another end, and later ones continue after unequal numbers of tokens."""
+    """Beams of a query branch, one query has no beams, and past sequences have unequal lengths."""
     model = make_model((9, 9, 9, 9), v10=v10)
     kv_cache, t5 = KVCache(model.t5), model.t5
 

@@ -7,7 +7,7 @@ from tests.helpers.models import make_model
 SIZES = (3, 4, 2)
 
 
-def test_slots_hold_what_was_written_while_the_cache_grows():
+def test_slots_keep_their_keys_and_values_while_the_cache_grows():
     cache, written = KVCache(make_model(SIZES).t5), []
     for step in range(6):
         slots = torch.tensor(cache.allocate(2 * 3)).view(2, 3)
@@ -38,7 +38,7 @@ def test_a_cache_is_compatible_with_models_of_its_dtype():
     assert not cache.is_compatible(t5.to(torch.bfloat16))
 
 
-def test_the_memory_of_returned_caches_is_kept_for_later_searches_up_to_a_limit(monkeypatch):
+def test_returned_caches_are_reused_unless_they_take_too_much_memory(monkeypatch):
     pool, t5 = KVCachePool(), make_model(SIZES).t5
     with pool.borrow(t5) as one, pool.borrow(t5) as other:
         assert one is not other
@@ -48,14 +48,14 @@ def test_the_memory_of_returned_caches_is_kept_for_later_searches_up_to_a_limit(
         assert {id(third), id(fourth)} == {id(one), id(other)}
         assert third.size == fourth.size == 0
         assert third.nbytes
-    monkeypatch.setattr("genir.t5.kv_cache._MAX_KEPT_BYTES", one.nbytes)
+    monkeypatch.setattr("genir.t5.kv_cache._MAX_IDLE_BYTES", one.nbytes)
     with pool.borrow(t5), pool.borrow(t5):
         pass
     with pool.borrow(t5) as fifth, pool.borrow(t5) as sixth:
         assert sum(cache in (one, other) for cache in (fifth, sixth)) == 1
 
 
-def test_a_cache_of_another_dtype_is_not_used_again():
+def test_a_cache_of_another_dtype_is_not_reused():
     pool, t5 = KVCachePool(), make_model(SIZES).t5
     with pool.borrow(t5) as single:
         single.allocate(10)
@@ -66,7 +66,7 @@ def test_a_cache_of_another_dtype_is_not_used_again():
         assert half.read(0, torch.zeros(1, 1).long())[0].dtype == torch.bfloat16
 
 
-def test_a_cache_of_a_search_that_failed_is_not_used_again():
+def test_the_cache_of_a_search_that_failed_is_not_reused():
     pool, t5 = KVCachePool(), make_model(SIZES).t5
     with pytest.raises(RuntimeError, match="failed"), pool.borrow(t5) as broken:
         raise RuntimeError("failed")

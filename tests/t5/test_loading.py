@@ -1,4 +1,4 @@
-"""Loading and saving of Hugging Face models, and whether their heads stay tied or untied."""
+"""Loading and saving Hugging Face models, whose heads must stay tied or separate."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_a_damaged_model_file_is_a_one_line_error_that_names_it(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_a_model_other_than_t5_is_refused(tmp_path):
+def test_a_model_other_than_a_t5_is_an_error(tmp_path):
     config = BartConfig(
         vocab_size=30, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=1,
         decoder_attention_heads=1, encoder_ffn_dim=8, decoder_ffn_dim=8,

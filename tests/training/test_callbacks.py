@@ -3,7 +3,7 @@
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from genir.training.callbacks import COMPLETE, EvaluateLast, MarkComplete, ShowProgress
+from genir.training.callbacks import COMPLETE, EvaluateLastStep, MarkComplete, ShowProgress
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_a_saved_checkpoint_is_marked_as_complete(arguments, tmp_path):
 @pytest.mark.parametrize(("step", "wanted"), [(9, False), (10, True)])
 def test_the_last_step_alone_requests_an_evaluation_and_a_checkpoint(arguments, step, wanted):
     control = TrainerControl()
-    EvaluateLast().on_step_end(arguments, TrainerState(global_step=step, max_steps=10), control)
+    EvaluateLastStep().on_step_end(arguments, TrainerState(global_step=step, max_steps=10), control)
     assert (control.should_evaluate, control.should_save) == (wanted, wanted)
 
 

@@ -1,4 +1,4 @@
-"""Candidate lists: which documents they hold, their reference log-probabilities, and random draws from them."""
+"""Candidate lists: the documents in them, their reference log-probabilities, and random draws from them."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from genir.training.candidate_lists import (
     PreferenceCollator,
     PreferenceDataset,
     build_candidate_lists,
-    draw_examples,
+    collect_distinct_examples,
 )
 from genir.training.examples import ExampleSources, ExampleStream, LabelledQuery
 from tests.helpers.training import CODES
@@ -25,10 +25,10 @@ def test_drawn_examples_are_distinct_and_not_empty():
     queries = [LabelledQuery("owls", (0,), (1,)), LabelledQuery("owls", (1,), (1,))]
     sources = ExampleSources([Document("d0", "", "")], queries, [])
     stream = ExampleStream(50, 1, {"spans": 1, "queries": 1}, sources, DDROConfig(query_word_dropout=0))
-    assert sorted(draw_examples(stream)) == queries
+    assert sorted(collect_distinct_examples(stream)) == queries
 
 
-def test_a_list_holds_its_positives_and_then_documents_that_are_not_relevant(retriever):
+def test_a_list_contains_its_positives_followed_by_documents_that_are_not_relevant(retriever):
     settings = DDROConfig(beam_candidates=6, mined_candidates=2)
     examples = [
         LabelledQuery("where do owls hunt", (0, 4), (3, 1), "q"),
@@ -74,7 +74,7 @@ def test_a_teacher_grades_the_lists_and_sorts_them_by_grade(retriever):
         assert all(doc_index < 0 for doc_index in doc_indices[len(real) :])
 
 
-def test_a_draw_holds_the_positives_and_depends_on_the_seed_and_its_index_only(retriever):
+def test_a_draw_contains_the_positives_and_depends_only_on_the_seed_and_its_index(retriever):
     settings = DDROConfig(beam_candidates=12, candidates_per_step=4)
     examples = [LabelledQuery(f"query {i}", (i, (i + 4) % 12), (3, 1)) for i in range(6)]
     lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings)
@@ -86,7 +86,7 @@ def test_a_draw_holds_the_positives_and_depends_on_the_seed_and_its_index_only(r
         assert set(columns.tolist()) >= {0, 1}
         assert len(set(columns.tolist())) == len(columns) == 4
         assert (lists.doc_indices[number, columns] >= 0).all()
-    assert sorted(data[i][0] for i in range(6)) == list(range(6))  # every list once before any list twice
+    assert sorted(data[i][0] for i in range(6)) == list(range(6))  # a pass visits every list once
 
 
 def test_the_collator_gathers_the_drawn_candidates_and_pads_shorter_draws(retriever):

@@ -1,4 +1,4 @@
-"""The work folder of a training stage: checkpoints are found, kept for equal settings and data, and deleted."""
+"""The work folder of a training stage: finding checkpoints, keeping them for equal settings and data, deleting them."""
 
 import json
 

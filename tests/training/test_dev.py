@@ -1,4 +1,4 @@
-"""Evaluation on dev queries during training, against plain searches and plain sums."""
+"""Evaluation on dev queries during training, compared with plain searches and plain sums."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_the_dev_measure_is_the_mean_over_the_first_dev_queries(beir, tmp_path, 
             ranks = [hit.rank for hit in hits if (query.id, hit.doc_id) in relevant]
             reciprocal_ranks.append(1 / ranks[0] if ranks else 0)
         assert evaluate()["RR@10"] == pytest.approx(np.mean(reciprocal_ranks))
-        with torch.no_grad():  # the next evaluation uses the new weights
+        with torch.no_grad():  # the next evaluation must use the new weights
             retriever.model.t5.lm_head.weight.copy_(torch.randn_like(retriever.model.t5.lm_head.weight))
 
 

@@ -1,4 +1,4 @@
-"""Training examples: what is drawn from the mix, and the tensors that they become."""
+"""Training examples: draws from the mix, and their conversion to tensors."""
 
 import json
 import random
@@ -37,7 +37,7 @@ def stream(mix, length=400, seed=3, **settings):
     return ExampleStream(length, seed, mix, ExampleSources(DOCUMENTS, queries, pseudo), SFTConfig(**settings))
 
 
-def test_an_example_depends_on_the_seed_and_its_index_only():
+def test_an_example_depends_only_on_the_seed_and_its_index():
     mix = {"spans": 0.5, "queries": 0.3, "pseudo_queries": 0.2}
     one, two = stream(mix), stream(mix)
     backwards = [two[i] for i in reversed(range(400))][::-1]
@@ -77,7 +77,7 @@ def test_documents_without_text_or_title_have_spans_too():
     assert drop_words("a b", 0.999999, rng) == "a b"
 
 
-def test_labelled_queries_have_the_gains_of_their_relevant_documents_only():
+def test_labelled_queries_have_only_the_gains_of_their_relevant_documents():
     doc_indices = {"d0": 0, "d1": 1}
     qrels = {"q1": {"d0": 2, "d1": 1}, "q2": {"d0": 0}}
     got = label_queries({"q1": "x", "q2": "y"}, qrels, doc_indices)
@@ -102,7 +102,7 @@ def test_docids_are_padded_to_the_longest_one_that_is_gathered():
 
 @pytest.fixture
 def sources(beir, tmp_path):
-    """A function that reads the sources of a mix from a run folder with one pseudo query."""
+    """The file with the pseudo queries of a run folder, and a function that reads the sources of a mix from it."""
     run = make_run(beir, tmp_path, "").run_folder
     (run / "pseudo_queries").mkdir()
     (run / "pseudo_queries" / "queries.jsonl").write_text(json.dumps({"doc_id": "d3", "text": "made up"}) + "\n")

@@ -10,7 +10,7 @@ import torch
 from genir.collection.prepared import DocumentFile
 from genir.config import ModelConfig
 from genir.docids.table import CodeLayout
-from genir.model import new_model
+from genir.model import build_model
 from genir.tokenizer import tokenize, train_tokenizer
 from genir.training.lexical_init import (
     K1,
@@ -49,7 +49,7 @@ def test_a_new_model_with_atomic_docids_ranks_as_bm25(tokenizer, texts):
     """With more dimensions than documents the factorisation is exact; only the residual branches add some noise."""
     torch.manual_seed(0)
     count = len(texts)
-    model = new_model(ModelConfig(size="tiny"), tokenizer, (count,))
+    model = build_model(ModelConfig(size="tiny"), tokenizer, (count,))
     initialise_from_bm25(model, tokenizer, texts, np.arange(count, dtype=np.int32)[:, None], seed=0)
     model.t5.train(False)
     matrix = compute_bm25_matrix(count_tokens(tokenizer, texts, len(tokenizer))).toarray()

@@ -27,7 +27,7 @@ CODES = st.tuples(st.integers(1, 25), st.integers(1, 3)).flatmap(
 
 
 @given(st.integers(0, 60), st.integers(0, 3))
-def test_each_band_gives_its_count_from_its_own_ranks(hits, seed):
+def test_each_band_yields_its_count_of_documents_from_its_own_ranks(hits, seed):
     bands = [Band(first=1, last=10, count=3), Band(first=11, last=50, count=20), Band(first=51, last=100, count=5)]
     ranking = [1000 + i for i in range(hits)]
     drawn = draw_from_bands(ranking, bands, np.random.default_rng(seed))
@@ -79,5 +79,7 @@ def test_mined_negatives_are_read_as_document_indices(tmp_path):
 @pytest.mark.parametrize("line", ["{", "[]", '{"query_id": "q"}', '{"query_id": "q", "negatives": [{"doc_id": "x"}]}'])
 def test_a_malformed_line_of_mined_negatives_is_an_error_with_its_number(tmp_path, line):
     (tmp_path / "negatives.jsonl").write_text('{"query_id": "q", "negatives": []}\n' + line + "\n")
-    with pytest.raises(GenirError, match=r"negatives\.jsonl:2: (not valid JSON|not a line that the negatives stage)"):
+    with pytest.raises(
+        GenirError, match=r"negatives\.jsonl:2: (not valid JSON|this line was not written by the negatives stage)"
+    ):
         read_negatives(tmp_path / "negatives.jsonl", TABLE)

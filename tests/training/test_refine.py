@@ -1,4 +1,4 @@
-"""The refinement stages ddro and irpo: where they start, how they resume, and the losses that they train with."""
+"""The refinement stages ddro and irpo: their starting points, their resumption, and their losses."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def weights(folder):
 
 
 def change(config, name, **settings):
-    """The config with other settings of a refinement stage."""
+    """Return the config with some settings of a refinement stage changed."""
     return config.model_copy(update={name: getattr(config, name).model_copy(update=settings)})
 
 
@@ -84,8 +84,8 @@ def test_an_interrupted_refinement_resumes_with_identical_results(config, monkey
     assert all(torch.equal(interrupted[name], uninterrupted[name]) for name in uninterrupted)
 
 
-def test_a_policy_that_was_trained_with_dropout_is_refined_without(config):
-    """Otherwise the first loss would not be log 2, because the reference's log-probs have no noise."""
+def test_a_policy_that_was_trained_with_dropout_is_refined_without_dropout(config):
+    """With dropout, the first loss would not be log 2, because the log-probs of the policy would be noisy."""
     t5 = load_t5(str(config.run_folder / "sft"))
     set_dropout(t5, 0.5)
     t5.save_pretrained(config.run_folder / "sft")
@@ -103,7 +103,7 @@ def test_lists_without_any_negative_are_an_error_unless_the_loss_compares_nothin
 
 
 @pytest.mark.parametrize(("loss", "refused"), [("ddro", False), ("irpo", False), ("s_dpo", True)])
-def test_s_dpo_alone_needs_a_candidate_of_grade_zero(loss, refused):
+def test_only_s_dpo_needs_a_candidate_of_grade_zero(loss, refused):
     lists = CandidateLists(["x"], np.array([[3, 4, -1]]), torch.tensor([[2.0, 1.0, 0.0]]), torch.zeros(1, 3))
     with pytest.raises(GenirError) if refused else nullcontext():
         require_comparisons("ddro", lists, DDROConfig(loss=loss))
@@ -165,7 +165,7 @@ def test_irpo_discounts_by_the_ranking_of_the_chosen_scores(discount_by, positio
     torch.testing.assert_close(irpo_loss(c, settings), wanted)
 
 
-def test_a_drop_of_the_positives_is_a_warning_that_names_remedies(capsys):
+def test_a_large_drop_in_the_log_probability_of_positives_prints_a_warning_with_remedies(capsys):
     warn_of_displacement("ddro", [{"eval_positive_logp": -1.0}, {"loss": 1.0}, {"eval_positive_logp": -3.5}])
     output = " ".join(capsys.readouterr().out.split())
     assert "fell by 2.50 (their probability to 8% of its first value)" in output

@@ -26,7 +26,7 @@ sft:
 
 @pytest.fixture
 def load(beir, tmp_path):
-    """A function that loads the config of two short phases, for a run folder with collection, docids and queries."""
+    """A function that loads a config with two short phases, whose run folder has a collection, docids and queries."""
     lines = [json.dumps({"doc_id": f"d{i}", "text": f"made up keyword{i}"}) for i in range(12)]
     (tmp_path / "pseudo.jsonl").write_text("\n".join(lines) + "\n")
     generate_queries(make_run(beir, tmp_path, f"{SETTINGS}queries: {{method: {tmp_path / 'pseudo.jsonl'}}}"))
@@ -34,7 +34,7 @@ def load(beir, tmp_path):
 
 
 def stop_at(title, titles):
-    """A method for ShowProgress that records the titles of trainings and interrupts the first one called `title`."""
+    """Return a method for ShowProgress that records the titles of phases and interrupts the first phase `title`."""
     original = ShowProgress.on_train_begin
 
     def on_train_begin(self, *args, **kwargs):

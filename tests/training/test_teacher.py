@@ -1,4 +1,4 @@
-"""Teachers: where their scores come from, and how the scores become grades of candidate lists."""
+"""Teachers: the sources of their scores, and the conversion of scores to grades of candidate lists."""
 
 import json
 
@@ -42,16 +42,16 @@ def test_a_missing_score_file_is_an_error(tmp_path):
         open_teacher(str(tmp_path / "none.jsonl"), TABLE, DOCUMENTS)
 
 
-def test_scaled_scores_replace_lower_judged_grades_only():
+def test_scaled_scores_replace_only_lower_judged_grades():
     scores = np.array([[1.0, 3.0, 2.0, np.nan], [5.0, 5.0, np.nan, np.nan], [np.nan] * 4], np.float32)
     judged = torch.tensor([[2.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     grades = apply_teacher(scores, judged)
     assert grades[0].tolist() == [2.0, MAX_GRADE, MAX_GRADE / 2, 1.0]
-    assert grades[1:].tolist() == judged[1:].tolist()  # equal scores say nothing
+    assert grades[1:].tolist() == judged[1:].tolist()  # equal scores and missing ones change no grade
 
 
 def test_a_cross_encoder_scores_each_query_with_the_documents_of_its_list(tmp_path):
-    """Compares with the predictions of a random BERT, saved as sentence-transformers saves it."""
+    """The scores are compared with the predictions of a random BERT, saved as sentence-transformers saves it."""
     library = pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 

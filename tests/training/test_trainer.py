@@ -22,7 +22,7 @@ CODES = np.array([[i // 3, i % 3] for i in range(6)])
 
 
 def make_job(make_retriever, folder, steps=12, measure=None, loss=negative_log_likelihood, **settings):
-    """Return a retriever and the job of training it on one query for each document."""
+    """Return a retriever, and a job that trains it on one query for each document."""
     retriever = make_retriever(CODES, (2, 3))
     settings = SFTConfig(batch_size=8, eval_steps=4, warmup_steps=2, embedding_lr_multiplier=1.0, **settings)
     queries = [LabelledQuery(word, (i,), (1,)) for i, word in enumerate(WORDS)]
@@ -60,7 +60,7 @@ def weights(retriever):
 
 
 def stop_at(step):
-    """A method for ShowProgress that interrupts the training after a step."""
+    """Return a method for ShowProgress that interrupts the training after a step."""
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == step:
@@ -92,7 +92,7 @@ def test_training_teaches_the_model_to_generate_docids(make_retriever, tmp_path)
 
 @pytest.mark.parametrize("step", [3, 7, 10])
 def test_an_interrupted_training_resumes_with_identical_results(make_retriever, tmp_path, monkeypatch, step):
-    """An arbitrary function of the weights is the dev measure, so early stopping and best weights are tested too."""
+    """The dev measure is an arbitrary function of the weights, so early stopping and best weights are tested too."""
     whole, log = run_training(make_retriever, tmp_path / "whole", steps=40, measure=arbitrary, patience=2)
     with monkeypatch.context() as patch:
         patch.setattr(ShowProgress, "on_step_end", stop_at(step))
@@ -126,7 +126,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before_usable(make_re
     assert find_last_checkpoint(tmp_path / "checkpoints") == str(tmp_path / "checkpoints" / "checkpoint-4")
 
 
-def test_a_training_does_not_resume_from_an_incomplete_checkpoint(make_retriever, tmp_path, monkeypatch):
+def test_training_does_not_resume_from_an_incomplete_checkpoint(make_retriever, tmp_path, monkeypatch):
     monkeypatch.setattr(ShowProgress, "on_step_end", stop_at(9))
     with pytest.raises(KeyboardInterrupt):
         run_training(make_retriever, tmp_path, measure=rising())

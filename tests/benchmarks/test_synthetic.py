@@ -1,0 +1,72 @@
+"""The synthetic collection, and the small trained model inside a larger shape."""
+
+import numpy as np
+import pytest
+import torch
+
+from genir.benchmarks import synthetic
+from genir.benchmarks.synthetic import CODEBOOK_SIZE, LEVELS, RANDOM_LEVELS, make_docid_model, make_docids, make_queries
+
+TINY = {"d_model": 64, "num_heads": 1, "d_ff": 64, "num_layers": 1}
+LARGER = {"d_model": 128, "num_heads": 2, "d_ff": 96, "num_layers": 2}
+
+
+def test_most_codes_after_the_random_levels_follow_from_the_code_before_them():
+    codes = make_docids(20_000)
+    assert codes.shape == (20_000, LEVELS)
+    assert np.array_equal(codes, make_docids(20_000))
+    for level in (RANDOM_LEVELS - 1, RANDOM_LEVELS, LEVELS - 1):
+        pairs = np.zeros((CODEBOOK_SIZE, CODEBOOK_SIZE), int)
+        np.add.at(pairs, (codes[:, level - 1], codes[:, level]), 1)
+        fraction = pairs.max(1).sum() / len(codes)  # how often the most frequent code after each code follows it
+        assert fraction < 0.1 if level < RANDOM_LEVELS else 0.93 < fraction < 0.97
+
+
+def test_most_tokens_of_a_query_stand_for_codes_of_its_docid():
+    codes = make_docids(1000)
+    queries = make_queries(codes, np.random.default_rng(0)).numpy()
+    levels, query_codes = np.divmod(queries, CODEBOOK_SIZE)
+    assert levels.max() == RANDOM_LEVELS - 1
+    assert 0.65 < (np.take_along_axis(codes, levels, 1) == query_codes).mean() < 0.69
+
+
+@pytest.fixture
+def codes(monkeypatch):
+    monkeypatch.setitem(synthetic.SHAPES, "trained", TINY)
+    monkeypatch.setitem(synthetic.SHAPES, "small", LARGER)
+    return make_docids(50)
+
+
+def test_a_larger_shape_has_the_log_probabilities_of_the_small_model_inside_it(codes, tmp_path):
+    model = synthetic.train(
+        make_docid_model(synthetic.make_random_t5("trained", RANDOM_LEVELS * CODEBOOK_SIZE), LEVELS), codes, 4
+    )
+    model.t5.train(False).save_pretrained(tmp_path / "trained")
+    larger = make_docid_model(synthetic.make_trained_t5("small", codes, 4, tmp_path / "trained"), LEVELS)
+    ids, docids = make_queries(codes[:3], np.random.default_rng(0)), torch.from_numpy(codes[:3]).unsqueeze(1)
+    with torch.no_grad():
+        logps = [x.code_logps(x.encode(ids, torch.ones_like(ids)), docids) for x in (model, larger)]
+    assert larger.t5.config.d_model == 2 * model.t5.config.d_model
+    torch.testing.assert_close(logps[1], logps[0], atol=1e-4, rtol=1e-4)
+
+
+def test_the_small_model_is_trained_once(codes, tmp_path):
+    folder = tmp_path / "trained"
+    first = synthetic.make_trained_t5("small", codes, 2, folder)
+    changed = (folder / "model.safetensors").stat().st_mtime_ns
+    second = synthetic.make_trained_t5("small", codes, 2, folder)
+    assert (folder / "model.safetensors").stat().st_mtime_ns == changed
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_training_lowers_the_loss(codes):
+    model = make_docid_model(synthetic.make_random_t5("trained", RANDOM_LEVELS * CODEBOOK_SIZE), LEVELS)
+    ids, docids = make_queries(codes, np.random.default_rng(0)), torch.from_numpy(codes).unsqueeze(1)
+
+    def loss():
+        with torch.no_grad():
+            return -model.code_logps(model.encode(ids, torch.ones_like(ids)), docids).mean().item()
+
+    before = loss()
+    synthetic.train(model, codes, 30)
+    assert loss() < before - 0.1

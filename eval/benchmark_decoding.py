@@ -248,7 +248,9 @@ def read_results(path: Path) -> dict[Case, dict[str, Any]]:
     if not path.exists():
         return {}
     with reading_own_file(path):
-        return {Case(*(record[name] for name in Case._fields)): record for record in read_json(path) if "speedup" in record}
+        return {
+            Case(*(record[name] for name in Case._fields)): record for record in read_json(path) if "speedup" in record
+        }
 
 
 def command(

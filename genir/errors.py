@@ -4,9 +4,10 @@ from pathlib import Path
 
 
 class GenirError(Exception):
-    """A mistake in the input or the settings; its message is one line: what is wrong, where, and what to do.
+    """A mistake in the input or the settings; its message says what is wrong, where, and what to do.
 
-    The command line prints the message without a traceback and exits with status 1.
+    It is one line, except that several mistakes in a config are listed one per line. The command line prints the
+    message without a traceback and exits with status 1.
     """
 
 

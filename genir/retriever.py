@@ -70,7 +70,7 @@ class Retriever:
     ) -> "Retriever":
         """Load a retriever from its own folder, from a run folder, or from the Hugging Face hub by name.
 
-        device: device of the model; by default CUDA where there is a GPU, else the CPU. dtype: type of the weights;
+        device: device of the model; by default CUDA if there is a GPU, else the CPU. dtype: type of the weights;
         torch.bfloat16 is meant for GPUs. Raises GenirError if there is no retriever, or if it is damaged.
         """
         path = find_retriever(folder)

@@ -1,4 +1,4 @@
-"""The raw files of the published collections: those listed in data/sources.yaml, and finding them in a folder."""
+"""The raw files of the published collections: reading their list, data/sources.yaml, and finding them in a folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

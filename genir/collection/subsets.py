@@ -17,7 +17,7 @@ from genir.records import Document, Judgment, Query
 
 
 class JudgedSubset(Collection):
-    """The documents and judgments of `source`, and only those of its queries that have a judgment.
+    """The documents and judgments of `source`, and its queries without the unjudged ones.
 
     A judgment that is repeated exactly is yielded once. MS MARCO's passage files list 808,731 train queries, of which
     502,939 are judged, and 10 judgments twice.

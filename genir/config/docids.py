@@ -7,7 +7,7 @@ from pydantic import Field
 from genir.config.base import Section
 
 Collisions = Literal["extend", "reassign", "share"]
-BUILDER = "Docid builder: atomic, kmeans, pq, rq, rqvae or text. Each has settings of its own."
+BUILDER = "Docid builder: atomic, kmeans, pq, rq, rqvae or text. Each has its own settings."
 COLLISIONS = (
     "What happens to documents that get the same codes: extend adds one more code that numbers them, reassign moves "
     "them to the nearest free code of the last level, share lets them share one docid."
@@ -98,7 +98,7 @@ class TextConfig(Section):
         le=200,
         description="Length in tokens, without the end-of-sequence token, to which docids are truncated.",
     )
-    keywords: int = Field(5, ge=1, description="Number of terms in a docid where docids.source is keywords.")
+    keywords: int = Field(5, ge=1, description="Number of terms in a docid if docids.source is keywords.")
     collisions: Literal["extend", "share"] = Field(
         "extend",
         description="What happens to documents with the same text: extend appends a number, share lets them share one "

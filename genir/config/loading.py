@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from genir.config.docids import DocidsConfig
 from genir.config.experiment import Config
-from genir.config.messages import explain_error
+from genir.config.messages import dotted_key, explain_errors
 from genir.config.parsing import parse_yaml
-from genir.config.renamed import update_docid_settings
+from genir.config.renamed import explain_renamed, update_docid_settings
 from genir.errors import GenirError, error_at
 from genir.files import atomic_file
 
@@ -26,7 +26,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     A run folder may have been moved or renamed since its config was saved: name and runs_dir are taken from its path.
 
     Raises GenirError for a file that is missing or not valid YAML, for unknown keys (with the most similar known key)
-    and for invalid values; the message names the file and every wrong key.
+    and for invalid values; the message names every wrong key, and the file or the override that holds it.
     """
     path = Path(path)
     run_folder = path if path.is_dir() else None
@@ -43,8 +43,14 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = dict.fromkeys(explain_error(dict(entry), overrides) for entry in error.errors())
-        raise GenirError(f"{path}: {'; '.join(lines)}") from None
+        found = error.errors()
+        message = explain_errors(found, path, overrides)
+        if run_folder is not None and any(explain_renamed(dotted_key(entry), entry["input"]) for entry in found):
+            message += (
+                "\nAn earlier version of genir wrote this run folder. Its retriever can be used as it is (genir search "
+                f'{run_folder} --query "..."); to run its stages again, rename the keys in its config.yaml.'
+            )
+        raise GenirError(message) from None
 
 
 def parse_docids(values: Mapping[str, Any]) -> DocidsConfig:

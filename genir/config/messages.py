@@ -1,7 +1,8 @@
 """Error messages for invalid configs; they name the key and say what to write instead."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_origin
 
 from genir.config.parsing import parse_yaml
@@ -9,12 +10,28 @@ from genir.config.renamed import explain_renamed
 from genir.config.schema import BUILDER_SECTIONS, find_section
 
 
-def explain_error(error: dict[str, Any], overrides: Sequence[str]) -> str:
+def explain_errors(found: Iterable[Mapping[str, Any]], path: Path, overrides: Sequence[str]) -> str:
+    """Turn pydantic's errors into one message, in which every mistake follows its origin: an override or the file.
+
+    path: the config file. overrides: the `key=value` arguments of the command line. Several mistakes of one origin are
+    listed below it, one per line.
+    """
+    origins: dict[str, dict[str, None]] = {}
+    for error in found:
+        origin = _find_override(error, overrides) or str(path)
+        origins.setdefault(origin, {})[explain_error(error, overrides)] = None
+    return "\n".join(
+        "\n  ".join([f"{origin}:", *mistakes]) if len(mistakes) > 1 else f"{origin}: {next(iter(mistakes))}"
+        for origin, mistakes in origins.items()
+    )
+
+
+def explain_error(error: Mapping[str, Any], overrides: Sequence[str]) -> str:
     """Turn one of pydantic's errors into a sentence: the dotted key, what is wrong, and what to write instead.
 
     overrides: the `key=value` arguments of the command line, which may be what has to change.
     """
-    key = ".".join(str(part) for part in error["loc"] if part not in BUILDER_SECTIONS)
+    key = dotted_key(error)
     match error["type"]:
         case "extra_forbidden":
             return (
@@ -25,14 +42,31 @@ def explain_error(error: dict[str, Any], overrides: Sequence[str]) -> str:
         case "value_error":  # raised by a validator of a section
             return ": ".join([*([key] if key else []), str(error["ctx"]["error"])])
         case "model_type" | "model_attributes_type":
-            return f"{key}: must be a section with keys of its own, got {error['input']!r}"
+            return f"{key}: must be a section with its own keys, got {error['input']!r}"
         case "union_tag_not_found":
             return f"{key}.builder is missing; the builders are {', '.join(BUILDER_SECTIONS)}"
         case "union_tag_invalid":
             return f"{key}.builder: unknown builder {error['ctx']['tag']!r}; the builders are " + ", ".join(
                 BUILDER_SECTIONS
             )
-    return f"{key}: {error['msg']}"
+    value = f", got {error['input']!r}" if isinstance(error["input"], str | int | float | None) else ""
+    return f"{key}: {error['msg']}{value}"
+
+
+def dotted_key(error: Mapping[str, Any]) -> str:
+    """Return the key that one of pydantic's errors is about, as `section.key`."""
+    return ".".join(str(part) for part in error["loc"] if part not in BUILDER_SECTIONS)
+
+
+def _find_override(error: Mapping[str, Any], overrides: Sequence[str]) -> str | None:
+    """Find the override that gave the key of an error, and quote it; None if the config file gave it."""
+    key = dotted_key(error)
+    for override in reversed(overrides):
+        name = override.partition("=")[0]
+        is_inside = error["type"] == "extra_forbidden" and name.startswith(f"{key}.")
+        if key == name or key.startswith(f"{name}.") or is_inside:
+            return repr(override)
+    return None
 
 
 def _explain_changed_builder(key: str, overrides: Sequence[str]) -> str | None:

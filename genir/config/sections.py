@@ -32,7 +32,7 @@ class CollectionConfig(Section):
         "split train-nq as train.",
     )
     dev_fraction: float = Field(
-        0.1, gt=0, lt=1, description="Fraction of the train queries that becomes the dev split where there is none."
+        0.1, gt=0, lt=1, description="Fraction of the train queries that becomes the dev split if there is none."
     )
 
 

@@ -40,7 +40,7 @@ class SpanConfig(Section):
     """Random spans of a document's words, which take the place of queries and teach the model the document's docid."""
 
     min_words: int = Field(3, ge=1, description="Shortest span in words.")
-    max_words: int = Field(16, ge=1, description="Longest span in words; raise it where queries are long.")
+    max_words: int = Field(16, ge=1, description="Longest span in words; raise it if queries are long.")
     word_dropout: float = Field(0.33, ge=0, lt=1, description="Probability that a word of a span is dropped.")
     title_share: float = Field(
         0.5, ge=0, le=1, description="Fraction of the spans that are preceded by the title of their document."
@@ -90,7 +90,7 @@ class SFTConfig(LoopConfig):
 
 
 class IRPOOptions(Section):
-    """Choices that the IRPO paper (arXiv 2504.15477) leaves open; they apply where the loss is irpo."""
+    """Choices that the IRPO paper (arXiv 2504.15477) leaves open; they apply if the loss is irpo."""
 
     discount_by: Literal["ideal", "policy", "reference"] = Field(
         "ideal",

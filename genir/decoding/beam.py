@@ -216,7 +216,7 @@ class _Search:
         return int(_DIRECT_PER_BEAM * self.beams)
 
     def _list_completions(self, nodes: Beams, slots: Tensor) -> Completions:
-        """List every docid below some beams as a completion of its own, whose remaining codes need no search."""
+        """List every docid below some beams as a separate completion, whose remaining codes need no search."""
         sizes = nodes.last - nodes.first
         parent = torch.repeat_interleave(sizes)
         number = torch.arange(len(parent), device=slots.device) - (sizes.cumsum(0) - sizes)[parent]

@@ -22,7 +22,7 @@ from genir.t5.kv_cache import KVCache
 from genir.t5.ragged import RaggedLayout
 
 _TOKENS_PER_PASS = {"cpu": 256, "cuda": 2048}
-"""Decoder tokens that a pass should have at least: matrix products with fewer rows take hardly less time."""
+"""Decoder tokens that a pass should have at least: matrix products with fewer rows take almost as long."""
 _MIN_TAILS, _MIN_CODES = 24, 3
 """Tails of a query, and codes of each tail, that a pass should have at least. Lower numbers lead to more passes, higher
 ones to codes that a threshold from an earlier pass would have made unnecessary.

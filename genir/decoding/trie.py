@@ -1,6 +1,6 @@
 """The prefix tree (trie) over all docids, as sorted arrays: a node is a range of docids that share their first codes.
 
-U distinct docids of at most L codes take U * (L + 4) bytes where a code takes one byte, without a Python object per
+U distinct docids of at most L codes take U * (L + 4) bytes if a code takes one byte, without a Python object per
 node. Readers map the saved file into memory, so that several processes share it.
 
 Shapes: N documents, U distinct docids, L levels, n nodes, c children of all nodes.

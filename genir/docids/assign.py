@@ -60,7 +60,8 @@ def _resolve_collisions(inputs: BuilderInput, settings: Any, built: Codes, taken
         return extend_text(built.codes, inputs.tokenizer, taken)
     if policy == "extend":
         # A few new documents may have paths that are all shorter than the longest of the table (kmeans).
-        return extend(built.codes if taken is None else _with_levels(built.codes, taken.shape[1] - 1), taken)
+        codes = built.codes.astype(np.int32)
+        return extend(codes if taken is None else _with_levels(codes, taken.shape[1] - 1), taken)
     if policy == "reassign":
         return _reassign(inputs, settings.builder, built, taken)
     return built.codes.astype(np.int32)

@@ -38,7 +38,7 @@ class RQVAE(nn.Module):
         self.codebooks = nn.Parameter(torch.zeros(settings.levels, settings.codebook_size, latent))
 
     def quantise(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise latent vectors [N, E]: each level takes the code nearest to what the levels before it leave over.
+        """Quantise latent vectors [N, E]: each level chooses the code nearest to the residual of the levels before it.
 
         Returns codes [N, L] and the residual before each level [N, L, E].
         """

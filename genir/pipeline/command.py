@@ -47,7 +47,7 @@ def run_stage(stage: Stage, main: Main) -> None:
 def run_command(command: Callable[..., None] | typer.Typer, name: str = "", settings: tuple[str, ...] = ()) -> None:
     """Run a typer command as `genir NAME`, whose help also shows the settings that the command uses.
 
-    settings: dotted names of sections and of single settings. A GenirError is printed as one line on stderr, and the
+    settings: dotted names of sections and of single settings. The message of a GenirError is printed on stderr, and the
     exit status is 1.
     """
     set_process_defaults()

@@ -14,7 +14,7 @@ def set_process_defaults() -> None:
     """Set the environment variables that torch and tokenizers read when they are imported; users may override them.
 
     OpenMP threads sleep while they wait, since spinning would take time from other processes. The tokenizers library
-    does not use threads of its own, which would not survive a fork.
+    starts no threads, which would not survive a fork.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -34,7 +34,7 @@ def linear(layer: Any, states: Tensor) -> Tensor:
 
 
 def norm(layer_norm: Any, states: Tensor) -> Tensor:
-    """Apply T5's layer norm. Without gradients it runs as one kernel, where Hugging Face runs six."""
+    """Apply T5's layer norm. Without gradients it runs one kernel instead of Hugging Face's six."""
     output: Tensor
     if torch.is_grad_enabled():
         output = layer_norm(states)  # rms_norm has the same values, but sums its gradient in another order

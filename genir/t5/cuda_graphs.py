@@ -61,7 +61,7 @@ class CUDAGraphCache:
     def __call__(self, name: Any, function: Function, *arguments: Tensor, private_pool: bool = False) -> Any:
         """Return function(*arguments), written to the same output tensors at each call.
 
-        private_pool: give the graph memory of its own, so that the result is overwritten only by the next call of the
+        private_pool: give the graph its own memory, so that the result is overwritten only by the next call of the
         same graph; otherwise the next call of any graph may overwrite it.
         """
         key = (name, *(x.shape for x in arguments))

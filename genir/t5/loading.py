@@ -26,7 +26,7 @@ def load_t5(name: str, device: str | torch.device | None = None) -> T5ForConditi
 def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
     """Load a seq2seq model by Hugging Face name or folder, in fp32 and evaluation mode.
 
-    device: device of the model; by default CUDA where there is a GPU, else the CPU.
+    device: device of the model; by default CUDA if there is a GPU, else the CPU.
     Raises GenirError if there is no such model, or if its file is damaged.
     """
     try:

@@ -50,6 +50,12 @@ def test_splits_can_be_renamed_and_missing_ones_are_reported(dataset):
         list(IrDatasetsCollection(dataset, {}).judgments("validation"))
 
 
+def test_a_query_with_an_invalid_id_is_reported(dataset, tmp_path):
+    (tmp_path / "test.tsv").write_text("q 1\twhat do owls eat\n")
+    with pytest.raises(GenirError, match="irds:genir-test:1: query_id must be a non-empty string without white space"):
+        list(IrDatasetsCollection(dataset, {}).queries())
+
+
 def test_an_unknown_id_is_reported():
     with pytest.raises(GenirError, match="irds:there/is/no/such: ir_datasets has no such id"):
         IrDatasetsCollection("there/is/no/such", {})

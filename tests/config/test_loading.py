@@ -60,11 +60,31 @@ def test_a_duplicate_key_is_an_error_that_names_its_line_or_override(load_text):
         load_text("collection: {path: x}", "docids={builder: pq, builder: rq}")
 
 
-def test_several_mistakes_are_reported_together(load_text):
+def test_several_mistakes_are_reported_together_each_after_the_file_or_the_override_with_the_mistake(load_text):
+    text = "collection: {path: x}\nsft: {batch_size: none, patience: 0}\nsearch: {k: 5}"
     with pytest.raises(GenirError) as error:
-        load_text("collection: {path: x}\nsft: {batch_size: none}", "search.beam=3")
-    assert "sft.batch_size: " in str(error.value)
-    assert "search.beam;" in str(error.value)
+        load_text(text, "search.beam=3", "sft.stages.0.steps=5")
+    found = str(error.value).splitlines()
+    assert found[0].endswith("c.yaml:")
+    assert [line.split(":")[0] for line in found[1:]] == [
+        "  sft.batch_size",
+        "  sft.patience",
+        "'sft.stages.0.steps=5'",
+        "'search.beam=3'",
+    ]
+
+
+def test_the_config_of_an_earlier_version_is_refused_with_what_can_be_done_with_the_run_folder(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: x\nfolder: runs\ncollection: {path: x}\nsft: {embedding_rate: 2.0}")
+    with pytest.raises(GenirError) as error:
+        load_config(tmp_path)
+    source, *mistakes, advice = str(error.value).splitlines()
+    assert source == f"{tmp_path / 'config.yaml'}:"
+    assert sorted(mistakes) == [
+        "  folder is now called runs_dir",
+        "  sft.embedding_rate is now called sft.embedding_lr_multiplier",
+    ]
+    assert f"genir search {tmp_path} --query" in advice
 
 
 def test_a_saved_config_is_loaded_from_its_run_folder_after_a_move(load_text, tmp_path):

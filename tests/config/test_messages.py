@@ -24,14 +24,14 @@ def test_an_unknown_key_is_named_with_the_most_similar_known_one(load_text, text
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("sft.batch_size=none", r"c\.yaml: sft\.batch_size: Input should be a valid integer"),
-        ("collection={}", r"c\.yaml: collection\.path: Field required"),
+        ("sft.batch_size=none", r"^'sft\.batch_size=none': sft\.batch_size: Input should be a valid integer"),
+        ("collection={}", r"^'collection={}': collection\.path: Field required"),
         ("docids={levels: 3}", r"docids\.builder is missing; the builders are atomic, kmeans, pq, rq, rqvae, text"),
         (
             "docids={builder: fancy}",
             r"docids\.builder: unknown builder 'fancy'; the builders are atomic, kmeans, pq, rq,",
         ),
-        ("sft=5", r"c\.yaml: sft: must be a section with keys of its own, got 5"),
+        ("sft=5", r"^'sft=5': sft: must be a section with its own keys, got 5"),
         ("evaluate.measures=[R@1000]", r"c\.yaml: evaluate\.measures need 1000 hits"),
         ("search.k=1000", r"c\.yaml: search: 100 beams cannot give k = 1000"),
         ("queries.tune_steps=5", r"c\.yaml: queries: tune_steps trains a seq2seq model, but the method is extractive"),

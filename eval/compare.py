@@ -40,7 +40,10 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path
     for label, folders in experiments.items():
         for run, seeds in load_replicates(config, folders).items():
             # A run with the name and values of an earlier one is left out; usually it is BM25, which needs no seed.
-            if not any(seeds == known and name.endswith(f"/{run}") for name, known in runs.items()):
+            same = [name for name, known in runs.items() if seeds == known and name.endswith(f"/{run}")]
+            if same:
+                console.print(f"[yellow]note:[/] {label}{run} has the same values as {same[0]} and is left out")
+            else:
                 runs[f"{label}{run}"] = seeds
     values = [value for run, seeds in runs.items() for value in average_over_seeds(run, seeds)]
     rows = [

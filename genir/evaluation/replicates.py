@@ -51,12 +51,20 @@ def group_by_experiment(folders: Sequence[Path]) -> dict[str, list[Path]]:
 
     Replicates have configs that differ only in IGNORED_SETTINGS. If all folders belong to one experiment, its label is
     an empty string; otherwise the settings in which the experiments differ are printed. Raises GenirError if a folder
-    is given twice.
+    is given twice, or if two replicates have the same seed.
     """
     found: dict[str, list[Path]] = {}
+    seen: dict[tuple[str, int], Path] = {}
     for folder in folders:
-        settings = load_config(folder).model_dump(mode="json", exclude=IGNORED_SETTINGS)
-        found.setdefault(json.dumps(settings, sort_keys=True), []).append(folder)
+        config = load_config(folder)
+        settings = json.dumps(config.model_dump(mode="json", exclude=IGNORED_SETTINGS), sort_keys=True)
+        if (settings, config.seed) in seen:
+            raise GenirError(
+                f"{seen[settings, config.seed]} and {folder} have the same settings and the same seed ({config.seed}); only runs of different "
+                "seeds can be averaged"
+            )
+        seen[settings, config.seed] = folder
+        found.setdefault(settings, []).append(folder)
     if len(found) == 1:
         return {"": list(folders)}
     experiments = dict(zip(unique_labels([same[0] for same in found.values()]), found.values(), strict=True))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import typer
+from rich.markup import escape
 
 from genir.config import Config, save_config
 from genir.console import console, errors
@@ -53,7 +54,7 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
         console.print(f"[dim]{stage.name}: up to date[/]")
         return
     with folder_lock(run_folder):
-        shown = "" if record is None else f" [dim](runs again: {reason or '--force'})[/]"
+        shown = "" if record is None else f" [dim](runs again: {escape(reason or '--force')})[/]"
         console.print(f"[bold]{stage.name}[/]{shown}")
         save_config(config, run_folder / "config.yaml")
         prepare_process(config)

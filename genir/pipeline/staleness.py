@@ -28,7 +28,7 @@ def stale_because(
     if record.get("seed") != wanted["seed"]:
         return f"seed changed from {record.get('seed')} to {wanted['seed']}"
     for name, old, new in _differences(record.get("settings", {}), wanted["settings"]):
-        return f"setting {name} changed from {_shorten(old)} to {_shorten(new)}"
+        return f"setting {name} {_describe_change(old, new)}"
     inputs, known = wanted["inputs"], record.get("inputs", {})
     for name in [*inputs, *(name for name in known if name not in inputs)]:
         if inputs.get(name) != known.get(name) or (name in inputs) != (name in known):
@@ -89,9 +89,15 @@ def load_records(path: Path) -> dict[str, Any]:
         found = read_json(path)
     except (GenirError, ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or not all(isinstance(record, dict) for record in found.values()):
+    if not isinstance(found, dict) or not all(_is_record(record) for record in found.values()):
         raise GenirError(f"{path}: damaged; restore a copy, or delete it to run all stages of this run again")
     return found
+
+
+def _is_record(value: Any) -> bool:
+    """Whether a value from stage.json has the structure of a stage's record."""
+    parts = ("settings", "inputs", "outputs")
+    return isinstance(value, dict) and all(isinstance(value.get(part, {}), dict) for part in parts)
 
 
 def load_hashes(path: Path) -> Hashes:
@@ -117,9 +123,14 @@ def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any,
         yield from _differences(a, b, f"{name}.{key}".lstrip("."))
 
 
+def _describe_change(old: Any, new: Any) -> str:
+    """Describe the difference of two values of a setting, either of which may be missing."""
+    if old is _MISSING:
+        return f"was added, with the value {_shorten(new)}"
+    return "was removed" if new is _MISSING else f"changed from {_shorten(old)} to {_shorten(new)}"
+
+
 def _shorten(value: Any) -> str:
     """Format the value of a setting for a reason."""
-    if value is _MISSING:
-        return "nothing"
     text = "null" if value is None else str(value)
     return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 3]}..."

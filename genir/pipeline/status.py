@@ -40,7 +40,9 @@ def stage_states(config: Config) -> list[StageState]:
         if name == "queries" and not config.uses_pseudo_queries:
             states[name] = StageState(name, "not needed", "no training mix contains pseudo_queries")
         elif record is None:
-            states[name] = StageState(name, "not run", "")
+            unfinished = (run_folder / "checkpoints" / name).is_dir()
+            note = "interrupted or still running; genir run continues it" if unfinished else ""
+            states[name] = StageState(name, "not run", note)
         else:
             reason = _changed_since(record, config, hashes) or _stale_input(record, writers, states)
             states[name] = StageState(name, "stale" if reason else "up to date", reason or "")

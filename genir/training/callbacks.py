@@ -50,6 +50,8 @@ class ShowProgress(TrainerCallback):
         self.bar = progress()
         self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, note="")
         self.bar.start()
+        if state.global_step:
+            self.bar.console.print(f"  continues after step {state.global_step}")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         """Advance the bar to the current step."""

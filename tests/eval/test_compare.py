@@ -95,7 +95,7 @@ def test_a_run_file_of_one_split_is_compared_only_on_that_split(make_run, capsys
     assert capsys.readouterr().out.count("paired randomisation test") == 1
 
 
-def test_a_comparison_with_another_folder_does_not_replace_that_of_the_run_itself(make_run):
+def test_a_comparison_with_another_folder_does_not_replace_that_of_the_run_itself(make_run, capsys):
     config = make_run("a")
     compare.main(config)
     own = (config.run_folder / "comparison" / "comparison.json").read_text()
@@ -105,6 +105,7 @@ def test_a_comparison_with_another_folder_does_not_replace_that_of_the_run_itsel
     assert (config.run_folder / "comparison" / "comparison.json").read_text() == own
     rows = json.loads((config.run_folder / "comparison_between_runs" / "comparison.json").read_text())
     assert {row["a"] for row in rows} == {"a/bm25"}  # the copy's identical runs take part once
+    assert "other/bm25 has the same values as a/bm25 and is left out" in capsys.readouterr().out
 
 
 def test_errors_name_a_missing_folder_and_one_evaluated_with_other_measures(make_run):

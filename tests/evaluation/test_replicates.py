@@ -50,6 +50,9 @@ def test_folders_that_differ_only_in_seed_location_and_measures_are_one_experime
     e = run("e", "irpo: {}\nsft: {batch_size: 7, max_tokens: 8}\nmodel: {size: mini}\n")
     assert group_by_experiment([e, a]) == {"e/": [e], "a/": [a]}
     assert "differ in irpo, model.size, sft.batch_size and 1 more" in capsys.readouterr().out
+    f = run("f", "seed: 2\nthreads: 3\n")
+    with pytest.raises(GenirError, match=r"b and .*f have the same settings and the same seed \(2\)"):
+        group_by_experiment([a, b, f])
 
 
 def test_labels_of_folders_with_the_same_name_include_parent_folders(tmp_path):

@@ -58,9 +58,15 @@ def test_a_changed_setting_is_named_with_both_values(run, override, reason):
 def test_a_setting_that_another_version_does_not_have_is_named(run):
     folder, wanted, record = run
     del record["settings"]["sft"]["patience"]
-    assert stale_because(record, wanted(), folder, {}) == "setting sft.patience changed from nothing to 5"
-    record["settings"]["sft"] |= {"patience": 5, "old": "x" * 100}
-    assert stale_because(record, wanted(), folder, {}) == f"setting sft.old changed from {'x' * 37}... to nothing"
+    assert stale_because(record, wanted(), folder, {}) == "setting sft.patience was added, with the value 5"
+    record["settings"]["sft"] |= {"patience": 5, "old": "x"}
+    assert stale_because(record, wanted(), folder, {}) == "setting sft.old was removed"
+
+
+def test_a_long_value_is_shortened(run):
+    folder, wanted, record = run
+    record["settings"]["sft"]["metric"] = "x" * 100
+    assert stale_because(record, wanted(), folder, {}) == f"setting sft.metric changed from {'x' * 37}... to RR@10"
 
 
 @pytest.mark.parametrize("path", ["r/in.txt", "source/a.txt", "source/b.txt", "r/other.txt"])

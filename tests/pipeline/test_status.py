@@ -46,6 +46,11 @@ def test_a_stage_after_a_stale_one_is_stale_too(states):
     assert found["docids"] == ("stale", "it reads embeddings.npy, which the stage embed will write again")
 
 
+def test_a_training_stage_with_checkpoints_is_shown_as_unfinished(states, tmp_path):
+    (tmp_path / "r" / "checkpoints" / "sft").mkdir(parents=True)
+    assert states()["sft"] == ("not run", "interrupted or still running; genir run continues it")
+
+
 def test_an_edited_retriever_is_shown_as_kept(states, tmp_path):
     retriever = Stage("retriever", reads=("docids",), writes=("retriever",))
 

@@ -33,4 +33,13 @@ def test_each_dev_measure_is_printed_with_its_step_and_the_last_loss(arguments, 
     callback.on_log(arguments, state, control, logs={"loss": 1.25})
     callback.on_log(arguments, state, control, logs={"eval_RR@10": 0.5, "eval_nDCG@10": 0.7})
     callback.on_train_end(arguments, state, control)
-    assert "step 5: dev RR@10 0.500 loss 1.250" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "step 5: dev RR@10 0.500 loss 1.250" in shown
+    assert "continues" not in shown
+
+
+def test_the_step_after_which_a_training_run_continues_is_printed(arguments, capsys):
+    callback = ShowProgress("sft", "RR@10")
+    callback.on_train_begin(arguments, TrainerState(global_step=4, max_steps=10), TrainerControl())
+    callback.on_train_end(arguments, TrainerState(global_step=10, max_steps=10), TrainerControl())
+    assert "continues after step 4" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from genir.config import TRAINING_STAGES, Config
 from genir.console import console
 from genir.docids import DocidTable
 from genir.docids.order import docid_numbers
+from genir.errors import GenirError
 from genir.evaluation.measures import measure
 from genir.evaluation.protocol_card import make_run_card
 from genir.evaluation.results import MeasureValue, write_values
@@ -57,7 +58,7 @@ def main(config: Config) -> None:
         judged = qrels(data.judgments(name))
         split = Split(name, judged, {query: is_seen(grades, trained) for query, grades in judged.items()})
         for path in list_run_files(config, name):
-            run_name, run = path.name.split(".")[0], read_run(path)
+            run_name, run = path.name.removesuffix(f".{name}.trec"), read_run(path)
             values += measure_run(config, split, run_name, run)
             if docid and path.parent.name == "runs":
                 tie_values += measure_ties(config, split, run_name, run, docid)
@@ -98,15 +99,25 @@ def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
 
 
 def list_run_files(config: Config, split: str) -> list[Path]:
-    """List the run files of a split: first the baseline's, then those of the training stages in order, then others."""
+    """List the run files NAME.SPLIT.trec of a split: the baseline's, those of the training stages, then all others.
+
+    Raises GenirError if two of them have the same name, such as one of the user's that is named as the baseline.
+    """
     folder = config.run_folder / "runs"
     found = {*folder.glob(f"*.{split}.trec")}
+    for longer in config.search.splits:  # a.b.trec is a run of the split a.b, if there is such a split, and not of b
+        if longer.endswith(f".{split}"):
+            found -= {*folder.glob(f"*.{longer}.trec")}
     by_stage = {name: path for name in TRAINING_STAGES if (path := folder / f"{name}.{split}.trec") in found}
     for name in [name for name in by_stage if name not in config.training_stages]:  # written by an earlier config
         console.print(f"[yellow]note:[/] {by_stage[name]} is ignored, since the config has no section {name}")
         found.remove(by_stage.pop(name))
     stages = list(by_stage.values())
-    return [*sorted((config.run_folder / "baseline").glob(f"*.{split}.trec")), *stages, *sorted(found - {*stages})]
+    baseline = sorted((config.run_folder / "baseline").glob(f"*.{split}.trec"))
+    for path in baseline:
+        if folder / path.name in found:
+            raise GenirError(f"{folder / path.name}: {path} has the same name; rename one of the runs")
+    return [*baseline, *stages, *sorted(found - {*stages})]
 
 
 def measure_run(config: Config, split: Split, name: str, run: Run) -> list[MeasureValue]:

@@ -5,23 +5,43 @@ from operator import index
 from typing import Any, TypeGuard
 
 from genir.errors import GenirError
+from genir.records import Document
 
 
 def require_texts(queries: Iterable[str]) -> list[str]:
     """Check queries and return them as a list.
 
     Raises GenirError for a single string instead of a list, and for a query that is not a string, is empty, or cannot
-    be encoded as UTF-8; the message gives the position of the query, counted from 0.
+    be encoded as UTF-8; if there are several queries, the message gives the position of that one, counted from 0.
     """
     texts = require_list("queries", queries)
     for number, query in enumerate(texts):
+        name = f"query {number}" if len(texts) > 1 else "the query"
         if not isinstance(query, str):
-            raise GenirError(f"query {number} must be a string, got {query!r}")
+            raise GenirError(f"{name} must be a string, got {query!r}")
         if not query.strip():
-            raise GenirError(f"query {number} is empty; a retriever needs at least one word")
+            raise GenirError(f"{name} is empty; a retriever needs at least one word")
         if not is_encodable(query):
-            raise GenirError(f"query {number} is not valid UTF-8: {query!r}")
+            raise GenirError(f"{name} is not valid UTF-8: {query!r}")
     return texts
+
+
+def require_documents(documents: Iterable[Document]) -> list[Document]:
+    """Check documents and return them as a list.
+
+    Raises GenirError for a single document instead of a list, for an item that is not a `Document`, and for a field
+    that is not a string. Ids are not checked any further.
+    """
+    if isinstance(documents, str | Document) or not isinstance(documents, Iterable):
+        raise GenirError(f"documents must be a list of Document, got {documents!r}")
+    found = list(documents)
+    for document in found:
+        if not isinstance(document, Document):
+            raise GenirError(f"documents must be a list of Document, but one item is {document!r}")
+        for name, value in document._asdict().items():
+            if not isinstance(value, str):
+                raise GenirError(f"the {name} of document {document.id!r} must be a string, got {value!r}")
+    return found
 
 
 def require_list(name: str, values: Iterable[Any]) -> list[Any]:

@@ -160,8 +160,8 @@ def load_vectors(path: Path, count: int) -> Vectors:
         vectors: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
     except FileNotFoundError:
         raise GenirError(f"{path}: no such file; correct the path of the vectors (embed.method or --vectors)") from None
-    except ValueError as error:
-        raise GenirError(f"{path}: not a plain .npy array: {error}") from None
+    except (ValueError, EOFError):  # numpy takes other files for pickled objects, which are not read
+        raise GenirError(f"{path}: not a .npy file with an array of numbers") from None
     require_finite_vectors(vectors, count, str(path))
     return vectors
 

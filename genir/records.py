@@ -90,7 +90,7 @@ class Hits(Sequence[Hit]):
             for rank, score, doc_id, docid, title in rows
         ]
         proven = ", exact" if self.exact else ""
-        return "\n".join([f"{self.query!r}: {len(self)} hits{proven}", *lines])
+        return "\n".join([f"{self.query!r}: {len(self)} {'hit' if len(self) == 1 else 'hits'}{proven}", *lines])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "doc_id", "docid", "title"))

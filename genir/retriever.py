@@ -1,5 +1,6 @@
 """The `Retriever`: a model and its docids, loaded from a folder, that ranks documents for queries."""
 
+import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,15 +15,15 @@ from genir.checks import is_valid_id, require_list, require_positive_int, requir
 from genir.config import SoftmaxOver
 from genir.console import track
 from genir.decoding.beam import BeamResult, beam_search
+from genir.decoding.index import DocumentIndex
 from genir.decoding.trie import AllowedDocids, Trie
 from genir.docids.assign import assign_new_docids
-from genir.docids.order import Array
 from genir.docids.table import BuilderInput, CodeLayout, DocidTable
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.model import DocidModel
-from genir.records import Document, Hit, Hits
+from genir.records import Document, Hits
 from genir.t5.loading import load_t5, silence_transformers
 from genir.tokenizer import load_tokenizer, tokenize
 
@@ -58,11 +59,20 @@ class Retriever:
             raise GenirError(f"the model has codebooks of {model.layout.sizes} codes, the docid table {table.sizes}")
         self.model = model
         self.tokenizer = tokenizer
-        self.table = table
         self.max_tokens = max_tokens
         self.embedder = embedder
-        self.trie = trie or Trie.from_codes(table.codes)
-        self._trie_on_device: tuple[Trie, Trie] | None = None
+        self._index = DocumentIndex(table, trie or Trie.from_codes(table.codes))
+        self._edit_lock = threading.Lock()
+
+    @property
+    def table(self) -> DocidTable:
+        """The documents and their docids."""
+        return self._index.table
+
+    @property
+    def trie(self) -> Trie:
+        """The docids as a prefix tree."""
+        return self._index.trie
 
     @classmethod
     def from_pretrained(
@@ -89,11 +99,12 @@ class Retriever:
         A retriever that the folder already holds is replaced. Raises GenirError if the folder holds anything else.
         """
         require_replaceable(folder)
+        index = self._index
         with atomic_folder(Path(folder)) as new, silence_transformers():
             self.model.t5.save_pretrained(new)
             self.tokenizer.save_pretrained(new)
-            self.table.save(new / "docids")
-            self.trie.save(new / "docids" / "trie.safetensors")
+            index.table.save(new / "docids")
+            index.trie.save(new / "docids" / "trie.safetensors")
             if self.embedder is not None:
                 self.embedder.save(new / "docids" / "embedder")
             settings = {"softmax_over": self.model.softmax_over, "base": self.model.layout.base}
@@ -102,32 +113,38 @@ class Retriever:
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
         """Assign docids to new documents with the stored codebooks and make them searchable, without any training.
 
-        The docids of the other documents do not change. vectors [n, D]: the vectors of the new documents; they are
-        needed if the vectors of the first documents came from a file.
+        The docids of the other documents do not change, and searches that run in other threads finish with the
+        documents they started with. vectors [n, D]: the vectors of the new documents; they are needed if the vectors of
+        the first documents came from a file.
         Raises GenirError for a doc_id that exists already or contains white space, for missing vectors or a wrong
         number of them, if the docid table was imported without codebooks, and if no docid is free.
         """
-        ids = [document.id for document in documents]
-        for doc_id, times in Counter(ids).items():
+        with self._edit_lock:
+            self._require_new(documents)
+            if vectors is not None and len(vectors) != len(documents):
+                raise GenirError(f"got {len(vectors):,} vectors for {len(documents):,} new documents")
+            if not documents:
+                return
+            table = self.table
+            if "docids" not in table.settings:
+                raise GenirError("documents cannot be added: this docid table was imported without its codebooks")
+            vectors = self._vectors_for(documents, vectors)
+            inputs = BuilderInput(documents, vectors, self.tokenizer if table.text else None)
+            codes = assign_new_docids(inputs, table)
+            ids, titles = [document.id for document in documents], [document.title for document in documents]
+            table = table.extended(ids, titles, codes)
+            if table.text:  # a new docid may be longer than all others; searches of the old index can use it too
+                self.model.layout = self.model.layout._replace(sizes=table.sizes)
+            self._index = DocumentIndex(table, Trie.from_codes(table.codes))
+
+    def _require_new(self, documents: Sequence[Document]) -> None:
+        for doc_id, times in Counter(document.id for document in documents).items():
             if not is_valid_id(doc_id):
                 raise GenirError(f"a doc_id must be a string without white space, got {doc_id!r}")
             if times > 1:
                 raise GenirError(f"document {doc_id!r} appears {times} times among the new documents")
             if doc_id in self.table.doc_indices:
                 raise GenirError(f"document {doc_id!r} exists already; remove it first to change it")
-        if vectors is not None and len(vectors) != len(documents):
-            raise GenirError(f"got {len(vectors):,} vectors for {len(documents):,} new documents")
-        if not documents:
-            return
-        if "docids" not in self.table.settings:
-            raise GenirError("documents cannot be added: this docid table was imported without its codebooks")
-        vectors = self._vectors_for(documents, vectors)
-        inputs = BuilderInput(documents, vectors, self.tokenizer if self.table.text else None)
-        codes = assign_new_docids(inputs, self.table)
-        self.table = self.table.extended(ids, [document.title for document in documents], codes)
-        if self.table.text:  # a new docid may be longer than all others
-            self.model.layout = self.model.layout._replace(sizes=self.table.sizes)
-        self.trie = Trie.from_codes(self.table.codes)
 
     def _vectors_for(self, documents: Sequence[Document], given: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """The given vectors [n, D] of new documents, or those of the embedder; text docids need none (D = 0)."""
@@ -147,11 +164,13 @@ class Retriever:
 
         Raises GenirError for an unknown doc_id, and if no document would be left.
         """
-        removed = {self.table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
-        if len(removed) == len(self.table):
-            raise GenirError("cannot remove all documents; a retriever needs at least one")
-        self.table = self.table.subset(np.delete(np.arange(len(self.table)), sorted(removed)))
-        self.trie = Trie.from_codes(self.table.codes)
+        with self._edit_lock:
+            table = self.table
+            removed = {table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
+            if len(removed) == len(table):
+                raise GenirError("cannot remove all documents; a retriever needs at least one")
+            table = table.subset(np.delete(np.arange(len(table)), sorted(removed)))
+            self._index = DocumentIndex(table, Trie.from_codes(table.codes))
 
     def search(
         self,
@@ -182,29 +201,30 @@ class Retriever:
         batch_size: queries that are searched at once.
         Raises GenirError for an empty query, an allowed document that does not exist, or NaN scores.
         """
-        k = min(require_positive_int("k", k), len(self.table))
+        index = self._index  # documents that other threads add or remove meanwhile do not change this search
+        k = min(require_positive_int("k", k), len(index.table))
         batch_size = require_positive_int("batch_size", batch_size)
-        beams = max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(self.table))
+        beams = max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(index.table))
         queries = require_texts(queries)
         doc_indices = None
         if allowed is not None:
-            found = [self.table.doc_index(doc_id) for doc_id in require_list("allowed", allowed)]
+            found = [index.table.doc_index(doc_id) for doc_id in require_list("allowed", allowed)]
             doc_indices = np.unique(found).astype(np.int64)
-        among = None if doc_indices is None else self.trie.allowed_docids(doc_indices).to(self.model.device)
+        among = None if doc_indices is None else index.trie.allowed_docids(doc_indices).to(self.model.device)
         starts = range(0, len(queries), batch_size)
         results: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
-            result = self._decode(batch, beams, k, among, exact)
+            result = self._decode(index, batch, beams, k, among, exact)
             for query, leaves, scores, is_exact, bound in zip(batch, *(x.tolist() for x in result), strict=True):
-                hits = self._list_hits(leaves, scores, k, doc_indices)
+                hits = index.list_hits(leaves, scores, k, doc_indices)
                 proven = len(hits) if is_exact else sum(hit.score > bound for hit in hits)
                 results.append(Hits(query, hits, is_exact, proven))
         return results
 
     @torch.inference_mode()
     def _decode(
-        self, queries: Sequence[str], beams: int, k: int, among: AllowedDocids | None, exact: bool
+        self, index: DocumentIndex, queries: Sequence[str], beams: int, k: int, among: AllowedDocids | None, exact: bool
     ) -> BeamResult:
         """Tokenise and encode a batch of queries, and search the trie."""
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
@@ -212,31 +232,10 @@ class Retriever:
         self.model.t5.train(False)  # a model that is being trained is also searched without dropout
         try:
             encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-            return beam_search(self.model, self._device_trie(), encoded, beams, k, among, exact, count_documents=True)
+            trie = index.trie_on(self.model.device)
+            return beam_search(self.model, trie, encoded, beams, k, among, exact, count_documents=True)
         finally:
             self.model.t5.train(training)
-
-    def _device_trie(self) -> Trie:
-        """The trie on the model's device; on a GPU it is copied once."""
-        cached = self._trie_on_device
-        if cached is None or cached[0] is not self.trie or cached[1].codes.device != self.model.device:
-            cached = self._trie_on_device = self.trie, self.trie.to(self.model.device)
-        return cached[1]
-
-    def _list_hits(self, leaves: Sequence[int], scores: Sequence[float], k: int, allowed: Array | None) -> list[Hit]:
-        """The first k documents of the docids as hits; documents that share a docid are in the collection's order."""
-        found = [
-            (int(doc_index), score)
-            for leaf, score in zip(leaves, scores, strict=True)
-            if leaf >= 0
-            for doc_index in self.trie.documents_of(leaf)
-            if allowed is None or doc_index in allowed
-        ][:k]
-        table = self.table
-        return [
-            Hit(rank, table.doc_ids[doc_index], score, table.docid_of(doc_index), table.titles[doc_index])
-            for rank, (doc_index, score) in enumerate(found, 1)
-        ]
 
 
 def _read_settings(path: Path) -> tuple[int, SoftmaxOver, int]:

@@ -17,7 +17,7 @@ from genir.decoding.trie import Trie
 from genir.docids import BUILDERS, BuilderInput, DocidTable
 from genir.docids.assign import build_docids
 from genir.docids.report import make_report
-from genir.embedders import load_vectors
+from genir.embedders import load_vectors, require_finite_vectors
 from genir.errors import GenirError
 from genir.files import atomic_folder, folder_lock, numbered_lines, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
@@ -90,7 +90,9 @@ def change_retriever(folder: Path, add: Path | None, vectors: Path | None, remov
 def main(config: Config) -> None:
     """Build the docids of the collection, and write and print the report."""
     documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
-    vectors = np.load(config.run_folder / "embeddings.npy", allow_pickle=False)
+    path = config.run_folder / "embeddings.npy"
+    vectors = np.load(path, allow_pickle=False)
+    require_finite_vectors(vectors, len(documents), str(path))
     tokenizer = (
         choose_docid_tokenizer(config, documents) if BUILDERS[config.docids.builder].needs == "tokenizer" else None
     )
@@ -139,8 +141,9 @@ def print_report(report: dict[str, Any]) -> None:
         f"the documents had a unique docid; {report['collision_groups']:,} collisions, the largest of "
         f"{report['largest_collision']:,} documents"
     )
+    names = {"random": "random documents", "1-1": "the nearest neighbour"}
     for group in report["shared_prefix"]:
-        name = "random documents" if group["neighbours"] == "random" else f"nearest neighbours {group['neighbours']}"
+        name = names.get(group["neighbours"], f"nearest neighbours {group['neighbours']}")
         console.print(f"mean prefix shared with {name}: {group['shared']:.2f} codes")
     for warning in report["warnings"]:
         console.print(f"[yellow]warning:[/] {warning}")
@@ -157,9 +160,10 @@ def plot_report(report: dict[str, Any], path: Path) -> None:
     lengths = np.array(report["lengths"]) / report["documents"]
     middle.step(np.arange(len(lengths)), lengths, where="mid", color="tab:orange", label="whole docid")
     middle.set(xlabel="length in codes", ylabel="fraction of documents")
-    middle.legend()
+    middle.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     groups = report["shared_prefix"]
-    right.bar([group["neighbours"] for group in groups], [group["shared"] for group in groups])
+    names = ["1" if group["neighbours"] == "1-1" else group["neighbours"] for group in groups]
+    right.bar(names, [group["shared"] for group in groups])
     right.set(xlabel="rank of the nearest neighbours", ylabel="mean shared prefix (codes)")
     for axes in (left, middle):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -170,6 +174,7 @@ def plot_report(report: dict[str, Any], path: Path) -> None:
 STAGE = Stage(
     "docids",
     settings=("docids", "model.tokenizer", "model.pretrained", "model.vocab_size"),
+    external=("model.tokenizer", "model.pretrained"),
     reads=("collection", "embeddings.npy", "embedder?"),
     writes=("docids",),
 )

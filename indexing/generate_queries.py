@@ -115,7 +115,7 @@ def generate_with_model(config: Config, data: PreparedCollection) -> DocumentQue
     from genir.training.checkpoints import prepare_work_folder
 
     settings = config.queries
-    work = prepare_work_folder(config, "queries", settings.model_dump(mode="json"), ("collection",))
+    work = prepare_work_folder(config, "queries", settings.model_dump(mode="json"), ("collection",), (settings.method,))
     name = settings.method
     if settings.tune_steps:
         name = str(config.run_folder / "query_model")

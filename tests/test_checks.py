@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 
-from genir.checks import is_encodable, is_valid_id, require_list, require_positive_int, require_texts
+from genir.checks import (
+    is_encodable,
+    is_valid_id,
+    require_documents,
+    require_list,
+    require_positive_int,
+    require_texts,
+)
 from genir.errors import GenirError
+from genir.records import Document
 
 
 @pytest.mark.parametrize("queries", [["owls", "tea"], ("owls", "tea"), (text for text in ("owls", "tea"))])
@@ -15,14 +23,35 @@ def test_queries_may_be_any_iterable_of_strings(queries):
     [
         (["owls", 7], "query 1 must be a string, got 7"),
         (["owls", " \n"], "query 1 is empty"),
-        (["caf\udce9"], "query 0 is not valid UTF-8"),
+        (["caf\udce9"], "the query is not valid UTF-8"),
+        ([""], "the query is empty"),
         ("owls", "queries must be a list of strings, got 'owls'"),
         (None, "queries must be a list of strings, got None"),
     ],
 )
-def test_an_invalid_query_is_an_error_that_gives_its_position(queries, words):
+def test_an_invalid_query_is_an_error_that_gives_its_position_among_several(queries, words):
     with pytest.raises(GenirError, match=words):
         require_texts(queries)
+
+
+def test_documents_may_be_any_iterable_of_documents():
+    documents = [Document("d1", "title", "text"), Document("d2", "", "text")]
+    assert require_documents(iter(documents)) == documents
+
+
+@pytest.mark.parametrize(
+    ("documents", "words"),
+    [
+        (Document("d1", "title", "text"), "documents must be a list of Document, got Document"),
+        ("d1", "documents must be a list of Document, got 'd1'"),
+        (None, "documents must be a list of Document, got None"),
+        ([("d1", "title", "text")], "but one item is \\('d1', 'title', 'text'\\)"),
+        ([Document("d1", None, "text")], "the title of document 'd1' must be a string, got None"),
+    ],
+)
+def test_anything_but_documents_is_an_error(documents, words):
+    with pytest.raises(GenirError, match=words):
+        require_documents(documents)
 
 
 def test_a_list_may_be_any_iterable_except_a_string():

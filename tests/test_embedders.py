@@ -129,7 +129,7 @@ def test_vectors_of_a_file_must_be_finite_rows_of_floats_for_all_documents(tmp_p
 
 def test_pickled_and_missing_files_of_vectors_are_rejected(tmp_path):
     np.save(tmp_path / "v.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(GenirError, match=r"not a plain \.npy array"):
+    with pytest.raises(GenirError, match=r"not a \.npy file with an array of numbers"):
         load_vectors(tmp_path / "v.npy", 1)
     with pytest.raises(GenirError, match="no such file"):
         load_vectors(tmp_path / "none.npy", 1)

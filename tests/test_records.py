@@ -45,6 +45,7 @@ def test_hits_are_printed_as_an_aligned_table():
         "   3  -11.000  d9       4      Tea",
     ]
     assert repr(Hits("owls", [], False)).splitlines()[0] == "'owls': 0 hits"
+    assert repr(Hits("owls", HITS[:1], False)).splitlines()[0] == "'owls': 1 hit"
 
 
 def test_in_a_notebook_hits_are_a_table_with_escaped_text():

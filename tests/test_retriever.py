@@ -121,7 +121,7 @@ def test_numbers_larger_than_the_collection_mean_all_documents(retriever):
     [
         (["owls", " \n"], "query 1 is empty"),
         (["owls", 7], "query 1 must be a string, got 7"),
-        (["caf\udce9"], "query 0 is not valid UTF-8"),
+        (["caf\udce9"], "the query is not valid UTF-8"),
         ("owls", "queries must be a list of strings, got 'owls'"),
         (None, "queries must be a list of strings"),
     ],

@@ -1,5 +1,7 @@
 """Adding documents to a retriever and removing them, without training."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +120,29 @@ def test_the_last_document_cannot_be_removed(make_retriever):
     with pytest.raises(GenirError, match="needs at least one"):
         retriever.remove(["d0"])
     assert len(retriever.table) == 1
+
+
+def test_a_search_beside_changes_of_other_threads_sees_one_state_of_the_documents(make_retriever):
+    """Every hit has the docid that its document had at some time, and a score that belongs to that docid."""
+    codes = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), 1)
+    retriever = make_retriever(codes, (3, 4, 5))
+    docid_of = {f"d{i}": tuple(row) for i, row in enumerate(codes.tolist())}
+    score_of = {hit.docid: hit.score for hit in retriever.search("owls", k=60, beams=60)}
+    stopped = threading.Event()
+
+    def change():
+        full = retriever._index
+        while not stopped.is_set():
+            retriever.remove([f"d{i}" for i in range(0, 60, 2)])
+            retriever._index = full  # as if the documents were added again with the same docids
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(150):
+            for hit in retriever.search("owls", k=10, beams=20):
+                assert docid_of[hit.doc_id] == hit.docid
+                assert score_of[hit.docid] == pytest.approx(hit.score, abs=1e-4)
+    finally:
+        stopped.set()
+        thread.join()

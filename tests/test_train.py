@@ -10,9 +10,13 @@ import typer
 from typer.testing import CliRunner
 
 import genir.train
+from genir.config import load_config
 from genir.errors import GenirError
+from genir.pipeline.staleness import wanted_state
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5
+from genir.training import refine, sft
+from indexing import build_docids
 from tests.helpers.beir import small_beir
 from tests.helpers.training import copy_run, make_trained_run
 
@@ -88,3 +92,29 @@ def test_an_incomplete_retriever_is_copied_again(config):
     again = run_train(config, *SFT_ONLY, "sft.phases.0.steps=5")
     assert again.exit_code == 0
     assert "kept" not in again.output
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting"),
+    [
+        (sft.STAGE, "model.pretrained"),
+        (sft.STAGE, "model.tokenizer"),
+        (refine.make_refinement_stage("ddro", "sft"), "ddro.teacher"),
+        (build_docids.STAGE, "model.pretrained"),
+        (build_docids.STAGE, "model.tokenizer"),
+    ],
+)
+def test_a_stage_depends_on_the_contents_of_local_files_that_its_settings_name(tmp_path, stage, setting):
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "file").write_text("one")
+    (tmp_path / "c.yaml").write_text("collection: {path: x}")
+    config = load_config(tmp_path / "c.yaml", [f"{setting}={tmp_path / 'local'}"])
+
+    def inputs():
+        return wanted_state(config, stage.settings, (), stage.external, {})["inputs"]
+
+    first = inputs()
+    assert inputs() == first
+    (tmp_path / "local" / "file").write_text("two")
+    assert inputs().keys() == first.keys() == {setting}
+    assert inputs() != first

@@ -83,7 +83,9 @@ class BeirCollection(Collection):
                 continue
             if len(columns) != 3:
                 raise error_at(
-                    path, line, f"{len(columns)} columns; a line must be query-id, corpus-id, score, separated by tabs"
+                    path,
+                    line,
+                    f"a line must be query-id, corpus-id, score, separated by tabs; found {len(columns)} columns",
                 )
             try:
                 yield f"{path}:{line}", Judgment(columns[0], columns[1], int(columns[2]))
@@ -95,8 +97,9 @@ def _plain_or_gzip(folder: Path, name: str) -> Path:
     """Return FOLDER/NAME or FOLDER/NAME.gz; raises GenirError unless exactly one of them exists."""
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if len(found) != 1:
-        problem = "both exist; keep one" if found else "neither exists; data/README.md describes the format"
-        raise GenirError(f"{folder}: needs {name} or {name}.gz: {problem}")
+        if found:
+            raise GenirError(f"{folder}: both {name} and {name}.gz exist; keep one")
+        raise GenirError(f"{folder}: has neither {name} nor {name}.gz; data/README.md describes the format")
     return found[0]
 
 

@@ -96,6 +96,6 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             container = container[int(name)] if isinstance(container, list) else container.setdefault(name, {})
         container[int(last) if isinstance(container, list) else last] = parse_yaml(text)
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise GenirError(f"{override!r}: there is no setting {key}; `genir STAGE --help-all` lists all settings") from None
+        raise GenirError(f"{override!r}: there is no setting {key}; `genir STAGE --help-all` lists all") from None
     except yaml.YAMLError as error:
         raise GenirError(f"{override!r}: not valid YAML: {getattr(error, 'problem', error)}") from None

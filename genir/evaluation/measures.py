@@ -32,15 +32,24 @@ def measure(
     run: query id -> doc_id -> score. judged: query id -> doc_id -> grade. names: names of measures in ir-measures. A
     judged query that is missing from the run, or has no hits in it, gets the value 0. Queries without judgments are
     ignored. Raises GenirError for an unknown measure.
+
+    Every measure is computed from the ranks: by descending score, tied documents in the order of the run. The scores
+    themselves are not passed on, since trec_eval rounds them to float32 and orders the ties that result by doc_id.
     """
     names = list(names)
     names_of: dict[Any, list[str]] = {}  # several names may mean the same measure, such as RR@10 and MRR@10
     for name, parsed in zip(names, parse_measures(names), strict=True):
         names_of.setdefault(parsed, []).append(name)
     result = {name: dict.fromkeys(judged, 0.0) for name in names}
-    found = {query_id: dict(scores) for query_id, scores in run.items() if scores and query_id in judged}
+    found = {query_id: _scores_of_ranks(scores) for query_id, scores in run.items() if scores and query_id in judged}
     if found:
         for value in ir_measures.iter_calc(list(names_of), {q: dict(d) for q, d in judged.items()}, found):
             for name in names_of[value.measure]:
                 result[name][value.query_id] = float(value.value)
     return result
+
+
+def _scores_of_ranks(scores: Mapping[str, float]) -> dict[str, float]:
+    """Replace the scores of a query by -1, -2, ... in the order of the ranking, which are exact in float32."""
+    ranked = sorted(scores, key=lambda doc_id: -scores[doc_id])
+    return {doc_id: -float(rank) for rank, doc_id in enumerate(ranked, 1)}

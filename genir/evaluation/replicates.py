@@ -60,8 +60,8 @@ def group_by_experiment(folders: Sequence[Path]) -> dict[str, list[Path]]:
         settings = json.dumps(config.model_dump(mode="json", exclude=IGNORED_SETTINGS), sort_keys=True)
         if (settings, config.seed) in seen:
             raise GenirError(
-                f"{seen[settings, config.seed]} and {folder} have the same settings and the same seed ({config.seed}); only runs of different "
-                "seeds can be averaged"
+                f"{seen[settings, config.seed]} and {folder} have the same settings and the same seed ({config.seed}); "
+                "only runs of different seeds can be averaged"
             )
         seen[settings, config.seed] = folder
         found.setdefault(settings, []).append(folder)

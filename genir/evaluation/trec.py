@@ -1,9 +1,14 @@
 """TREC run files and judgments (qrels)."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
+from rich.markup import escape
+
+from genir.console import console
 from genir.errors import error_at
 from genir.files import atomic_file, numbered_lines
 from genir.records import Judgment
@@ -36,29 +41,54 @@ def write_run(run: Mapping[str, Mapping[str, float]], path: Path, name: str) -> 
 
 
 def read_run(path: Path) -> Run:
-    """Read a TREC run file.
+    """Read a TREC run file; documents are ordered by the rank column, then by descending score, then by line.
 
-    Raises GenirError, with the line number, for a line that does not have six columns, and for a score that is not a
-    finite number.
+    Scores that do not decrease strictly in this order are adjusted: ties as in `break_score_ties`, and all scores of a
+    query that contradict its ranks are replaced by -1, -2, ..., with a note.
+    Raises GenirError, with the line number, for a line that does not have six columns, a rank that is not an integer, a
+    score that is not a finite number, and a document that appears twice for a query.
     """
-    run: Run = {}
+    ranked: dict[str, dict[str, tuple[int, float]]] = {}
     for line, text in numbered_lines(path):
         columns = text.split()
+        if not columns:
+            continue
         if len(columns) != 6:
             raise error_at(
                 path, line, f"{len(columns)} columns; a line of a run file is: query Q0 doc_id rank score name"
             )
-        run.setdefault(columns[0], {})[columns[2]] = score = _parse_score(columns[4])
-        if not math.isfinite(score):
-            raise error_at(path, line, f"the score {columns[4]!r} is not a finite number; correct or remove this line")
+        query_id, _, doc_id, rank, score, _ = columns
+        if not re.fullmatch(r"[+-]?[0-9]+", rank):
+            raise error_at(path, line, f"the rank {rank!r} is not an integer; correct or remove this line")
+        if not math.isfinite(number := _parse_score(score)):
+            raise error_at(path, line, f"the score {score!r} is not a finite number; correct or remove this line")
+        if doc_id in ranked.setdefault(query_id, {}):
+            raise error_at(path, line, f"document {doc_id!r} appears twice for query {query_id!r}; remove one line")
+        ranked[query_id][doc_id] = int(rank), number
+    return _order_by_rank(path, ranked)
+
+
+def _order_by_rank(path: Path, ranked: Mapping[str, Mapping[str, tuple[int, float]]]) -> Run:
+    run: Run = {}
+    contradicted = 0
+    for query_id, documents in ranked.items():
+        order = sorted(documents, key=lambda doc_id: (documents[doc_id][0], -documents[doc_id][1]))
+        scores = [documents[doc_id][1] for doc_id in order]
+        if any(a < b for a, b in pairwise(scores)):
+            contradicted += 1
+            scores = [-float(rank) for rank in range(1, len(order) + 1)]
+        run[query_id] = break_score_ties(order, scores)
+    if contradicted:
+        console.print(
+            f"[yellow]note:[/] {escape(str(path))}: the scores of {contradicted:,} queries are not in the order of the "
+            "rank column, which decides"
+        )
     return run
 
 
 def _parse_score(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    """The value of an ordinary decimal number; NaN for anything else, such as 1_000 or digits of other scripts."""
+    return float(text) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text) else math.nan
 
 
 def qrels(judgments: Iterable[Judgment]) -> dict[str, dict[str, int]]:

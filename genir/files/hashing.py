@@ -1,6 +1,8 @@
 """Content hashes of files and folders."""
 
 import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,15 @@ from typing import Any
 def content_hash(path: Path, cache: dict[str, Any] | None = None) -> str:
     """Compute the SHA-256 digest, in hexadecimal, of a file's contents, or of the paths and contents of a folder.
 
+    Symbolic links are followed, those to folders too.
+
     cache: known hashes, which this function reads and updates: absolute path -> [size in bytes, modification time in
     nanoseconds, digest]. A file whose size and modification time have not changed is not read again, so that checking
     whether a stage is up to date does not read gigabytes each time. The cache can be stored as JSON.
     """
     if path.is_dir():
         digest = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in sorted(_files_below(path)):
             digest.update(f"{file.relative_to(path)}\0{content_hash(file, cache)}\n".encode())
         return digest.hexdigest()
     stat = path.stat()
@@ -28,3 +32,14 @@ def content_hash(path: Path, cache: dict[str, Any] | None = None) -> str:
     if cache is not None:
         cache[key] = [*stamp, file_digest]
     return file_digest
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files of a folder and of its subfolders, linked ones included; a link back to a parent folder is skipped."""
+    parents = {folder: {os.path.realpath(folder)}}
+    for root, subfolders, names in os.walk(folder, followlinks=True):
+        here = Path(root)
+        above = parents.pop(here)
+        subfolders[:] = [name for name in subfolders if os.path.realpath(here / name) not in above]
+        parents |= {here / name: above | {os.path.realpath(here / name)} for name in subfolders}
+        yield from (here / name for name in names if (here / name).is_file())

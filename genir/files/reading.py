@@ -74,9 +74,14 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise GenirError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
-        raise error_at(path, error.lineno, f"not valid JSON: {error.msg}") from None
+        raise error_at(path, error.lineno, f"not valid JSON: {_json_problem(error)}") from None
     except UnicodeDecodeError as error:
         raise GenirError(f"{path}: not UTF-8 text ({error.reason})") from None
+
+
+def _json_problem(error: json.JSONDecodeError) -> str:
+    """Say what is wrong with a JSON text and at which column of the line, counted from 1."""
+    return f"{error.msg.removesuffix(' at').removesuffix(' starting')} (column {error.colno})"
 
 
 @contextmanager
@@ -91,7 +96,8 @@ def reading_own_file(path: Path) -> Iterator[Path]:
     except FileNotFoundError:
         raise GenirError(f"{path}: no such file; copy the complete folder again, or create it again") from None
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise GenirError(f"{path}: damaged ({error!r}); copy the folder again, or create it again") from error
+        problem = error if isinstance(error, SafetensorError) else repr(error)
+        raise GenirError(f"{path}: damaged ({problem}); copy the folder again, or create it again") from error
 
 
 def parse_json_line(text: str, path: Path, line: int) -> Any:
@@ -102,7 +108,7 @@ def parse_json_line(text: str, path: Path, line: int) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise error_at(path, line, f"not valid JSON: {error.msg} (column {error.colno})") from None
+        raise error_at(path, line, f"not valid JSON: {_json_problem(error)}") from None
     except (ValueError, RecursionError) as error:  # a number with thousands of digits; brackets nested thousands deep
         raise error_at(
             path, line, f"JSON that exceeds the limits of Python's parser: {str(error).split(';')[0]}"

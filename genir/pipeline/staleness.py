@@ -63,9 +63,9 @@ def wanted_state(
             raise GenirError(f"{path}: missing; run the stages before this one first (genir run CONFIG runs them all)")
         inputs[name] = content_hash(path, hashes) if path.exists() else None
     for name in external:
-        path = Path(str(setting_value(values, name)))
-        if path.exists():
-            inputs[name] = content_hash(path, hashes)
+        value = setting_value(values, name)
+        if isinstance(value, str) and value and Path(value).exists():
+            inputs[name] = content_hash(Path(value), hashes)
     return {
         "settings": {name: setting_value(values, name) for name in settings},
         "seed": config.seed,

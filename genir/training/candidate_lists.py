@@ -143,11 +143,14 @@ def reference_logps(
 ) -> Tensor:
     """Compute log p(docid | text) [P, C] under the reference, 0 at padding.
 
-    If a folder is given, the values are cached there in a file named after a hash of the lists, so that a resumed stage
-    does not compute them again.
+    If a folder is given, the values are cached there in a file named after a hash of the lists and of the reference's
+    weights, so that a resumed stage does not compute them again.
     """
-    key = hashlib.sha256(json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens]).encode()).hexdigest()[:16]
-    path = None if folder is None else folder / f"reference-{key}.safetensors"
+    path = None
+    if folder is not None:
+        lists = json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens])
+        key = hashlib.sha256(f"{lists}{_hash_weights(reference)}".encode()).hexdigest()[:16]
+        path = folder / f"reference-{key}.safetensors"
     if path is None or not path.exists():
         parts = []
         for start in track(range(0, len(texts), settings.batch_size), "reference"):
@@ -159,6 +162,15 @@ def reference_logps(
         with atomic_file(path, "wb") as handle:
             save_file({"logps": torch.cat(parts).contiguous()}, handle.name)
     return load_file(path)["logps"]
+
+
+def _hash_weights(retriever: Retriever) -> str:
+    """A hash of the model's weights, which differ between rounds where the reference is updated."""
+    digest = hashlib.sha256()
+    for name, weight in retriever.model.t5.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def candidate_logps(

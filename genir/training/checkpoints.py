@@ -25,15 +25,18 @@ def find_last_checkpoint(folder: Path) -> str | None:
     return str(found[max(found)]) if found else None
 
 
-def prepare_work_folder(config: Config, name: str, settings: Any, inputs: Sequence[str]) -> Path:
+def prepare_work_folder(
+    config: Config, name: str, settings: Any, inputs: Sequence[str], external: Sequence[str | None] = ()
+) -> Path:
     """Return RUN/checkpoints/NAME, the work folder of stage `name`, emptied if its files belong to another experiment.
 
     settings: the settings of the stage as JSON values. inputs: the files and folders that the stage reads, as paths
-    relative to the run folder. The folder stores a hash of the settings, the seed and the contents of the inputs; if
-    the hash differs, the folder is emptied.
+    relative to the run folder. external: values of settings that may be paths of local files or folders. The folder
+    stores a hash of the settings, the seed and the contents of all these; if the hash differs, the folder is emptied.
     """
     work = config.run_folder / "checkpoints" / name
-    parts = [settings, config.seed, *(content_hash(config.run_folder / path) for path in inputs)]
+    paths = [config.run_folder / path for path in inputs] + [Path(x) for x in external if x and Path(x).exists()]
+    parts = [settings, config.seed, *map(content_hash, paths)]
     wanted = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     mark = work / "belongs_to.json"
     if not mark.exists() or read_json(mark) != wanted:

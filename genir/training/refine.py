@@ -46,7 +46,7 @@ MIN_DEV_BEAM = 10
 def make_refinement_stage(name: str, start: str) -> Stage:
     """Return the pipeline stage `name`, which refines the retriever of the training stage `start`."""
     reads = ("collection", "docids", start, "negatives?", "pseudo_queries?")
-    return Stage(name, settings=(name,), reads=reads, writes=(name,))
+    return Stage(name, settings=(name,), external=(f"{name}.teacher",), reads=reads, writes=(name,))
 
 
 def main(config: Config, name: str, start: str) -> None:
@@ -59,7 +59,7 @@ def main(config: Config, name: str, start: str) -> None:
     data = PreparedCollection(run / "collection")
     inputs = ["collection", "docids", start]
     inputs += [path for path in ("negatives", "pseudo_queries") if (run / path).exists()]
-    work = prepare_work_folder(config, name, settings.model_dump(mode="json"), inputs)
+    work = prepare_work_folder(config, name, settings.model_dump(mode="json"), inputs, (settings.teacher,))
     set_seed(config.seed)
     policy, reference = (Retriever.from_pretrained(run / start) for _ in range(2))
     set_dropout(policy.model.t5, 0.0)  # dropout would make the policy differ from the reference by noise

@@ -33,7 +33,7 @@ def main(config: Config) -> None:
     table = DocidTable.load(run / "docids")
     settings = config.sft.model_dump(mode="json"), config.model.model_dump(mode="json")
     inputs = ["collection", "docids", *(["pseudo_queries"] if (run / "pseudo_queries").exists() else [])]
-    work = prepare_work_folder(config, "sft", settings, inputs)
+    work = prepare_work_folder(config, "sft", settings, inputs, (config.model.pretrained, config.model.tokenizer))
     set_seed(config.seed)
     model, tokenizer = _load_initial_model(config, data, table, work / "start")
     embedder = load_embedder(run / "docids" / "embedder")
@@ -98,4 +98,10 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
     )
 
 
-STAGE = Stage("sft", settings=("model", "sft"), reads=("collection", "docids", "pseudo_queries?"), writes=("sft",))
+STAGE = Stage(
+    "sft",
+    settings=("model", "sft"),
+    external=("model.pretrained", "model.tokenizer"),
+    reads=("collection", "docids", "pseudo_queries?"),
+    writes=("sft",),
+)

@@ -39,7 +39,7 @@ def test_gzip_files_read_the_same_as_plain_ones(beir):
 
 def test_a_file_that_exists_plain_and_as_gzip_is_an_error(beir):
     (beir / "qrels" / "test.tsv.gz").write_bytes(gzip.compress(b""))
-    with pytest.raises(GenirError, match=r"needs test\.tsv or test\.tsv\.gz: both exist; keep one"):
+    with pytest.raises(GenirError, match=r"both test\.tsv and test\.tsv\.gz exist; keep one"):
         BeirCollection(beir, {})
 
 
@@ -64,7 +64,11 @@ def test_a_file_that_exists_plain_and_as_gzip_is_an_error(beir):
         ),
         ("queries.jsonl", '{"_id": "q0-dev", "text": "x"}', "queries.jsonl:37: duplicate _id"),
         ("queries.jsonl", '{"_id": "q", "text": "  "}', "queries.jsonl:37: the query is empty"),
-        ("qrels/test.tsv", "q0-test\td0", "test.tsv:26: 2 columns"),
+        (
+            "qrels/test.tsv",
+            "q0-test\td0",
+            "test.tsv:26: a line must be query-id, corpus-id, score, separated by tabs; found 2 columns",
+        ),
         ("qrels/test.tsv", "q0-test\td0\tgood", "test.tsv:26: the score 'good' is not a whole number"),
     ],
 )
@@ -90,7 +94,7 @@ def test_a_missing_folder_file_or_split_is_reported(beir, tmp_path):
     with pytest.raises(GenirError, match="no such folder"):
         BeirCollection(tmp_path / "nowhere", {})
     (beir / "corpus.jsonl").unlink()
-    with pytest.raises(GenirError, match=r"needs corpus\.jsonl or corpus\.jsonl\.gz: neither exists"):
+    with pytest.raises(GenirError, match=r"has neither corpus\.jsonl nor corpus\.jsonl\.gz"):
         BeirCollection(beir, {})
 
 

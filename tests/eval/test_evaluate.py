@@ -8,6 +8,7 @@ from rich.console import Console
 from eval import evaluate
 from genir.config import load_config
 from genir.docids.table import Codes, DocidTable
+from genir.errors import GenirError
 from genir.evaluation.protocol_card import read_card
 from genir.evaluation.trec import write_run
 from genir.files import write_json
@@ -100,3 +101,33 @@ def test_the_table_keeps_numbers_whole_in_a_terminal_of_80_columns(measures, cap
     words = capsys.readouterr().out.split()
     assert [words.count(x) for x in ("0.825", "[0.780,", "0.870]")] == [3 * len(measures)] * 3
     assert {"12,345", "100.0%", "documents", "certified"} <= {*words}
+
+
+def test_run_files_are_told_apart_by_their_whole_names(beir, tmp_path):
+    config = make_evaluated_run(beir, tmp_path, "a", "search.splits=[test]")
+    runs = config.run_folder / "runs"
+    queries = [f"q{number}-test" for number in range(12)]
+    write_run({query: {f"d{number}": 1.0} for number, query in enumerate(queries)}, runs / "mine.v1.test.trec", "x")
+    write_run({query: {"nothing": 1.0} for query in queries}, runs / "mine.v2.test.trec", "x")
+    shutil.copy(runs / "mine.v2.test.trec", runs / "sft.x.test.trec")
+    evaluate.main(config)
+    found = read_evaluation(config, "measures.json")["test"]
+    assert list(found) == ["bm25", "sft", "mine.v1", "mine.v2", "sft.x"]
+    means = {name: found[name]["RR@10"]["all"]["mean"] for name in found}
+    assert (means["mine.v1"], means["mine.v2"], means["sft.x"]) == (1.0, 0.0, 0.0)
+    assert means["sft"] == pytest.approx(1 / 12)
+
+
+def test_a_run_file_with_the_name_of_the_baseline_is_an_error(beir, tmp_path):
+    config = make_evaluated_run(beir, tmp_path, "a")
+    shutil.copy(config.run_folder / "runs" / "sft.test.trec", config.run_folder / "runs" / "bm25.test.trec")
+    with pytest.raises(GenirError, match=r"runs/bm25\.test\.trec: .*baseline/bm25\.test\.trec has the same name"):
+        evaluate.main(config)
+
+
+def test_a_split_whose_name_ends_like_another_keeps_its_own_runs(beir, tmp_path):
+    config = make_evaluated_run(beir, tmp_path, "a")
+    both = load_config(tmp_path / "c.yaml", ["name=a", "search.splits=[test, hard.test]"])
+    shutil.copy(config.run_folder / "runs" / "sft.test.trec", config.run_folder / "runs" / "sft.hard.test.trec")
+    names = {split: [path.name for path in evaluate.list_run_files(both, split)] for split in both.search.splits}
+    assert names == {"test": ["bm25.test.trec", "sft.test.trec"], "hard.test": ["sft.hard.test.trec"]}

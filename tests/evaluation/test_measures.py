@@ -1,10 +1,14 @@
+"""Measures against their formulas."""
+
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genir.errors import GenirError
 from genir.evaluation.measures import measure, parse_measures
-from genir.evaluation.trec import qrels
+from genir.evaluation.trec import break_score_ties, qrels
 from genir.records import Judgment
 
 
@@ -32,3 +36,30 @@ def test_different_names_of_the_same_measure_get_the_same_value():
 def test_the_error_for_an_unknown_measure_names_it():
     with pytest.raises(GenirError, match="'NDCGG@10' is not a measure"):
         parse_measures(["RR@10", "NDCGG@10"])
+
+
+RANKINGS = st.lists(st.sampled_from([-1.5, -1.5 - 1e-12, -2.0, -3.0, -1e9, -1e9 - 1e-6]), min_size=1, max_size=12)
+
+
+GRADES = st.lists(st.integers(0, 3), min_size=12, max_size=12)
+
+
+@given(scores=RANKINGS, grades=GRADES, names=st.permutations("abcdefghijkl"))
+def test_every_measure_follows_the_order_of_the_run_where_scores_are_tied_in_float32(scores, grades, names):
+    """The formulas in plain Python, for rankings whose scores differ by less than float32 can represent."""
+    run = break_score_ties(names[: len(scores)], sorted(scores, reverse=True))
+    judged = dict(zip(names, grades, strict=True))
+    gained = [judged[name] for name in run]
+    relevant = [grade > 0 for grade in gained]
+    ideal = sum(grade / math.log2(rank + 1) for rank, grade in enumerate(sorted(grades, reverse=True)[:10], 1))
+    total = sum(grade > 0 for grade in grades)
+    precision = [sum(relevant[: i + 1]) / (i + 1) for i in range(len(relevant))]
+    expected = {
+        "RR@10": max((1 / rank for rank, hit in enumerate(relevant[:10], 1) if hit), default=0.0),
+        "Success@1": float(relevant[0]),
+        "nDCG@10": sum(g / math.log2(r + 1) for r, g in enumerate(gained[:10], 1)) / ideal if ideal else 0.0,
+        "R@10": sum(relevant[:10]) / total if total else 0.0,
+        "AP": sum(p for p, hit in zip(precision, relevant, strict=True) if hit) / total if total else 0.0,
+    }
+    values = measure({"q": run}, {"q": judged}, list(expected))
+    assert {name: by_query["q"] for name, by_query in values.items()} == pytest.approx(expected)

@@ -24,12 +24,38 @@ def test_a_run_file_has_the_trec_format_and_reads_back_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["q1 Q0 d1 1 0.5", *(f"q1 Q0 d1 1 {score} sft" for score in ("high", "nan", "inf", "-inf"))]
+    "line",
+    [
+        "q1 Q0 d1 1 0.5",
+        "q1 Q0 d0 2 0.5 sft",
+        "q1 Q0 d1 first 0.5 sft",
+        "q1 Q0 d1 1.5 0.5 sft",
+        *(f"q1 Q0 d1 1 {score} sft" for score in ("high", "nan", "inf", "-inf", "1_000", "٣", "1e999")),
+    ],
 )
 def test_the_error_for_a_malformed_line_names_file_and_line(tmp_path, line):
     (tmp_path / "x").write_text("q1 Q0 d0 1 0.9 sft\n" + line + "\n")
     with pytest.raises(GenirError, match="x:2:"):
         read_run(tmp_path / "x")
+
+
+def test_a_foreign_run_is_ordered_by_rank_then_score_then_line(tmp_path, capsys):
+    lines = [
+        "q1 Q0 c 3 9.5 x",
+        "q1 Q0 a 1 7.5 x",
+        "",
+        "q1 Q0 b 2 8.5 x",
+        "q2 Q0 a 0 1 x",
+        "q2 Q0 b 0 2 x",
+        "q2 Q0 c 0 2 x",
+        "",
+    ]
+    (tmp_path / "x.trec").write_text("\n".join(lines))
+    run = read_run(tmp_path / "x.trec")
+    assert {query: list(scores) for query, scores in run.items()} == {"q1": ["a", "b", "c"], "q2": ["b", "c", "a"]}
+    for scores in run.values():
+        assert all(a > b for a, b in itertools.pairwise(scores.values()))
+    assert "the scores of 1 queries are not in the order of the rank column" in capsys.readouterr().out
 
 
 def test_qrels_group_judgments_by_query():

@@ -41,3 +41,24 @@ def test_a_file_is_read_again_only_if_its_size_or_modification_time_changed(tmp_
     assert content_hash(path, cache) == first
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     assert content_hash(path, cache) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_the_hash_of_a_folder_changes_with_files_behind_linked_folders(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a").write_text("1")
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "linked").symlink_to(tmp_path / "real")
+    first = content_hash(tmp_path / "f")
+    (tmp_path / "real" / "a").write_text("2")
+    assert content_hash(tmp_path / "f") != first
+    (tmp_path / "copy" / "linked").mkdir(parents=True)
+    (tmp_path / "copy" / "linked" / "a").write_text("2")
+    assert content_hash(tmp_path / "f") == content_hash(tmp_path / "copy")
+
+
+def test_a_link_to_a_parent_folder_is_not_followed(tmp_path):
+    (tmp_path / "f" / "sub").mkdir(parents=True)
+    (tmp_path / "f" / "sub" / "a").write_text("1")
+    first = content_hash(tmp_path / "f")
+    (tmp_path / "f" / "sub" / "up").symlink_to(tmp_path / "f")
+    assert content_hash(tmp_path / "f") == first

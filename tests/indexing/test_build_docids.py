@@ -90,5 +90,5 @@ def test_at_most_twelve_levels_are_printed(capsys):
     build_docids.print_report(report)
     printed = capsys.readouterr().out
     assert "3 more levels are in docids/report.json" in printed
-    assert "mean prefix shared with nearest neighbours 1-1: 1.50 codes" in printed
+    assert "mean prefix shared with the nearest neighbour: 1.50 codes" in printed
     assert "mean prefix shared with random documents: 0.25 codes" in printed

@@ -69,7 +69,9 @@ def test_the_record_holds_settings_hashes_and_versions(run, tmp_path):
     assert load_config(tmp_path / "r").baseline.k1 == 0.9
 
 
-@pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b"[]", b'{"copy": 3}', b'{"copy": {"inputs": 3}}', b"[" * 200_000])
+@pytest.mark.parametrize(
+    "damage", [b"\xff\xfe", b"{", b"[]", b'{"copy": 3}', b'{"copy": {"inputs": 3}}', b"[" * 200_000]
+)
 def test_a_damaged_record_is_a_clear_error_and_damaged_hashes_are_recomputed(run, tmp_path, damage):
     run()
     (tmp_path / "r" / ".hashes.json").write_bytes(damage)

@@ -60,6 +60,21 @@ def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, t
     assert cached.stat().st_mtime_ns == before
 
 
+def test_cached_reference_log_probs_belong_to_the_weights_of_the_reference(retriever, tmp_path):
+    """A round with an updated reference and the same lists must not read the values of the round before."""
+    examples, settings = [LabelledQuery("where do owls hunt", (0,), (1,))], DDROConfig(beam_candidates=3)
+
+    def score(folder):
+        return build_candidate_lists(retriever, retriever, examples, {}, {}, settings, folder)
+
+    before = score(tmp_path)
+    with torch.no_grad():
+        retriever.model.t5.lm_head.weight.mul_(1.5)
+    after, fresh = score(tmp_path), score(None)
+    assert torch.equal(after.reference, fresh.reference)
+    assert not torch.equal(after.reference, before.reference)
+
+
 def test_a_teacher_grades_the_lists_and_sorts_them_by_grade(retriever):
     def prefer_high_numbers(examples, doc_indices):
         return np.where(doc_indices >= 0, doc_indices, np.nan).astype(np.float32)

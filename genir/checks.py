@@ -29,8 +29,8 @@ def require_texts(queries: Iterable[str]) -> list[str]:
 def require_documents(documents: Iterable[Document]) -> list[Document]:
     """Check documents and return them as a list.
 
-    Raises GenirError for a single document instead of a list, for an item that is not a `Document`, and for a field
-    that is not a string. Ids are not checked any further.
+    Raises GenirError for a single document instead of a list, for an item that is not a `Document`, and for a title,
+    text or url that is not a string. The ids are not checked.
     """
     if isinstance(documents, str | Document) or not isinstance(documents, Iterable):
         raise GenirError(f"documents must be a list of Document, got {documents!r}")
@@ -39,7 +39,7 @@ def require_documents(documents: Iterable[Document]) -> list[Document]:
         if not isinstance(document, Document):
             raise GenirError(f"documents must be a list of Document, but one item is {document!r}")
         for name, value in document._asdict().items():
-            if not isinstance(value, str):
+            if name != "id" and not isinstance(value, str):
                 raise GenirError(f"the {name} of document {document.id!r} must be a string, got {value!r}")
     return found
 

@@ -108,6 +108,7 @@ def run(
 
     Everything is written to the run folder, runs/NAME/. A run can be stopped at any moment, and the same command
     continues it. A stage that runs again prints the reason; `genir status CONFIG` lists the reasons beforehand.
+    `genir STAGE --help` describes the settings of a stage.
     """
     from genir.evaluation.measures import parse_measures  # not needed for --help
 

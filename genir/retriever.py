@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from genir.checks import is_valid_id, require_list, require_positive_int, require_texts
+from genir.checks import is_valid_id, require_documents, require_list, require_positive_int, require_texts
 from genir.config import SoftmaxOver
 from genir.console import track
 from genir.decoding.beam import BeamResult, beam_search
@@ -116,9 +116,11 @@ class Retriever:
         The docids of the other documents do not change, and searches that run in other threads finish with the
         documents they started with. vectors [n, D]: the vectors of the new documents; they are needed if the vectors of
         the first documents came from a file.
-        Raises GenirError for a doc_id that exists already or contains white space, for missing vectors or a wrong
-        number of them, if the docid table was imported without codebooks, and if no docid is free.
+        Raises GenirError for anything but a list of documents, for a doc_id that exists already or contains white
+        space, for missing vectors or a wrong number of them, if the docid table was imported without codebooks, and if
+        no docid is free.
         """
+        documents = require_documents(documents)
         with self._edit_lock:
             self._require_new(documents)
             if vectors is not None and len(vectors) != len(documents):

@@ -224,9 +224,7 @@ def test_a_killed_training_continues_from_its_checkpoint(finished):
     process.wait()
     process.stderr.close()
     checkpoints = folder / "runs" / "killed" / "checkpoints" / "sft" / "phase-1"
-    last = max(
-        int(path.name.split("-")[1]) for path in checkpoints.glob("checkpoint-*/complete") for path in [path.parent]
-    )
+    last = max(int(path.parent.name.split("-")[1]) for path in checkpoints.glob("checkpoint-*/manifest.json"))
     process = subprocess.Popen(
         [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=folder, stderr=subprocess.PIPE, text=True
     )

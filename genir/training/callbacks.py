@@ -1,4 +1,4 @@
-"""Trainer callbacks: a progress bar, an evaluation after the last step, and a marker file in complete checkpoints."""
+"""Trainer callbacks: a progress bar, an evaluation after the last step, and manifests of complete checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,15 @@ from transformers import (
 )
 
 from genir.console import progress
-
-COMPLETE = "complete"
-"""Name of the empty file that marks a checkpoint folder as completely written."""
+from genir.training.manifest import write_manifest
 
 
 class MarkComplete(TrainerCallback):
-    """Writes a marker file into each checkpoint folder after all of its other files."""
+    """Completes each checkpoint folder with a manifest of its files, after all of them are written."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Mark the checkpoint of the current step."""
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        """Complete the checkpoint of the current step."""
+        write_manifest(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
 
 class EvaluateLastStep(TrainerCallback):
@@ -67,7 +65,7 @@ class ShowProgress(TrainerCallback):
         if (value := logs.get(f"eval_{self.metric}")) is not None:
             self.dev = f"dev {self.metric} {value:.3f}"
             if self.bar is not None:
-                self.bar.console.print(f"  step {state.global_step}: {self.dev} {self.loss}")
+                self.bar.console.print(f"  step {state.global_step}: {self.dev} {self.loss}".rstrip())
         if self.bar is not None:
             self.bar.update(self.task, note=f"{self.loss}  {self.dev}")
 

@@ -7,22 +7,50 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from genir.config import Config
 from genir.console import console
 from genir.files import content_hash, read_json, write_json
 from genir.retriever import Retriever
-from genir.training.callbacks import COMPLETE
+from genir.training.manifest import find_damage, is_complete, write_manifest
 
 
 def find_last_checkpoint(folder: Path) -> str | None:
-    """Return the path of the newest complete checkpoint in a folder, or None; incomplete checkpoints are deleted."""
-    found: dict[int, Path] = {}
+    """Return the path of the newest checkpoint from which a training can resume exactly, or None.
+
+    Incomplete checkpoints are deleted. So are damaged ones, and those whose best weights were in a damaged one, with a
+    note; the training then resumes from the checkpoint before, to the same result.
+    """
+    steps: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
-        if (path / COMPLETE).exists():
-            found[int(path.name.rpartition("-")[2])] = path
-        else:
+        if not is_complete(path):
             shutil.rmtree(path)
-    return str(found[max(found)]) if found else None
+        elif (damage := find_damage(path)) is not None:
+            console.print(f"[yellow]note:[/] {escape(str(path))}: {damage}; an earlier checkpoint is used")
+            shutil.rmtree(path)
+        else:
+            steps[int(path.name.rpartition("-")[2])] = path
+    for step in sorted(steps, reverse=True):
+        if _has_best_weights(steps[step]):
+            return str(steps[step])
+        shutil.rmtree(steps[step])
+    return None
+
+
+def _has_best_weights(checkpoint: Path) -> bool:
+    """Whether the checkpoint with the best weights so far still exists; its path is corrected if the run was moved."""
+    state = read_json(checkpoint / "trainer_state.json")
+    best = state.get("best_model_checkpoint")
+    if best is None:
+        return True
+    path = checkpoint.parent / Path(best).name
+    if not path.exists():
+        return False
+    if str(path) != best:
+        write_json(checkpoint / "trainer_state.json", state | {"best_model_checkpoint": str(path)})
+        write_manifest(checkpoint)
+    return True
 
 
 def prepare_work_folder(

@@ -3,7 +3,8 @@
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from genir.training.callbacks import COMPLETE, EvaluateLastStep, MarkComplete, ShowProgress
+from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
+from genir.training.manifest import is_complete
 
 
 @pytest.fixture
@@ -11,11 +12,11 @@ def arguments(tmp_path):
     return TrainingArguments(output_dir=str(tmp_path), report_to="none")
 
 
-def test_a_saved_checkpoint_is_marked_as_complete(arguments, tmp_path):
+def test_a_saved_checkpoint_is_complete(arguments, tmp_path):
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-8").mkdir()
     MarkComplete().on_save(arguments, TrainerState(global_step=8), TrainerControl())
-    assert [path.parent.name for path in tmp_path.rglob(COMPLETE)] == ["checkpoint-8"]
+    assert [path.name for path in tmp_path.iterdir() if is_complete(path)] == ["checkpoint-8"]
 
 
 @pytest.mark.parametrize(("step", "wanted"), [(9, False), (10, True)])

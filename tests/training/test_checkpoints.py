@@ -7,13 +7,13 @@ import pytest
 
 from genir.config import load_config
 from genir.retriever import Retriever
-from genir.training.callbacks import COMPLETE
 from genir.training.checkpoints import (
     delete_work_folder,
     find_last_checkpoint,
     prepare_work_folder,
     save_trained_retriever,
 )
+from genir.training.manifest import write_manifest
 
 
 @pytest.fixture
@@ -29,10 +29,37 @@ def test_the_complete_checkpoint_of_the_highest_step_is_found_and_incomplete_one
     assert find_last_checkpoint(tmp_path) is None
     for step in (8, 16, 100, 200):
         (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
         if step < 200:
-            (tmp_path / f"checkpoint-{step}" / COMPLETE).touch()
+            write_manifest(tmp_path / f"checkpoint-{step}")
     assert find_last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
     assert not (tmp_path / "checkpoint-200").exists()
+
+
+def test_a_checkpoint_whose_best_weights_are_damaged_is_not_used(tmp_path, capsys):
+    for step, best in ((4, 4), (8, 8), (12, 8)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "model.safetensors").write_text(f"weights of step {step}")
+        state = {"best_model_checkpoint": str(tmp_path / f"checkpoint-{best}")}
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps(state))
+        write_manifest(tmp_path / f"checkpoint-{step}")
+    assert find_last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-12")
+    (tmp_path / "checkpoint-8" / "model.safetensors").write_text("weights of step 9")
+    assert find_last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    assert "checkpoint-8: model.safetensors is damaged" in capsys.readouterr().out
+
+
+def test_the_best_weights_are_found_again_after_the_run_folder_was_moved(tmp_path):
+    (tmp_path / "old" / "checkpoint-4").mkdir(parents=True)
+    state = {"best_model_checkpoint": str(tmp_path / "old" / "checkpoint-4"), "global_step": 4}
+    (tmp_path / "old" / "checkpoint-4" / "trainer_state.json").write_text(json.dumps(state))
+    write_manifest(tmp_path / "old" / "checkpoint-4")
+    (tmp_path / "old").rename(tmp_path / "new")
+    for _ in range(2):
+        found = find_last_checkpoint(tmp_path / "new")
+        assert found == str(tmp_path / "new" / "checkpoint-4")
+        state = json.loads((tmp_path / "new" / "checkpoint-4" / "trainer_state.json").read_text())
+        assert state == {"best_model_checkpoint": found, "global_step": 4}
 
 
 def test_a_work_folder_is_kept_as_long_as_settings_seed_and_inputs_are_equal(config):

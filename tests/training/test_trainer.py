@@ -106,6 +106,27 @@ def test_an_interrupted_training_resumes_with_identical_results(make_retriever, 
     ]
 
 
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_a_training_resumes_before_a_damaged_checkpoint_with_identical_results(
+    make_retriever, tmp_path, monkeypatch, capsys, name, damage
+):
+    whole, _ = run_training(make_retriever, tmp_path / "whole", steps=16, measure=arbitrary)
+    with monkeypatch.context() as patch:
+        patch.setattr(ShowProgress, "on_step_end", stop_at(9))
+        with pytest.raises(KeyboardInterrupt):
+            run_training(make_retriever, tmp_path / "cut", steps=16, measure=arbitrary)
+    file = tmp_path / "cut" / "checkpoints" / "checkpoint-8" / name
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-10])
+    resumed, _ = run_training(make_retriever, tmp_path / "cut", steps=16, measure=arbitrary)
+    assert f"checkpoint-8: {name} is {damage}" in capsys.readouterr().out
+    for weight, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[weight]), weight
+
+
 def arbitrary(retriever):
     """Return a value that depends on the weights in an arbitrary way."""
     return float(retriever.model.t5.shared.weight.detach().double().abs().sum() * 10 % 1)
@@ -132,7 +153,7 @@ def test_training_does_not_resume_from_an_incomplete_checkpoint(make_retriever, 
         run_training(make_retriever, tmp_path, measure=rising())
     folder = tmp_path / "checkpoints"
     assert find_last_checkpoint(folder) == str(folder / "checkpoint-8")
-    (folder / "checkpoint-8" / "complete").unlink()
+    (folder / "checkpoint-8" / "manifest.json").unlink()
     assert find_last_checkpoint(folder) == str(folder / "checkpoint-4")
     assert not (folder / "checkpoint-8").exists()
 

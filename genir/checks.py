@@ -1,5 +1,6 @@
 """Argument validation: checks of the values that callers pass, with errors that name the argument."""
 
+import unicodedata
 from collections.abc import Iterable
 from operator import index
 from typing import Any, TypeGuard
@@ -76,8 +77,14 @@ def is_encodable(text: str) -> bool:
 
 
 def is_valid_id(value: object) -> TypeGuard[str]:
-    """Whether a value can be a doc_id or query_id: a non-empty string without white space that is valid as UTF-8.
+    """Whether a value can be a doc_id or query_id: a non-empty string that is valid as UTF-8.
 
-    White space is excluded because ids are fields of tab-separated files and of TREC's space-separated ones.
+    White space is excluded because ids are fields of tab-separated files and of TREC's space-separated ones; control
+    characters, because trec_eval's C strings end at NUL; a byte order mark, because readers drop it at the start of a
+    file.
     """
-    return isinstance(value, str) and bool(value) and not any(c.isspace() for c in value) and is_encodable(value)
+    return isinstance(value, str) and bool(value) and not any(map(_is_forbidden_in_ids, value)) and is_encodable(value)
+
+
+def _is_forbidden_in_ids(character: str) -> bool:
+    return character.isspace() or character == "\ufeff" or unicodedata.category(character) == "Cc"

@@ -142,7 +142,7 @@ class Retriever:
     def _require_new(self, documents: Sequence[Document]) -> None:
         for doc_id, times in Counter(document.id for document in documents).items():
             if not is_valid_id(doc_id):
-                raise GenirError(f"a doc_id must be a string without white space, got {doc_id!r}")
+                raise GenirError(f"doc_id must be a string without white space and control characters, got {doc_id!r}")
             if times > 1:
                 raise GenirError(f"document {doc_id!r} appears {times} times among the new documents")
             if doc_id in self.table.doc_indices:

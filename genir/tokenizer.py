@@ -1,7 +1,9 @@
 """The text tokenizer, pretrained or trained on the corpus, and the tokenisation of a batch of texts."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -84,9 +86,27 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> dict[str, Any]:
     """Tokenise a batch of B texts, truncated to `max_tokens` tokens and padded on the right.
 
+    Special tokens that a text spells out, such as "</s>", are tokenised as ordinary text.
     Returns the tensors "input_ids" and "attention_mask" [B, S], where S is the length of the longest text in tokens.
     """
+    plain = split_special_tokens(tokenizer, texts)
     batch = tokenizer(
-        list(texts), padding=True, truncation=True, max_length=max_tokens, padding_side="right", return_tensors="pt"
+        plain, padding=True, truncation=True, max_length=max_tokens, padding_side="right", return_tensors="pt"
     )
     return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+
+def split_special_tokens(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
+    """Insert a space into every special token that a text spells out: "</s>" becomes "< /s>".
+
+    A query or document is only text: its words must not end, pad or mask the input. The option of the same name of
+    Hugging Face's tokenizers does not help, since the special tokens of T5 are also pieces of its vocabulary.
+    """
+    names = {str(token) for token in tokenizer.added_tokens_decoder.values()} | {*tokenizer.all_special_tokens}
+    pattern = _any_of(tuple(sorted(names, key=len, reverse=True)))
+    return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
+
+
+@lru_cache(maxsize=16)
+def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, names)) or "(?!)")

@@ -8,6 +8,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from genir.checks import is_valid_id
 from genir.config import TextConfig
 from genir.console import console
 from genir.docids.table import CodeLayout, Codes, DocidTable
@@ -94,8 +95,10 @@ def read_docids(path: Path) -> tuple[list[str], list[list[int]]]:
             raise error_at(path, line, message) from None
         doc_id = restore_original_id(name)
         tokens = tokens[: tokens.index(END)] if END in tokens else tokens
-        if not doc_id:
-            raise error_at(path, line, "the doc_id is empty")
+        if not is_valid_id(doc_id):
+            raise error_at(
+                path, line, f"{doc_id!r} is not a doc_id: a string without white space and control characters"
+            )
         if not tokens:
             raise error_at(path, line, f"document {doc_id!r} has no docid")
         if doc_id in docids:

@@ -77,9 +77,20 @@ def test_anything_but_a_positive_integer_is_an_error(value):
 
 @pytest.mark.parametrize(
     ("value", "valid"),
-    [("d1", True), ("Ä-1", True), ("", False), ("a b", False), ("a\tb", False), ("a\u00a0b", False), (7, False)],
+    [
+        ("d1", True),
+        ("Ä-1", True),
+        ("", False),
+        ("a b", False),
+        ("a\tb", False),
+        ("a\u00a0b", False),
+        (7, False),
+        ("a\0b", False),
+        ("\x1b[1m", False),
+        ("\ufefftest0", False),
+    ],
 )
-def test_an_id_is_a_non_empty_string_without_white_space(value, valid):
+def test_an_id_is_a_non_empty_string_without_white_space_and_control_characters(value, valid):
     assert is_valid_id(value) is valid
 
 

@@ -73,7 +73,7 @@ def test_the_build_docids_program_adds_and_removes_documents_of_a_run(tmp_path, 
 @pytest.mark.parametrize("doc_id", ["a b", "a\tb", "a\rb", "\ud800", "", 7])
 def test_a_doc_id_that_cannot_be_stored_in_files_is_refused(growing, doc_id):
     retriever, documents, vectors = growing
-    with pytest.raises(GenirError, match="a doc_id must be a string without white space"):
+    with pytest.raises(GenirError, match="doc_id must be a string without white space"):
         retriever.add([documents[30], Document(doc_id, "", "")], vectors[30:32])
     assert len(retriever.table) == 30
 

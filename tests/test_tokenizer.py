@@ -1,12 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
 from genir.collection.prepared import DocumentFile
 from genir.config import load_config
 from genir.errors import GenirError
-from genir.tokenizer import choose_docid_tokenizer, load_tokenizer, tokenize, train_tokenizer
+from genir.tokenizer import choose_docid_tokenizer, load_tokenizer, split_special_tokens, tokenize, train_tokenizer
 
 QUICKSTART = Path(__file__).parent.parent / "data" / "quickstart" / "corpus.jsonl"
 
@@ -81,3 +82,28 @@ def test_the_published_t5_tokenizer_pads_on_the_right_and_ends_with_the_end_of_s
     assert batch["input_ids"].shape[1] <= 8
     assert (batch["input_ids"] == 1).sum(1).tolist() == [1, 1]
     assert batch["attention_mask"][0].tolist() == sorted(batch["attention_mask"][0].tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("special", ["</s>", "<pad>", "<unk>", "<extra_id_7>"])
+def test_special_tokens_that_a_text_spells_out_are_ordinary_text(tokenizer, root, special):
+    """With the tokenizer trained here and with T5's, whose vocabulary also holds its special tokens as pieces."""
+    folder = root.parent / "shared" / "data" / "t5-tokenizer"
+    for used in [tokenizer, *([load_tokenizer(str(folder))] if folder.exists() else [])]:
+        control = {*used.all_special_ids} - {used.unk_token_id}
+        for text in (f"owls {special} hunt", special, f"{special}{special}mice{special}"):
+            ids = tokenize(used, [text], 64)["input_ids"][0].tolist()
+            assert control.isdisjoint(ids[:-1])
+            assert ids[-1] == used.eos_token_id
+    plain = ["owls hunt < /s> mice", "a < b > c"]
+    assert split_special_tokens(tokenizer, plain) == plain
+
+
+def test_a_query_with_special_tokens_keeps_its_hits(make_retriever):
+    """Its words are read to the end: without the last word, the scores would differ."""
+    retriever = make_retriever(np.array([[0, 1], [1, 0], [1, 1]]), (2, 2))
+    for special in ("</s>", "<pad>"):
+        scores = [
+            [hit.score for hit in retriever.search(query, k=3)]
+            for query in (f"owls {special} hunt mice", f"owls {special} hunt", f"owls {special}")
+        ]
+        assert scores[0] != scores[1] != scores[2]

@@ -51,7 +51,8 @@ def require_new_id(value: object, seen: set[str], key: str, path: Path, line: in
     already in `seen`.
     """
     if not is_valid_id(value):
-        raise error_at(path, line, f"{key} must be a non-empty string without white space, got {value!r}")
+        wanted = "a non-empty string without white space and control characters"
+        raise error_at(path, line, f"{key} must be {wanted}, got {value!r}")
     if value in seen:
         raise error_at(path, line, f"duplicate {key} {value!r}")
     seen.add(value)

@@ -17,7 +17,7 @@ from genir.config import QueriesConfig
 from genir.files import atomic_folder, explain_os_errors
 from genir.records import Document
 from genir.t5.loading import load_seq2seq, silence_transformers
-from genir.tokenizer import load_tokenizer
+from genir.tokenizer import load_tokenizer, split_special_tokens
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 from genir.training.trainer import make_training_arguments, run_trainer
@@ -40,7 +40,7 @@ class QueryGenerator:
         settings = self.settings
         set_seed(zlib.crc32(seed.encode()))
         inputs = self.tokenizer(
-            [document.body for document in documents],
+            split_special_tokens(self.tokenizer, [document.body for document in documents]),
             padding=True,
             truncation=True,
             max_length=settings.document_tokens,
@@ -85,7 +85,7 @@ class QueryPairs(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         query, doc_index = self.pairs[index]
-        document = self.documents[doc_index].body
+        document, query = split_special_tokens(self.tokenizer, [self.documents[doc_index].body, query])
         inputs = self.tokenizer(document, truncation=True, max_length=self.settings.document_tokens)
         labels = self.tokenizer(query, truncation=True, max_length=self.settings.query_tokens)
         return {"input_ids": inputs["input_ids"], "labels": labels["input_ids"]}

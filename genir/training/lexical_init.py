@@ -29,6 +29,7 @@ from transformers import PreTrainedTokenizerBase
 from genir.docids.order import Array
 from genir.docids.table import CodeLayout
 from genir.model import DocidModel
+from genir.tokenizer import split_special_tokens
 
 K1, B = 0.9, 0.4  # Anserini's default parameters of BM25
 EMBEDDING_SCALE = 0.1  # root mean square of an embedding: small enough for Adam to move it
@@ -66,7 +67,8 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], vocab
     indices: list[NDArray[np.int64]] = []
     lengths = []
     for text in texts:
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        plain = split_special_tokens(tokenizer, [text])[0]
+        ids = tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"]
         indices.append(np.asarray(ids, dtype=np.int64))
         lengths.append(len(ids))
     columns = np.concatenate(indices)

@@ -46,6 +46,8 @@ def test_an_id_is_accepted_once():
 @pytest.mark.parametrize("value", ["", "a b", "a\t", "\u3000", 7, None, "\ud800"])
 def test_an_invalid_id_is_reported_with_file_and_line(value):
     seen: set[str] = set()
-    with pytest.raises(GenirError, match="corpus:9: doc_id must be a non-empty string without white space, got"):
+    with pytest.raises(
+        GenirError, match="corpus:9: doc_id must be a non-empty string without white space and control characters, got"
+    ):
         require_new_id(value, seen, "doc_id", Path("corpus"), 9)
     assert not seen

@@ -76,7 +76,7 @@ def choose_docid_tokenizer(config: Config, documents: Iterable[Document]) -> Pre
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load a tokenizer by its Hugging Face name or folder. Raises GenirError if that fails."""
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # transformers and tokenizers raise exceptions of many unrelated types
         reason = str(error).splitlines()[0] if isinstance(error, (OSError, ValueError)) else repr(error)
         raise GenirError(f"{name}: cannot be loaded as a tokenizer: {reason}") from None

@@ -27,15 +27,27 @@ def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
     """Load a seq2seq model by Hugging Face name or folder, in fp32 and evaluation mode.
 
     device: device of the model; by default CUDA if there is a GPU, else the CPU.
-    Raises GenirError if there is no such model, or if its file is damaged.
+    Code in the model's folder is never run. Raises GenirError if there is no such model, if its file is damaged, or if
+    its weights do not fit its config: transformers would initialise what is missing at random.
     """
+    model: nn.Module
     try:
         with silence_transformers():
-            model: nn.Module = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
+            model, info = transformers.AutoModelForSeq2SeqLM.from_pretrained(
+                name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+            )
     except (OSError, ValueError) as error:
         raise GenirError(f"{name}: cannot be loaded as a seq2seq model: {str(error).splitlines()[0]}") from None
     except SafetensorError as error:
         raise GenirError(f"{name}/model.safetensors: damaged ({error}); copy or download the folder again") from None
+    except RuntimeError as error:  # of shapes that differ
+        raise GenirError(f"{name}: its weights do not have the shapes of its config.json ({error})") from None
+    if missing := sorted(info["missing_keys"]):
+        raise GenirError(f"{name}: its weights lack {len(missing)} tensors of its config.json, such as {missing[0]}")
+    if extra := sorted(key for key in info["unexpected_keys"] if ".block." in key):
+        raise GenirError(
+            f"{name}: its weights have {len(extra)} tensors of layers that its config.json lacks: {extra[0]}"
+        )
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 

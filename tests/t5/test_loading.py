@@ -69,6 +69,42 @@ def test_a_damaged_model_file_is_a_one_line_error_that_names_it(tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_layers": 2}, "its weights lack 8 tensors of its config.json, such as encoder.block.1.layer"),
+        ({"num_decoder_layers": 2}, "its weights lack 13 tensors of its config.json, such as decoder.block.1.layer"),
+        ({"d_ff": 16}, "its weights do not have the shapes of its config.json"),
+    ],
+)
+def test_weights_that_do_not_fit_the_config_are_an_error(tmp_path, change, words):
+    """transformers alone would initialise the missing weights at random, with a warning."""
+    T5(T5Config(**CONFIG, decoder_start_token_id=0)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(GenirError, match=words):
+        load_seq2seq(str(tmp_path))
+
+
+def test_weights_of_more_layers_than_the_config_has_are_an_error(tmp_path):
+    T5(T5Config(**CONFIG | {"num_layers": 2}, decoder_start_token_id=0)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_layers": 1}))
+    with pytest.raises(GenirError, match="its weights have 8 tensors of layers that its"):
+        load_seq2seq(str(tmp_path))
+
+
+def test_code_in_a_model_folder_is_not_run(tmp_path):
+    T5(T5Config(**CONFIG, decoder_start_token_id=0)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    names = {"AutoConfig": "code.MyConfig", "AutoModelForSeq2SeqLM": "code.MyModel"}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"auto_map": names, "model_type": "mine"}))
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    with pytest.raises(GenirError, match="cannot be loaded as a seq2seq model"):
+        load_seq2seq(str(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_other_than_a_t5_is_an_error(tmp_path):
     config = BartConfig(
         vocab_size=30, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=1,

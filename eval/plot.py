@@ -17,6 +17,7 @@ from genir.pipeline.stage import Stage
 
 matplotlib.use("Agg")  # the back end that writes files and needs no display
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 MARKERS = "os^Dv"
 Panels = dict[str, dict[str, str]]
@@ -89,6 +90,7 @@ def plot_curves(log: Sequence[Mapping[str, Any]], panels: Panels, path: Path) ->
         for start in list(offsets.values())[1:]:
             axes.axvline(start, color="grey", linestyle=":")
         axes.set(xlabel="step", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if label.startswith("dev "):
             zoom_to_values(axes, [value for _, values in lines.values() for value in values])
         axes.grid(alpha=0.3)

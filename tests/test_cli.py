@@ -228,11 +228,12 @@ def test_a_killed_training_continues_from_its_checkpoint(finished):
     process = subprocess.Popen(
         [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=folder, stderr=subprocess.PIPE, text=True
     )
-    first = next(line for line in process.stderr if "step " in line and "step 0:" not in line)
+    steps = (int(match[1]) for line in process.stderr if (match := re.search(r"step (\d+)", line)))
+    shown = next(steps), next(steps)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stderr.close()
-    assert int(re.search(r"step (\d+)", first)[1]) == last + 20
+    assert shown == (last, last + 20)  # "continues after step ...", and the next evaluation
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def test_every_example_is_short():
     assert all(len(path.read_text().splitlines()) < 60 for path in scripts)
 
 
+@pytest.mark.slow
 def test_ipo_stops_at_its_target_margin_and_ddro_does_not():
     ddro, ipo = run_example("own_loss").split("ipo")
     margins = [

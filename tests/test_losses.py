@@ -53,6 +53,7 @@ def deltas(policy, reference):
     return [p - r for p, r in zip(policy, reference, strict=True)]
 
 
+@pytest.mark.slow
 @given(lists())
 def test_ddro_is_the_mean_loss_over_pairs_of_different_grades(values):
     policy, reference, grades = values
@@ -62,6 +63,7 @@ def test_ddro_is_the_mean_loss_over_pairs_of_different_grades(values):
     assert ddro(candidates(*values), BETA).item() == pytest.approx(wanted, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.slow
 @given(st.lists(NUMBERS, min_size=4, max_size=4))
 def test_with_two_candidates_ddro_s_dpo_and_irpo_equal_dpo(x):
     c = candidates(x[:2], x[2:], [1, 0])
@@ -148,6 +150,7 @@ def test_lipo_weights_each_pair_by_the_dcg_that_a_swap_would_cost(values):
     assert lipo(candidates(*values), BETA).item() == pytest.approx(wanted, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.slow
 @given(lists(), st.randoms(use_true_random=False))
 def test_the_losses_do_not_depend_on_the_order_of_candidates(values, random):
     order = list(range(len(values[0])))
@@ -159,6 +162,7 @@ def test_the_losses_do_not_depend_on_the_order_of_candidates(values, random):
         )
 
 
+@pytest.mark.slow
 @given(lists(), st.integers(1, 3))
 def test_padding_does_not_change_a_loss_and_gets_no_gradient(values, count):
     policy, reference = ([*x, *[-1e4] * count] for x in values[:2])

@@ -27,6 +27,7 @@ def all_codes():
     return torch.cartesian_prod(*(torch.arange(size) for size in SIZES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("v10", [True, False])
 @pytest.mark.parametrize("softmax_over", ["level", "full"])
 def test_log_probabilities_equal_hugging_face_logits_normalised_token_by_token(v10, softmax_over):
@@ -49,6 +50,7 @@ def test_log_probabilities_equal_hugging_face_logits_normalised_token_by_token(v
                 assert logps[b, n].item() == pytest.approx(total, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("softmax_over", ["level", "full"])
 def test_candidate_chunks_give_the_same_log_probabilities_and_gradients(softmax_over):
     model = make_model(SIZES, softmax_over)

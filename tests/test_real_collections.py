@@ -35,6 +35,7 @@ def shared_data(root):
     return find
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "documents", "split", "queries", "label", "known"), KNOWN)
 def test_a_real_collection_has_its_known_counts_and_bm25_its_known_effectiveness(
     shared_data, name, documents, split, queries, label, known
@@ -52,6 +53,7 @@ def test_a_real_collection_has_its_known_counts_and_bm25_its_known_effectiveness
     assert sum(values.values()) / len(values) == pytest.approx(known, abs=0.04)
 
 
+@pytest.mark.slow
 def test_a_real_sample_of_documents_is_read_back_from_the_official_format(shared_data, prepare, tmp_path):
     sample = open_collection(shared_data("msmarco-doc-sample"))
     documents = [Document(d.id, *(" ".join(x.split()) for x in d[1:])) for d in sample.documents()]
@@ -74,6 +76,7 @@ def test_a_real_sample_of_documents_is_read_back_from_the_official_format(shared
     assert data.judgments("test") == [judgment._replace(grade=1) for judgment in judged]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "queries"), [("dl19", 43), ("dl20", 54)])
 def test_real_passages_and_trec_judgments_are_read_back_from_the_official_format(shared_data, tmp_path, split, queries):
     sample = open_collection(shared_data("msmarco-passage-dl1920"))

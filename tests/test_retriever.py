@@ -30,6 +30,7 @@ def test_hits_are_ranked_by_score_and_have_a_docid_and_title(retriever):
     assert sharing == ["d1", "d3"]  # documents that share a docid are in the collection's order
 
 
+@pytest.mark.slow
 def test_search_many_finds_what_search_finds_at_any_batch_size(retriever):
     queries = ["owls hunt", "tea", "glaciers carve valleys and trains", "mice"]
     single = [retriever.search(query, k=3) for query in queries]
@@ -42,6 +43,7 @@ def test_search_many_finds_what_search_finds_at_any_batch_size(retriever):
     assert retriever.search_many([]) == []
 
 
+@pytest.mark.slow
 def test_a_search_among_allowed_documents_ranks_as_if_there_were_no_others(retriever):
     everything = retriever.search("owls hunt mice", k=100, beams=100)
     for step in (1, 2, 3):
@@ -55,6 +57,7 @@ def test_a_search_among_allowed_documents_ranks_as_if_there_were_no_others(retri
         retriever.search("owls", allowed=["nowhere"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [False, True])
 def test_an_exact_search_finds_what_a_search_with_all_beams_finds(make_retriever, share):
     """With one beam, at any batch size, among some documents or all, and also if documents share docids."""
@@ -75,6 +78,7 @@ def test_an_exact_search_finds_what_a_search_with_all_beams_finds(make_retriever
             ]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 12), st.booleans(), st.booleans())
 def test_proven_hits_are_the_first_hits_of_an_exact_search(make_retriever, seed, beams, k, shared, filtered):
@@ -95,6 +99,7 @@ def test_proven_hits_are_the_first_hits_of_an_exact_search(make_retriever, seed,
         assert proven == pytest.approx([hit.score for hit in exact[: len(proven)]], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_narrow_searches_prove_some_hits_but_not_all(make_retriever):
     """Otherwise the number of proven hits would tell no more than whether the search is exact."""
     retriever = make_retriever(np.random.default_rng(0).integers(0, 5, (300, 4)), (5,) * 4)
@@ -131,6 +136,7 @@ def test_an_invalid_query_is_named_in_the_error(retriever, queries, words):
         retriever.search_many(queries)
 
 
+@pytest.mark.slow
 def test_any_iterable_but_a_string_is_accepted_as_a_list(retriever):
     expected = retriever.search_many(["owls", "tea"], allowed=["d1", "d3"])
     assert retriever.search_many((q for q in ("owls", "tea")), allowed={"d1": 0, "d3": 0}.keys()) == expected

@@ -26,6 +26,7 @@ def growing(tokenizer):
     return growing_retriever(tokenizer)
 
 
+@pytest.mark.slow
 def test_documents_are_added_and_removed_without_training_and_the_others_keep_docids_and_scores(tmp_path, growing):
     retriever, documents, vectors = growing
     before = find_all(retriever)
@@ -70,6 +71,7 @@ def test_the_build_docids_program_adds_and_removes_documents_of_a_run(tmp_path, 
     assert len(Retriever.from_pretrained(folder).table) == 38
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("doc_id", ["a b", "a\tb", "a\rb", "\ud800", "", 7])
 def test_a_doc_id_that_cannot_be_stored_in_files_is_refused(growing, doc_id):
     retriever, documents, vectors = growing
@@ -122,6 +124,7 @@ def test_the_last_document_cannot_be_removed(make_retriever):
     assert len(retriever.table) == 1
 
 
+@pytest.mark.slow
 def test_a_search_beside_changes_of_other_threads_sees_one_state_of_the_documents(make_retriever):
     """Every hit has the docid that its document had at some time, and a score that belongs to that docid."""
     codes = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), 1)

@@ -49,6 +49,7 @@ def edit_json(path, edit):
     path.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_a_folder_of_format_1_gives_the_same_hits_and_can_be_extended(tokenizer, tmp_path):
     """It called softmax_over normalize, and docids.codebook_size and docids.encoder_beam codes and beam."""
     retriever, documents, vectors = growing_retriever(tokenizer)

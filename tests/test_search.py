@@ -30,6 +30,7 @@ def run(tmp_path, beir, make_retriever):
     return load
 
 
+@pytest.mark.slow
 def test_run_files_and_certificates_are_those_of_the_retriever(run):
     config = run()
     search.main(config)

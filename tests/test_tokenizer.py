@@ -12,6 +12,7 @@ from genir.tokenizer import choose_docid_tokenizer, load_tokenizer, split_specia
 QUICKSTART = Path(__file__).parent.parent / "data" / "quickstart" / "corpus.jsonl"
 
 
+@pytest.mark.slow
 def test_the_same_texts_give_the_same_tokenizer():
     texts = [document.body for document in DocumentFile(QUICKSTART)][:80]
     rare = [
@@ -98,6 +99,7 @@ def test_special_tokens_that_a_text_spells_out_are_ordinary_text(tokenizer, root
     assert split_special_tokens(tokenizer, plain) == plain
 
 
+@pytest.mark.slow
 def test_a_query_with_special_tokens_keeps_its_hits(make_retriever):
     """Its words are read to the end: without the last word, the scores would differ."""
     retriever = make_retriever(np.array([[0, 1], [1, 0], [1, 1]]), (2, 2))

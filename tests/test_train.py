@@ -56,6 +56,7 @@ def test_each_stage_starts_from_the_one_before_and_the_last_one_becomes_the_retr
     assert run_train(config).output.count("up to date") == 4
 
 
+@pytest.mark.slow
 def test_an_edited_retriever_is_kept_and_never_overwritten(config):
     """The edit is one that `genir docids --remove` makes."""
     assert run_train(config, *SFT_ONLY).exit_code == 0
@@ -78,6 +79,7 @@ def test_an_edited_retriever_is_kept_and_never_overwritten(config):
     assert len(Retriever.from_pretrained(folder).table) == 12
 
 
+@pytest.mark.slow
 def test_an_incomplete_retriever_is_copied_again(config):
     assert run_train(config, *SFT_ONLY).exit_code == 0
     folder, before = config.run_folder / "retriever", json.loads((config.run_folder / "stage.json").read_text())

@@ -18,6 +18,7 @@ def wheel(root, tmp_path_factory):
     return next(folder.glob("genir-*.whl"))
 
 
+@pytest.mark.slow
 def test_the_wheel_puts_only_genir_into_site_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"genir"}
@@ -26,6 +27,7 @@ def test_the_wheel_puts_only_genir_into_site_packages(wheel):
     assert {f"genir/stages/{name}" for name in carried} <= set(names)
 
 
+@pytest.mark.slow
 def test_the_console_script_runs_stages_in_a_folder_with_an_eval_of_its_own(wheel, tmp_path, beir):
     """A fresh environment that sees this one's libraries but not this checkout."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)

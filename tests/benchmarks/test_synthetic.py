@@ -37,6 +37,7 @@ def codes(monkeypatch):
     return make_docids(50)
 
 
+@pytest.mark.slow
 def test_a_larger_shape_has_the_log_probabilities_of_the_small_model_inside_it(codes, tmp_path):
     model = synthetic.train(
         make_docid_model(synthetic.make_random_t5("trained", RANDOM_LEVELS * CODEBOOK_SIZE), LEVELS), codes, 4
@@ -50,6 +51,7 @@ def test_a_larger_shape_has_the_log_probabilities_of_the_small_model_inside_it(c
     torch.testing.assert_close(logps[1], logps[0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_small_model_is_trained_once(codes, tmp_path):
     folder = tmp_path / "trained"
     first = synthetic.make_trained_t5("small", codes, 2, folder)
@@ -59,6 +61,7 @@ def test_the_small_model_is_trained_once(codes, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(codes):
     model = make_docid_model(synthetic.make_random_t5("trained", RANDOM_LEVELS * CODEBOOK_SIZE), LEVELS)
     ids, docids = make_queries(codes, np.random.default_rng(0)), torch.from_numpy(codes).unsqueeze(1)

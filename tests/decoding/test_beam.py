@@ -89,6 +89,7 @@ def plain_search(logp, docids, beams, k):
     return sorted(finished, key=lambda docid: (-logp(docid), docid))[:k]
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_every_search_equals_a_plain_one_and_exact_results_are_the_true_best(data):
@@ -133,6 +134,7 @@ def test_every_search_equals_a_plain_one_and_exact_results_are_the_true_best(dat
             assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 8), st.booleans())
 def test_no_docid_that_was_pruned_scores_above_the_bound(seed, beams, k, text):
@@ -200,6 +202,7 @@ def test_a_query_gets_the_same_result_alone_as_in_a_batch():
         torch.testing.assert_close(alone.scores[0], together.scores[b], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_earlier_and_concurrent_searches_do_not_change_a_result():
     model = make_model((4,) * 6)
     trie = Trie.from_codes(random_codes(300, (4,) * 6, 3))

@@ -47,6 +47,7 @@ BATCHES = [(2, 0, 7, 10), (3, 1, 5, 10), (2, 2, 20, 10), (3, 3, 7, 10), (2, 4, 1
 """Number of queries, seed, length and beam size."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("v10", [True, False])
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("filtered", [True, False])
@@ -102,6 +103,7 @@ def test_short_sources_whose_cross_attention_is_folded(player):
     assert_same(result, search(without_graphs(model), trie, *random_queries(3), 10, 5))
 
 
+@pytest.mark.slow
 def test_text_docids_of_many_tokens(player):
     trie, model = Trie.from_codes(random_text_docids(300, 20, 2)), make_text_model(20)
     with player.install():
@@ -128,6 +130,7 @@ def test_graphs_are_captured_again_after_weights_or_cached_keys_have_moved(playe
     assert_same(result, search(without_graphs(model), trie, *random_queries(2), 10, 5))
 
 
+@pytest.mark.slow
 def test_a_cache_never_has_more_graphs_than_allowed(player):
     sizes = (5, 7, 4, 6, 5)
     trie, model = Trie.from_codes(random_codes(900, sizes, 1)), make_model(sizes)
@@ -174,6 +177,7 @@ def test_levels_at_which_no_docids_branch_change_no_result(player, codes):
     assert_same(result, search(without_graphs(model), trie, *random_queries(2), 10, 5))
 
 
+@pytest.mark.slow
 def test_weights_may_change_in_place_or_be_replaced_between_searches(player):
     sizes = (5, 7, 4, 6)
     trie, model = Trie.from_codes(random_codes(300, sizes, 1)), make_model(sizes)
@@ -209,6 +213,7 @@ def test_graphs_that_were_captured_with_dropout_are_not_used_without_it(player):
     assert_same(result, beam_search(without_graphs(model), trie, encoded, 10, 5))
 
 
+@pytest.mark.slow
 def test_a_single_cache_may_exceed_the_limit_twofold_but_not_beside_another(player, monkeypatch):
     trie, model = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4))
     with player.install():
@@ -241,6 +246,7 @@ def test_graphs_are_deleted_once_they_hold_too_many_bytes(player):
     assert min(held[5:]) < max(held) / 2  # they were deleted and captured again
 
 
+@pytest.mark.slow
 def test_searches_of_two_tries_with_queries_encoded_before_find_the_same_as_without_graphs(player):
     sizes = (5, 7, 4, 6, 5)
     tries, model = [Trie.from_codes(random_codes(700, sizes, seed)) for seed in (1, 2)], make_model(sizes)
@@ -252,6 +258,7 @@ def test_searches_of_two_tries_with_queries_encoded_before_find_the_same_as_with
         assert_same(result, other)
 
 
+@pytest.mark.slow
 def test_memory_is_freed_immediately_without_the_garbage_collector(player, monkeypatch):
     """A GPU's memory would be full before the collector runs."""
     trie, model, caches = Trie.from_codes(random_codes(500, (9, 9, 9), 1)), make_model((9, 9, 9)), []

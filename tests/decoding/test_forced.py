@@ -137,6 +137,7 @@ def prefix_free_docids(draw):
     return sorted({(*docid, 0) for docid in drawn})
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.lists(prefix_free_docids(), min_size=1, max_size=3), st.integers(1, 6), st.integers(0, 1), st.data())
 def test_simulated_pruning_keeps_what_a_plain_beam_search_finishes(queries, beams, start, data):

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -138,6 +139,7 @@ def test_selected_beams_keep_their_order_and_padding_is_empty(case, extra, data)
     assert torch.equal(selected.first[real:], selected.last[real:])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(cases(FIXED, max_level=1), st.integers(1, 5), st.sampled_from([-9.0, -1.0]))
 def test_a_step_as_a_graph_equals_one_without_padding(case, beams, threshold):

@@ -91,6 +91,7 @@ def test_without_documents_no_docid_is_allowed():
     assert len(Trie.from_codes(padded([[0, 1]])).allowed_docids(np.array([], np.int64)).leaves) == 0
 
 
+@pytest.mark.slow
 @given(DOCIDS)
 def test_a_saved_trie_is_loaded_unchanged(tmp_path_factory, docids):
     trie = Trie.from_codes(padded(docids))

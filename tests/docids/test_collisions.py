@@ -26,6 +26,7 @@ def test_extended_docids_number_the_documents_of_a_group_in_their_order(codes):
         assert [e[-1] for e in tuples(extended) if e[:-1] == docid] == list(range(tuples(codes).count(docid)))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=3), min_size=1, max_size=30))
 def test_the_number_comes_right_after_the_last_code_of_shorter_docids(paths):
     codes = np.full((len(paths), 3), -1, np.int32)

@@ -173,6 +173,7 @@ def test_certified_shares_have_a_column_and_an_explanation_with_the_cutoff(confi
     assert "Certified: share of queries whose top 10 is proven to be the model's best." in text
 
 
+@pytest.mark.slow
 def test_significance_tests_of_another_evaluation_are_not_shown(config, capsys):
     assert "† differs from bm25" in read(config)[0]
     assert "without significance" not in capsys.readouterr().out

@@ -33,6 +33,7 @@ def test_the_paired_test_of_few_queries_enumerates_all_sign_flips():
     assert paired_test(a, a, 0) == 1.0
 
 
+@pytest.mark.slow
 def test_the_paired_test_keeps_its_level_and_detects_a_real_difference():
     rng = np.random.default_rng(0)
     false_positives = [paired_test(rng.random(40), rng.random(40), 0) < 0.1 for _ in range(60)]

@@ -58,6 +58,7 @@ def test_text_docids_come_with_their_tokenizer(build):
     assert tokenizer.decode(table.docid_of(0)[:-1]) == "about owls hunt mice"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(build):
     settings = "docids={builder: rqvae, levels: 2, codebook_size: 4, epochs: 2}"
     first, again = ((build(settings) / "codes.safetensors").read_bytes() for _ in range(2))

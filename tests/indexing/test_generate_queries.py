@@ -100,6 +100,7 @@ def test_a_method_that_cannot_be_used_is_an_error_and_nothing_is_written(load, t
         assert not (config.run_folder / "pseudo_queries").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_generation_resumes_after_its_last_shard_with_the_same_queries(load, seq2seq, monkeypatch):
     monkeypatch.setattr(generate_queries, "SHARD_SIZE", 5)
     config = load(f"queries.method={seq2seq}")
@@ -122,6 +123,7 @@ def test_an_interrupted_generation_resumes_after_its_last_shard_with_the_same_qu
     assert calls == ["1/0", "1/4", "1/5", "1/9", "1/5", "1/9", "1/10"]
 
 
+@pytest.mark.slow
 def test_a_model_is_fine_tuned_on_the_train_queries_and_saved(load, seq2seq):
     config = load(f"queries.method={seq2seq}", "queries.tune_steps=4")
     pairs = list_relevant_pairs(PreparedCollection(config.run_folder / "collection"), "train")

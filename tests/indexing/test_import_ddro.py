@@ -83,6 +83,7 @@ def hugging_face_logp(folder, tokenizer, query, tokens, scaled):
     return float(logits.log_softmax(-1)[range(len(tokens)), tokens].sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "scaled"), [("untied", False), ("separate", True), ("tied", True)])
 @pytest.mark.parametrize("docids", ["pq", "tu"])
 def test_scores_are_those_of_hugging_face(published, tokenizer, tmp_path, kind, scaled, docids):
@@ -120,6 +121,7 @@ def test_documents_can_be_added_to_text_docids_but_not_to_code_docids(published,
     assert "new" in {hit.doc_id for hit in retriever.search("one", k=9)}
 
 
+@pytest.mark.slow
 def test_an_imported_retriever_can_be_searched_in_a_run_folder(published, beir, tmp_path):
     (tmp_path / "c.yaml").write_text(
         f"collection: {{path: {beir}}}\nruns_dir: {tmp_path}\nname: ddro\nsearch: {{k: 12, beams: 12}}\n"

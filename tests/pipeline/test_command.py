@@ -39,6 +39,7 @@ def helps():
     return {option: run(option).stdout for option in ("--help", "--help-all")}
 
 
+@pytest.mark.slow
 def test_help_fits_80_columns_and_joins_the_lines_of_a_paragraph(helps):
     for text in helps.values():
         assert max(map(len, text.splitlines())) <= 80

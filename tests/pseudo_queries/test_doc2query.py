@@ -28,6 +28,7 @@ def settings(make_model, tokenizer, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_generated_queries_are_those_that_hugging_face_samples(settings):
     generator = QueryGenerator(settings.method, settings)
     got = generator.generate(DOCUMENTS, "1/0")
@@ -55,12 +56,14 @@ def loss_on(pairs, name, settings):
         return float(generator.model(**batch).loss)
 
 
+@pytest.mark.slow
 def test_fine_tuning_lowers_the_loss(settings, tmp_path):
     fine_tune(settings, DOCUMENTS, PAIRS, PAIRS, 1, tmp_path / "model", tmp_path / "checkpoints")
     before, after = (loss_on(PAIRS, name, settings) for name in (settings.method, str(tmp_path / "model")))
     assert after < before / 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_fine_tuning_resumes_with_identical_results(settings, tmp_path, monkeypatch):
     def weights(name):
         fine_tune(settings, DOCUMENTS, PAIRS, PAIRS, 1, tmp_path / name, tmp_path / f"{name}-checkpoints")

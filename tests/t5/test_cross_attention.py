@@ -20,6 +20,7 @@ def encode(model, queries, length):
     return model.encode(ids, mask)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=4).filter(any), st.integers(1, 3), st.sampled_from([4, 7]))
 def test_cross_attention_equals_the_layer_of_hugging_face_for_ragged_rows(lengths, tokens, source):

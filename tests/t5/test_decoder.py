@@ -37,6 +37,7 @@ def assert_states_are_those_of_whole_sequences(t5, inputs, sequences, states):
         torch.testing.assert_close(got, expected[-len(got) :], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("v10", [True, False])
 def test_candidates_that_are_decoded_together_get_the_states_of_hugging_face(inputs, v10):
     model = make_model((9, 9, 9, 9), v10=v10)
@@ -49,6 +50,7 @@ def test_candidates_that_are_decoded_together_get_the_states_of_hugging_face(inp
             assert_states_are_those_of_whole_sequences(model.t5, inputs, sequences, states[query])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("v10", [True, False])
 def test_tokens_that_extend_cached_ones_get_the_states_of_the_whole_sequence(inputs, v10):
     """Beams of a query branch, one query has no beams, and past sequences have unequal lengths."""

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 4), min_size=1, max_size=6).filter(any)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(LENGTHS, st.booleans())
 def test_padding_puts_the_rows_of_each_query_into_its_line_and_unpadding_restores_them(lengths, as_tensor):

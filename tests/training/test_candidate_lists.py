@@ -44,6 +44,7 @@ def test_a_list_contains_its_positives_followed_by_documents_that_are_not_releva
     assert not lists.grades[0, 2:].any()
 
 
+@pytest.mark.slow
 def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, tmp_path):
     examples = [LabelledQuery("where do owls hunt", (0, 4), (3, 1)), LabelledQuery("tea leaves", (1,), (1,))]
     settings = DDROConfig(beam_candidates=6)
@@ -89,6 +90,7 @@ def test_a_teacher_grades_the_lists_and_sorts_them_by_grade(retriever):
         assert all(doc_index < 0 for doc_index in doc_indices[len(real) :])
 
 
+@pytest.mark.slow
 def test_a_draw_contains_the_positives_and_depends_only_on_the_seed_and_its_index(retriever):
     settings = DDROConfig(beam_candidates=12, candidates_per_step=4)
     examples = [LabelledQuery(f"query {i}", (i, (i + 4) % 12), (3, 1)) for i in range(6)]
@@ -104,6 +106,7 @@ def test_a_draw_contains_the_positives_and_depends_only_on_the_seed_and_its_inde
     assert sorted(data[i][0] for i in range(6)) == list(range(6))  # a pass visits every list once
 
 
+@pytest.mark.slow
 def test_the_collator_gathers_the_drawn_candidates_and_pads_shorter_draws(retriever):
     settings = DDROConfig(beam_candidates=6)
     examples = [LabelledQuery("owls", (0,), (1,)), LabelledQuery("tea", (1, 5), (1, 3))]

@@ -13,6 +13,7 @@ from indexing.prepare_collection import main as prepare
 from tests.helpers.training import CODES
 
 
+@pytest.mark.slow
 def test_the_dev_measure_is_the_mean_over_the_first_dev_queries(beir, tmp_path, make_retriever):
     (tmp_path / "c.yaml").write_text(
         f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\nsft: {{eval_queries: 5, eval_beams: 12}}\n"
@@ -33,6 +34,7 @@ def test_the_dev_measure_is_the_mean_over_the_first_dev_queries(beir, tmp_path, 
             retriever.model.t5.lm_head.weight.copy_(torch.randn_like(retriever.model.t5.lm_head.weight))
 
 
+@pytest.mark.slow
 def test_diagnostics_are_means_over_candidates_and_over_pairs_of_different_grades(make_retriever):
     policy, reference = (make_retriever(CODES, (3, 4), seed=seed) for seed in (1, 2))
     settings = DDROConfig(beam_candidates=5, batch_size=2)
@@ -59,6 +61,7 @@ def test_diagnostics_are_means_over_candidates_and_over_pairs_of_different_grade
     assert np.isfinite(found["ches"])
 
 
+@pytest.mark.slow
 def test_a_policy_that_equals_its_reference_has_no_margin(make_retriever):
     retriever = make_retriever(CODES, (3, 4))
     settings = DDROConfig(beam_candidates=5)

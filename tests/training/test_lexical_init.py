@@ -45,6 +45,7 @@ def test_bm25_weights_equal_the_formula(tokenizer, texts):
     assert np.count_nonzero(matrix) == sum(len(set(document)) for document in documents)
 
 
+@pytest.mark.slow
 def test_a_new_model_with_atomic_docids_ranks_as_bm25(tokenizer, texts):
     """With more dimensions than documents the factorisation is exact; only the residual branches add some noise."""
     torch.manual_seed(0)

@@ -84,6 +84,7 @@ def test_an_interrupted_refinement_resumes_with_identical_results(config, monkey
     assert all(torch.equal(interrupted[name], uninterrupted[name]) for name in uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_policy_that_was_trained_with_dropout_is_refined_without_dropout(config):
     """With dropout, the first loss would not be log 2, because the log-probs of the policy would be noisy."""
     t5 = load_t5(str(config.run_folder / "sft"))
@@ -95,6 +96,7 @@ def test_a_policy_that_was_trained_with_dropout_is_refined_without_dropout(confi
     assert log[-1]["train_loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_lists_without_any_negative_are_an_error_unless_the_loss_compares_nothing(config):
     (config.run_folder / "negatives" / "negatives.jsonl").write_text("")
     with pytest.raises(GenirError, match=r"ddro: none of the \d+ candidate lists has a negative: .* Raise ddro\.beam_"):
@@ -131,6 +133,7 @@ def test_the_pairwise_loss_of_a_policy_that_equals_its_reference_is_log_two(batc
     assert make_preference_loss(DDROConfig())(*batch).tolist() == pytest.approx([math.log(2)] * 2, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_remedies_add_their_terms_times_their_coefficients(batch):
     model, tensors = batch
     tensors = tensors | {"reference": tensors["reference"] + 0.5}  # every positive has lost 0.5

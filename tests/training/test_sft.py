@@ -46,6 +46,7 @@ def stop_at(title, titles):
     return on_train_begin
 
 
+@pytest.mark.slow
 def test_each_phase_starts_from_the_best_weights_of_the_one_before(load):
     config = load()
     main(config)
@@ -77,6 +78,7 @@ def test_an_interrupted_stage_resumes_after_its_last_finished_phase(load, monkey
     assert all(torch.equal(interrupted[name], uninterrupted[name]) for name in uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_pretrained_model_is_used_with_its_tokenizer(load, tmp_path, make_model, tokenizer):
     make_model((1,), v10=True, base=len(tokenizer)).t5.save_pretrained(tmp_path / "t5")
     tokenizer.save_pretrained(tmp_path / "t5")
@@ -89,6 +91,7 @@ def test_a_pretrained_model_is_used_with_its_tokenizer(load, tmp_path, make_mode
     assert retriever.tokenizer.get_vocab() == tokenizer.get_vocab()
 
 
+@pytest.mark.slow
 def test_the_largest_seed_is_accepted(load):
     config = load("seed=2000000000", "sft.phases=[{steps: 1}]")
     main(config)

@@ -69,6 +69,7 @@ def stop_at(step):
     return on_step_end
 
 
+@pytest.mark.slow
 def test_the_batch_size_does_not_depend_on_the_number_of_gpus(make_retriever, tmp_path, monkeypatch):
     sizes = []
 
@@ -90,6 +91,7 @@ def test_training_teaches_the_model_to_generate_docids(make_retriever, tmp_path)
     assert list((tmp_path / "log").glob("events*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [3, 7, 10])
 def test_an_interrupted_training_resumes_with_identical_results(make_retriever, tmp_path, monkeypatch, step):
     """The dev measure is an arbitrary function of the weights, so early stopping and best weights are tested too."""
@@ -106,8 +108,16 @@ def test_an_interrupted_training_resumes_with_identical_results(make_retriever, 
     ]
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors"])
-@pytest.mark.parametrize("damage", ["missing", "damaged"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("optimizer.pt", "missing"),
+        ("scheduler.pt", "missing"),
+        ("optimizer.pt", "damaged"),
+        ("model.safetensors", "damaged"),
+    ],
+)
 def test_a_training_resumes_before_a_damaged_checkpoint_with_identical_results(
     make_retriever, tmp_path, monkeypatch, capsys, name, damage
 ):
@@ -132,6 +142,7 @@ def arbitrary(retriever):
     return float(retriever.model.t5.shared.weight.detach().double().abs().sum() * 10 % 1)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before_usable(make_retriever, tmp_path):
     measure = rising()
 
@@ -147,6 +158,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before_usable(make_re
     assert find_last_checkpoint(tmp_path / "checkpoints") == str(tmp_path / "checkpoints" / "checkpoint-4")
 
 
+@pytest.mark.slow
 def test_training_does_not_resume_from_an_incomplete_checkpoint(make_retriever, tmp_path, monkeypatch):
     monkeypatch.setattr(ShowProgress, "on_step_end", stop_at(9))
     with pytest.raises(KeyboardInterrupt):
@@ -158,6 +170,7 @@ def test_training_does_not_resume_from_an_incomplete_checkpoint(make_retriever, 
     assert not (folder / "checkpoint-8").exists()
 
 
+@pytest.mark.slow
 def test_training_stops_after_patience_and_keeps_the_best_weights(make_retriever, tmp_path):
     values = iter([0.1, 0.9, 0.8, 0.7, 0.6, 0.5])
     stopped, log = run_training(
@@ -170,6 +183,7 @@ def test_training_stops_after_patience_and_keeps_the_best_weights(make_retriever
         assert torch.equal(state[name], value), name
 
 
+@pytest.mark.slow
 def test_the_last_step_is_evaluated_and_can_be_the_best(make_retriever, tmp_path):
     retriever, log = run_training(make_retriever, tmp_path, steps=10, measure=rising())
     assert [entry["step"] for entry in log if "eval_RR@10" in entry] == [0, 4, 8, 10]
@@ -186,6 +200,7 @@ def test_the_loss_of_a_text_is_the_negative_score_of_its_document(make_retriever
     assert loss.tolist() == pytest.approx([-scores[i][f"d{i}"] for i in range(3)], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_finished_phase_is_loaded_instead_of_trained_again(make_retriever, tmp_path):
     retriever, job = make_job(make_retriever, tmp_path, measure=rising())
     log = run_phase(1, tmp_path, retriever, lambda: job)
@@ -198,6 +213,7 @@ def test_a_finished_phase_is_loaded_instead_of_trained_again(make_retriever, tmp
     assert all(torch.equal(trained[name], value) for name, value in weights(other).items())
 
 
+@pytest.mark.slow
 def test_embeddings_and_head_learn_at_a_multiple_of_the_learning_rate(make_retriever, tmp_path):
     def first_step(multiplier):
         retriever, job = make_job(make_retriever, tmp_path / str(multiplier), steps=1, measure=rising())

@@ -54,9 +54,7 @@ def read_run(path: Path) -> Run:
         if not columns:
             continue
         if len(columns) != 6:
-            raise error_at(
-                path, line, f"{len(columns)} columns; a line of a run file is: query Q0 doc_id rank score name"
-            )
+            raise error_at(path, line, f"expected six columns (query Q0 doc_id rank score name), got {len(columns)}")
         query_id, _, doc_id, rank, score, _ = columns
         if not re.fullmatch(r"[+-]?[0-9]+", rank):
             raise error_at(path, line, f"the rank {rank!r} is not an integer; correct or remove this line")

@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
+# Two worker processes; the tests of a file stay in one, since they share its fixtures.
+PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: quickstart reproduce-nq-union test check extras lint clean
 
@@ -16,10 +18,10 @@ reproduce-nq-union: .venv/installed
 	$(BIN)/genir run configs/nq-union.yaml collection.path=$(DATA)
 
 test: lint
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	$(PYTEST)
 
 check: lint
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # Lucene on a JVM and sentence embeddings: about 1.3 GB, and the tests that need them.
 extras: .venv/installed

@@ -3,8 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
-# Two worker processes; the tests of a file stay in one, since they share its fixtures.
-PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 .PHONY: quickstart reproduce-nq-union test check extras lint clean
 
@@ -20,8 +19,9 @@ reproduce-nq-union: .venv/installed
 test: lint
 	$(PYTEST)
 
+# In two worker processes; the tests of a file stay in one, since they share its fixtures.
 check: lint
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" --numprocesses 2 --dist loadfile
 
 # Lucene on a JVM and sentence embeddings: about 1.3 GB, and the tests that need them.
 extras: .venv/installed

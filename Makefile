@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
 PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: quickstart reproduce-nq-union test check extras lint clean
+.PHONY: quickstart reproduce-nq-union test check campaigns extras lint clean
 
 quickstart: .venv/installed
 	$(BIN)/genir run configs/quickstart.yaml
@@ -22,6 +22,10 @@ test: lint
 # In two worker processes; the tests of a file stay in one, since they share its fixtures.
 check: lint
 	$(PYTEST) -m "not slow" --numprocesses 2 --dist loadfile
+
+# Kills commands at file operations and gives them mutated inputs, as docs/reliability.md describes.
+campaigns: .venv/installed
+	$(BIN)/python -m tests.campaigns
 
 # Lucene on a JVM and sentence embeddings: about 1.3 GB, and the tests that need them.
 extras: .venv/installed

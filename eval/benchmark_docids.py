@@ -154,7 +154,7 @@ def command(
         results[name] = result = json.loads(process.stdout.splitlines()[-1])
         cells = [f"{result[column]:,.0f}" if column in result else "" for column in MEMORY_COLUMNS]
         table.add_row(name, f"{result['documents']:,}", f"{result['seconds']:.1f}", *cells)
-        console.print(f"[dim]{name}: {result}[/]")
+        console.print(f"{name}: {result}", style="dim")
     console.print(table)
     write_json(FOLDER / "results.json", results)
 

@@ -1,5 +1,10 @@
 """certify: compute for what share of the queries a beam size is proven to be sufficient."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +24,8 @@ from genir.retriever import Retriever
 
 matplotlib.use("Agg")  # the back end that writes files and needs no display
 from matplotlib import pyplot as plt
+
+plt.rcParams["text.parse_math"] = False  # a $ in the name of an experiment is a $
 
 
 def certify(config: Config, split: str, k: int, widths: list[int], compare: bool) -> list[dict[str, Any]]:

@@ -1,5 +1,10 @@
 """compare: test the significance of the differences between runs."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
@@ -8,9 +13,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from genir.config import Config, load_config
-from genir.console import console
+from genir.console import console, print_note
 from genir.errors import GenirError
 from genir.evaluation.protocol_card import find_differences, read_card
 from genir.evaluation.replicates import average_over_seeds, group_by_experiment, load_replicates, unique_labels
@@ -42,7 +48,7 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path
             # A run with the name and values of an earlier one is left out; usually it is BM25, which needs no seed.
             same = [name for name, known in runs.items() if seeds == known and name.endswith(f"/{run}")]
             if same:
-                console.print(f"[yellow]note:[/] {label}{run} has the same values as {same[0]} and is left out")
+                print_note(f"{label}{run} has the same values as {same[0]} and is left out")
             else:
                 runs[f"{label}{run}"] = seeds
     values = [value for run, seeds in runs.items() for value in average_over_seeds(run, seeds)]
@@ -73,7 +79,7 @@ def require_same_card(config: Config, folders: Sequence[Path]) -> None:
         if found := find_differences(cards[0], card, config.search.splits):
             raise GenirError(f"{folders[0]} and {folder} cannot be compared: {'; '.join(found)}")
         if cards[0]["splits"].get("train") != card["splits"].get("train"):
-            console.print(f"[yellow]note:[/] {folders[0]} and {folder} were trained on different train queries")
+            print_note(f"{folders[0]} and {folder} were trained on different train queries")
 
 
 def compare_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str, seed: int) -> list[Row]:
@@ -134,7 +140,7 @@ def make_table(rows: list[Row], split: str) -> Table:
         difference = f"{row['difference']:+.3f}"
         table.add_row(
             *(str(row[name]) for name in ("measure", "a", "b")),
-            f"[bold]{difference}[/]" if significant else difference,
+            Text(difference, "bold" if significant else ""),
             str(row["better"]),
             str(row["worse"]),
             f"{row['p']:.4f}",

@@ -1,25 +1,32 @@
 """evaluate: compute measures of every run with confidence intervals, also separately for seen and unseen queries."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.table import Table
+from rich.text import Text
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config
-from genir.console import console
+from genir.config.measures import find_cutoff
+from genir.console import console, print_note
 from genir.docids import DocidTable
 from genir.docids.order import docid_numbers
-from genir.errors import GenirError
+from genir.errors import GenirError, make_printable
 from genir.evaluation.measures import measure
 from genir.evaluation.protocol_card import make_run_card
 from genir.evaluation.results import MeasureValue, write_values
 from genir.evaluation.significance import Interval, bootstrap_interval
 from genir.evaluation.tied_docids import measure_tie_orders
 from genir.evaluation.trec import Run, qrels, read_run
-from genir.files import atomic_folder, read_json, write_json
+from genir.files import atomic_folder, list_folder, read_json, write_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
@@ -59,11 +66,14 @@ def main(config: Config) -> None:
         split = Split(name, judged, {query: is_seen(grades, trained) for query, grades in judged.items()})
         for path in list_run_files(config, name):
             run_name, run = path.name.removesuffix(f".{name}.trec"), read_run(path)
+            for query_id, ranked in run.items():
+                if data.is_ignored(query_id, query_id):
+                    ranked.pop(query_id, None)
             values += measure_run(config, split, run_name, run)
             if docid and path.parent.name == "runs":
                 tie_values += measure_ties(config, split, run_name, run, docid)
             if (proven := path.with_suffix(".certified.json")).exists():
-                share = certified_share(read_json(proven), run, config.evaluate.cutoff)
+                share = certified_share(read_certificates(proven), run, config.evaluate.cutoff)
                 certificates.setdefault(name, {})[run_name] = share
     summary = summarise([*values, *tie_values], config)
     with atomic_folder(config.run_folder / "evaluation") as folder:
@@ -71,11 +81,22 @@ def main(config: Config) -> None:
         write_json(folder / "measures.json", summary)
         write_json(folder / "card.json", make_run_card(config.run_folder))
         write_json(folder / "certificates.json", certificates)
+    print_results(config, summary, certificates)
+
+
+def print_results(config: Config, summary: Mapping[str, Any], certificates: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a table for each split, and notes about measures without a cut-off and about the certificates."""
     for name in config.search.splits:
         console.print(make_table(summary[name], name, config.evaluate.measures, certificates.get(name, {})))
+    if unlimited := [name for name in config.evaluate.measures if find_cutoff(name) is None]:
+        print_note(
+            f"{', '.join(unlimited)}: computed on the search.k = {config.search.k} hits of each "
+            "query, since the name has no cut-off"
+        )
     if certificates:
         console.print(
-            f"[dim]certified: share of queries whose top {config.evaluate.cutoff} is proven to be the model's best[/]"
+            f"certified: share of queries whose top {config.evaluate.cutoff} is proven to be the model's best",
+            style="dim",
         )
 
 
@@ -104,16 +125,20 @@ def list_run_files(config: Config, split: str) -> list[Path]:
     Raises GenirError if two of them have the same name, such as one of the user's that is named as the baseline.
     """
     folder = config.run_folder / "runs"
-    found = {*folder.glob(f"*.{split}.trec")}
-    for longer in config.search.splits:  # a.b.trec is a run of the split a.b, if there is such a split, and not of b
-        if longer.endswith(f".{split}"):
-            found -= {*folder.glob(f"*.{longer}.trec")}
+    # a.b.trec is a run of the split a.b, if there is such a split, and not of b
+    longer = tuple(f".{other}.trec" for other in config.search.splits if other.endswith(f".{split}"))
+    names = [name for name in list_folder(folder) if not name.startswith(".")]
+    found = {folder / name for name in names if name.endswith(f".{split}.trec") and not name.endswith(longer)}
     by_stage = {name: path for name in TRAINING_STAGES if (path := folder / f"{name}.{split}.trec") in found}
     for name in [name for name in by_stage if name not in config.training_stages]:  # written by an earlier config
-        console.print(f"[yellow]note:[/] {by_stage[name]} is ignored, since the config has no section {name}")
+        print_note(f"{by_stage[name]} is ignored, since the config has no section {name}")
         found.remove(by_stage.pop(name))
     stages = list(by_stage.values())
-    baseline = sorted((config.run_folder / "baseline").glob(f"*.{split}.trec"))
+    baseline = [
+        config.run_folder / "baseline" / name
+        for name in list_folder(config.run_folder / "baseline")
+        if name.endswith(f".{split}.trec")
+    ]
     for path in baseline:
         if folder / path.name in found:
             raise GenirError(f"{folder / path.name}: {path} has the same name; rename one of the runs")
@@ -141,6 +166,14 @@ def _as_values(split: Split, run: str, by_measure: Mapping[str, Mapping[str, flo
         for label, by_query in by_measure.items()
         for query, value in by_query.items()
     ]
+
+
+def read_certificates(path: Path) -> dict[str, int]:
+    """Read a file of certificates that the search stage wrote; raises GenirError if it is damaged."""
+    found = read_json(path)
+    if not isinstance(found, dict) or not found or not all(type(count) is int for count in found.values()):
+        raise GenirError(f"{path}: damaged: it must map query ids to whole numbers; run the search stage again")
+    return found
 
 
 def certified_share(proven: Mapping[str, int], run: Run, cutoff: int) -> float:
@@ -182,8 +215,9 @@ def make_table(runs: Mapping[str, Any], split: str, measures: Sequence[str], cer
         parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
         for part in parts if len(parts) == 3 else ["all"]:
             intervals = [Interval(**values[name][part]) for name in measures]
-            label = f"[bold]{run}[/]" if part == "all" else f"[dim]  {part} documents[/]"
-            cells = [f"{x.mean:.3f} [dim]\\[{x.low:.3f}, {x.high:.3f}][/]" for x in intervals]
+            is_all = part == "all"
+            label = Text(make_printable(run) if is_all else f"  {part} documents", "bold" if is_all else "dim")
+            cells = [Text.assemble(f"{x.mean:.3f} ", (f"[{x.low:.3f}, {x.high:.3f}]", "dim")) for x in intervals]
             share = f"{certified[run]:.1%}" if part == "all" and run in certified else ""
             table.add_row(label, f"{intervals[0].queries:,}", *cells, share)
     return table

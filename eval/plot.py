@@ -1,5 +1,10 @@
 """plot: draw training curves, the measures of each run, and the differences between runs for each query."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +15,7 @@ import numpy as np
 
 from genir.config import TRAINING_STAGES, Config
 from genir.console import console
+from genir.errors import make_printable
 from genir.evaluation.results import group_by_run, load_run_values
 from genir.files import atomic_folder, read_json
 from genir.pipeline.command import run_stage
@@ -18,6 +24,8 @@ from genir.pipeline.stage import Stage
 matplotlib.use("Agg")  # the back end that writes files and needs no display
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
+
+plt.rcParams["text.parse_math"] = False  # a $ in the name of a run is a $
 
 MARKERS = "os^Dv"
 Panels = dict[str, dict[str, str]]
@@ -121,7 +129,9 @@ def plot_measures(runs: Mapping[str, Any], split: str, path: Path) -> None:
         mean, low, high = (np.array([values[name]["all"][key] for name in names]) for key in ("mean", "low", "high"))
         places = np.arange(len(names)) + (number - (len(runs) - 1) / 2) * spacing
         marker = MARKERS[number // 10 % len(MARKERS)]  # there are ten colours
-        axes.errorbar(places, mean, [mean - low, high - mean], fmt=marker, capsize=3, clip_on=False, label=run)
+        axes.errorbar(
+            places, mean, [mean - low, high - mean], fmt=marker, capsize=3, clip_on=False, label=make_label(run)
+        )
     for border in range(len(names) - 1):
         axes.axvline(border + 0.5, color="grey", linewidth=0.5)
     axes.set_xticks(range(len(names)), names)
@@ -159,12 +169,17 @@ def plot_gains(runs: Mapping[str, Mapping[str, float]], title: str, path: Path) 
     for run in others:
         difference = sorted((runs[run][query] - runs[first][query] for query in runs[first]), reverse=True)
         better, worse = sum(x > 0 for x in difference), sum(x < 0 for x in difference)
-        axes.plot(difference, drawstyle="steps-mid", label=f"{run}: {better} better, {worse} worse")
+        axes.plot(difference, drawstyle="steps-mid", label=make_label(f"{run}: {better} better, {worse} worse"))
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set(xlabel="queries, largest gain first", ylabel=f"gain over {first}", title=title)
+    axes.set(xlabel="queries, largest gain first", ylabel=f"gain over {make_printable(first)}", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
     save_figure(figure, path)
+
+
+def make_label(name: str) -> str:
+    """The label for the curve of a run; matplotlib leaves out labels that begin with an underscore."""
+    return make_printable(f" {name}" if name.startswith("_") else name)
 
 
 def save_figure(figure: Any, path: Path) -> None:

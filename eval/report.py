@@ -1,5 +1,10 @@
 """report: write the results of a run as Markdown, as a self-contained HTML page, and as LaTeX tables for a paper."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import base64
 import html
 import math
@@ -15,7 +20,8 @@ import markdown
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import Config
-from genir.console import console
+from genir.console import console, print_note
+from genir.errors import make_printable
 from genir.evaluation.headline import compose_headline, format_value
 from genir.evaluation.protocol_card import read_card
 from genir.evaluation.results import MeasureValue, group_by_run, load_run_values
@@ -26,6 +32,14 @@ from genir.pipeline.stage import Stage
 
 EXAMPLES = 5  # number of queries with the largest gains, and with the largest losses, that are shown of a split
 HITS = 3  # number of hits of each run that are shown for such a query
+TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
 TITLE_WORDS = 12  # number of words of the text that are shown for a document without a title
 
 
@@ -93,8 +107,8 @@ def load_tests(config: Config, values: Sequence[MeasureValue]) -> list[dict[str,
     found = {(row["split"], row["measure"], row["a"], row["b"]): row["difference"] for row in rows}
     if found.keys() == expected.keys() and all(math.isclose(found[x], expected[x], abs_tol=1e-9) for x in found):
         return rows
-    console.print(
-        "[yellow]note:[/] the report has no significance tests, since comparison/ is missing or belongs to another "
+    print_note(
+        "the report has no significance tests, since comparison/ is missing or belongs to another "
         f"evaluation; run: genir compare {config.run_folder}, then report again"
     )
     return []
@@ -249,13 +263,15 @@ def render(template: str, page: Mapping[str, Any], image: Callable[[str], str] =
 
 def escape_markdown(text: Any) -> str:
     """Escape a text so that Markdown shows it literally, even within a table."""
-    words = " ".join(str(text).split())
-    return re.sub(r"([\\`*_\[\]])", r"\\\1", html.escape(words, quote=False)).replace("|", "&#124;")
+    words = make_printable(" ".join(str(text).split()))
+    return (
+        re.sub(r"([\\`*_\[\]])", r"\\\1", html.escape(words, quote=False)).replace("|", "&#124;").replace("$", "&#36;")
+    )
 
 
-def escape_tex(text: str) -> str:
-    """Escape a name so that LaTeX shows it literally; a backslash becomes a slash."""
-    return re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", "/"))
+def escape_tex(text: Any) -> str:
+    """Escape a name so that LaTeX shows it literally."""
+    return re.sub(r"[\\&%$#_{}~^<>|]", lambda found: TEX.get(found[0], f"\\{found[0]}"), make_printable(str(text)))
 
 
 def data_uri(path: Path) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from genir.collection import open_collection as open_collection
     from genir.config import load_config as load_config
     from genir.errors import GenirError as GenirError
+    from genir.errors import SearchTimeout as SearchTimeout
     from genir.records import Document as Document
     from genir.records import Hit as Hit
     from genir.records import Hits as Hits
@@ -27,6 +28,7 @@ __all__ = [
     "Hits",
     "Query",
     "Retriever",
+    "SearchTimeout",
     "__version__",
     "load_config",
     "open_collection",
@@ -39,6 +41,7 @@ _MODULES = {
     "Hits": "genir.records",
     "Query": "genir.records",
     "Retriever": "genir.retriever",
+    "SearchTimeout": "genir.errors",
     "load_config": "genir.config",
     "open_collection": "genir.collection",
 }

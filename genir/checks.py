@@ -1,5 +1,7 @@
-"""Argument validation: checks of the values that callers pass, with errors that name the argument."""
+"""Argument validation, with errors that name the argument, and strict parsing of numbers and ids from text."""
 
+import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from operator import index
@@ -31,7 +33,7 @@ def require_documents(documents: Iterable[Document]) -> list[Document]:
     """Check documents and return them as a list.
 
     Raises GenirError for a single document instead of a list, for an item that is not a `Document`, and for a title,
-    text or url that is not a string. The ids are not checked.
+    text or url that is not a string or not valid as UTF-8. The ids are not checked.
     """
     if isinstance(documents, str | Document) or not isinstance(documents, Iterable):
         raise GenirError(f"documents must be a list of Document, got {documents!r}")
@@ -42,6 +44,8 @@ def require_documents(documents: Iterable[Document]) -> list[Document]:
         for name, value in document._asdict().items():
             if name != "id" and not isinstance(value, str):
                 raise GenirError(f"the {name} of document {document.id!r} must be a string, got {value!r}")
+            if name != "id" and not is_encodable(value):
+                raise GenirError(f"the {name} of document {document.id!r} is not valid UTF-8: {value!r}")
     return found
 
 
@@ -65,6 +69,28 @@ def require_positive_int(name: str, value: Any) -> int:
     if whole < 1:
         raise GenirError(f"{name} must be an integer of at least 1, got {value!r}")
     return whole
+
+
+def parse_int(text: str) -> int:
+    """Parse a decimal integer. Raises ValueError for the other forms that Python's int accepts.
+
+    These are underscores as in 1_000, white space, and the digits of other scripts.
+    """
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError(f"{text!r} is not a whole number in the digits 0 to 9")
+    return int(text)
+
+
+def parse_float(text: str) -> float:
+    """Parse a finite decimal number. Raises ValueError for the other forms that Python's float accepts.
+
+    These are nan, inf, underscores as in 1_000, white space, and the digits of other scripts.
+    """
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+        raise ValueError(f"{text!r} is not a number in the digits 0 to 9")
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text!r} is too large")
+    return value
 
 
 def is_encodable(text: str) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 import genir
 from genir.config import Config, load_config
@@ -53,15 +53,12 @@ _PASS_ARGUMENTS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, 
 
 
 def main() -> None:
-    """Run the command line of `genir`: the entry point of the console script."""
+    """Run the command line of `genir` with the arguments of the process."""
     set_process_defaults()
-    try:
-        if len(sys.argv) > 1 and sys.argv[1] in PROGRAMS:
-            run_program(sys.argv[1], sys.argv[2:])
-        else:
-            run_command(make_app())
-    except KeyboardInterrupt:  # while a program is being imported; a running stage handles it itself
-        sys.exit(130)
+    if len(sys.argv) > 1 and sys.argv[1] in PROGRAMS:
+        run_program(sys.argv[1], sys.argv[2:])
+    else:
+        run_command(make_app())
 
 
 def make_app() -> typer.Typer:
@@ -139,7 +136,7 @@ def print_status(config: ConfigArgument, overrides: OverridesArgument = None) ->
     table.add_column("reason", overflow="fold")
     styles = {"up to date": "green", "stale": "yellow", "not run": "dim", "not needed": "dim", "edited": "green"}
     for name, state, reason in stage_states(settings):
-        table.add_row(name, f"[{styles[state]}]{state}[/]", escape(reason))
+        table.add_row(name, Text(state, styles[state]), reason)
     console.print(table)
 
 
@@ -188,5 +185,5 @@ def show_examples(config: Config) -> None:
     step = max(1, len(queries) // 3)
     for query in queries[step // 2 :: step][:3]:
         console.print()
-        console.print(retriever.search(query.text, k=3), markup=False)
-    console.print(f"\nSearch your own queries: [bold]genir search {config.run_folder} --interactive[/]")
+        console.print(retriever.search(query.text, k=3))
+    console.print(f"\nSearch your own queries: genir search {config.run_folder} --interactive", style="bold")

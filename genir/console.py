@@ -1,18 +1,49 @@
 """Console output and progress bars.
 
-Results are printed with `console` (stdout); errors and progress bars go to `errors` (stderr).
+Results are printed with `console` (stdout); errors and progress bars go to `errors` (stderr). Both show texts as they
+are: square brackets are no markup unless markup=True is given, and control characters are escaped.
 """
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from genir.errors import make_printable
 
 T = TypeVar("T")
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class PlainConsole(Console):
+    """A console that shows titles, queries, ids and paths as text, whatever characters they contain."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Convert a string that is printed, or that is the cell or title of a table, to rich's own text."""
+        return super().render_str(make_printable(text, keep="\n\t"), **options)
+
+
+console = PlainConsole()
+errors = PlainConsole(stderr=True)
+
+
+def print_note(message: str) -> None:
+    """Print something that the user may want to know."""
+    _print_labelled("note", message)
+
+
+def print_warning(message: str) -> None:
+    """Print something that the user should know, since it may make results wrong or worse."""
+    _print_labelled("warning", message)
+
+
+def _print_labelled(label: str, message: str) -> None:
+    console.print(Text.assemble((f"{label}:", "yellow"), " ", console.render_str(message)))
 
 
 def progress() -> Progress:
@@ -21,12 +52,12 @@ def progress() -> Progress:
     Each task needs the field `note`, a text at the end of its line. Nothing is drawn if stderr is not a terminal.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=errors,
         transient=True,
         disable=not errors.is_terminal,

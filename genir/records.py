@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple, overload
 
+from genir.errors import make_printable
+
 
 class Document(NamedTuple):
     """One document of a collection; `id` is its doc_id, the collection's own identifier."""
@@ -82,8 +84,12 @@ class Hits(Sequence[Hit]):
         return self.query, self.exact, self._hits
 
     def __repr__(self) -> str:
-        rows = [(str(h.rank), f"{h.score:.3f}", h.doc_id, "-".join(map(str, h.docid)), h.title) for h in self]
-        rows = [("rank", "score", "doc_id", "docid", "title"), *rows]
+        rows = [("rank", "score", "doc_id", "docid", "title")]
+        for hit in self:
+            docid = "-".join(map(str, hit.docid))
+            rows.append(
+                (str(hit.rank), f"{hit.score:.3f}", make_printable(hit.doc_id), docid, make_printable(hit.title))
+            )
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = [
             f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {doc_id:<{widths[2]}}  {docid:<{widths[3]}}  {title}".rstrip()
@@ -95,8 +101,12 @@ class Hits(Sequence[Hit]):
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "doc_id", "docid", "title"))
         body = "".join(
-            f"<tr><td>{h.rank}</td><td>{h.score:.3f}</td><td>{escape(h.doc_id)}</td>"
-            f"<td>{'-'.join(map(str, h.docid))}</td><td>{escape(h.title)}</td></tr>"
+            f"<tr><td>{h.rank}</td><td>{h.score:.3f}</td><td>{_escape_html(h.doc_id)}</td>"
+            f"<td>{'-'.join(map(str, h.docid))}</td><td>{_escape_html(h.title)}</td></tr>"
             for h in self
         )
-        return f"<table><caption>{escape(self.query)}</caption><tr>{head}</tr>{body}</table>"
+        return f"<table><caption>{_escape_html(self.query)}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _escape_html(text: str) -> str:
+    return escape(make_printable(text))

@@ -1,8 +1,12 @@
 """search: write run files of the evaluation splits, or answer single queries."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import sys
 import time
-from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +15,14 @@ import typer
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, load_config
-from genir.console import console
+from genir.console import console, print_note
 from genir.errors import GenirError
 from genir.evaluation.trec import break_score_ties, write_run
 from genir.files import write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
-from genir.records import Query
 from genir.retriever import Retriever
+from genir.tokenizer import tokenize
 
 
 def main(config: Config) -> None:
@@ -36,20 +40,21 @@ def main(config: Config) -> None:
     for name in config.training_stages:
         retriever = Retriever.from_pretrained(config.run_folder / name)
         for split in config.search.splits:
-            search_split(config, retriever, data.queries(split), name, split)
+            search_split(config, retriever, data, name, split)
 
 
-def search_split(config: Config, retriever: Retriever, queries: Sequence[Query], name: str, split: str) -> None:
+def search_split(config: Config, retriever: Retriever, data: PreparedCollection, name: str, split: str) -> None:
     """Search the queries of one split, and write the run file and the file of certificates.
 
     name: the training stage that the retriever comes from, which is also the name of the run.
     """
-    settings, folder = config.search, config.run_folder / "runs"
+    settings, folder, queries = config.search, config.run_folder / "runs", data.queries(split)
+    k = settings.k + data.ignores_identical_ids
     started = time.perf_counter()
     results = retriever.search_many(
         [query.text for query in queries],
-        settings.k,
-        settings.beams,
+        k,
+        max(k, settings.beams),
         batch_size=settings.batch_size,
         show_progress=True,
         exact=settings.exact,
@@ -57,15 +62,20 @@ def search_split(config: Config, retriever: Retriever, queries: Sequence[Query],
     milliseconds = (time.perf_counter() - started) / len(queries) * 1000
     run, num_proven, certified = {}, {}, 0
     for query, hits in zip(queries, results, strict=True):
-        run[query.id] = break_score_ties([hit.doc_id for hit in hits], [hit.score for hit in hits])
-        num_proven[query.id] = hits.num_proven
-        certified += hits.num_proven >= min(config.evaluate.cutoff, len(hits))
+        kept = [hit for hit in hits if not data.is_ignored(query.id, hit.doc_id)][: settings.k]
+        run[query.id] = break_score_ties([hit.doc_id for hit in kept], [hit.score for hit in kept])
+        num_proven[query.id] = sum(hit.rank <= hits.num_proven for hit in kept)
+        certified += num_proven[query.id] >= min(config.evaluate.cutoff, len(kept))
     write_run(run, folder / f"{name}.{split}.trec", name)
     write_json(folder / f"{name}.{split}.certified.json", num_proven)
     console.print(
         f"{name}, {split}: {len(queries):,} queries, {milliseconds:.1f} ms each; the top {config.evaluate.cutoff} of "
         f"{certified / len(queries):.1%} are certified"
     )
+    longest = retriever.max_tokens
+    lengths = tokenize(retriever.tokenizer, [query.text for query in queries], longest + 1)["attention_mask"].sum(1)
+    if cut := int((lengths > longest).sum()):
+        print_note(f"{cut:,} queries of {split} are longer than {longest} tokens and were cut")
 
 
 def command(
@@ -73,7 +83,7 @@ def command(
     overrides: OverridesArgument = None,
     query: Annotated[str | None, typer.Option(metavar="TEXT", help="Search this query and print the hits.")] = None,
     interactive: Annotated[bool, typer.Option("--interactive", help="Prompt for queries until an empty line.")] = False,
-    k: Annotated[int, typer.Option(help="Number of hits to print.", min=1)] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", help="Number of hits to print.", min=1)] = 10,
     exact: Annotated[
         bool,
         typer.Option(
@@ -100,7 +110,7 @@ def command(
         folder = load_config(config, overrides or []).run_folder / "retriever"
     retriever = Retriever.from_pretrained(folder)
     if query is not None:
-        console.print(retriever.search(query, k, exact=exact), markup=False)
+        console.print(retriever.search(query, k, exact=exact))
     if interactive:
         prompt_for_queries(retriever, k, exact)
 
@@ -122,10 +132,10 @@ def prompt_for_queries(retriever: Retriever, k: int, exact: bool) -> None:
         try:
             started = time.perf_counter()
             hits = retriever.search(text, k, exact=exact)
-            console.print(hits, markup=False)
-            console.print(f"[dim]{(time.perf_counter() - started) * 1000:.0f} ms[/]")
+            console.print(hits)
+            console.print(f"{(time.perf_counter() - started) * 1000:.0f} ms", style="dim")
         except GenirError as error:
-            console.print(str(error), markup=False)
+            console.print(str(error))
 
 
 STAGE = Stage(

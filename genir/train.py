@@ -1,16 +1,22 @@
 """train: train the model to generate docids, refine it, and assemble the retriever."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import shutil
 from functools import partial
 from pathlib import Path
 
 from genir.config import Config, load_config
-from genir.console import console
+from genir.console import console, print_note
 from genir.errors import GenirError
 from genir.files import atomic_folder, content_hash
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.pipeline.staleness import load_hashes, load_records
+from genir.retriever.folder import read_settings
 from genir.training import refine, sft
 
 
@@ -35,15 +41,16 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
         execute(stage, partial(_copy_retriever, last=last), settings, force)
     else:
         console.print(
-            f"[dim]{settings.run_folder / 'retriever'}: edited after training, so it is kept; delete it to restore the "
-            "trained retriever[/]"
+            f"{settings.run_folder / 'retriever'}: edited after training, so it is kept; delete it to restore the "
+            "trained retriever",
+            style="dim",
         )
 
 
 def retriever_was_edited(run: Path, last: str) -> bool:
     """Whether RUN/retriever was edited after training (for example by `genir docids --add`) and must be kept.
 
-    last: the last training stage. A folder in which files of the trained retriever are missing is damaged, not edited.
+    last: the last training stage. A folder with missing or damaged files was not edited, and need not be kept.
     Raises GenirError if the retriever was edited and the last training stage has also been run again since, because its
     result would then replace the edited retriever.
     """
@@ -51,8 +58,12 @@ def retriever_was_edited(run: Path, last: str) -> bool:
     record = load_records(run / "stage.json").get("retriever")
     names = [path.relative_to(run / last) for path in (run / last).rglob("*") if path.is_file()]
     names = [name for name in names if name != Path("log.json")]
-    complete = all((folder / name).is_file() for name in names)
-    if record is None or not complete or content_hash(folder, hashes) == record["outputs"]["retriever"]:
+    if record is None or not folder.is_dir() or content_hash(folder, hashes) == record["outputs"]["retriever"]:
+        return False
+    try:
+        read_settings(folder)
+    except GenirError as error:
+        print_note(f"{str(error).split(';')[0]}; the trained retriever is restored")
         return False
     if all(content_hash(folder / name, hashes) == content_hash(run / last / name, hashes) for name in names):
         return False  # the process was killed after it had copied the retriever and before it recorded that

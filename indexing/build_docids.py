@@ -1,5 +1,10 @@
 """docids: assign a docid to every document, and report on the quality of the docids."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,18 +17,19 @@ from rich.table import Table
 from genir.collection.beir import read_documents
 from genir.collection.prepared import DocumentFile
 from genir.config import Config, load_config
-from genir.console import console
+from genir.console import console, print_warning
 from genir.decoding.trie import Trie
 from genir.docids import BUILDERS, BuilderInput, DocidTable
 from genir.docids.assign import build_docids
 from genir.docids.report import make_report
 from genir.embedders import load_vectors, require_finite_vectors
-from genir.errors import GenirError
-from genir.files import atomic_folder, folder_lock, numbered_lines, write_json
+from genir.errors import GenirError, error_at
+from genir.files import atomic_folder, folder_lock, numbered_lines, remove_leftovers, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.retriever import Retriever, find_retriever
-from genir.tokenizer import choose_docid_tokenizer
+from genir.tokenizer import choose_docid_tokenizer, save_tokenizer
+from genir.words import find_terms
 
 matplotlib.use("Agg")  # the back end that writes files and needs no display
 from matplotlib import pyplot as plt
@@ -57,6 +63,10 @@ def command(
     With --add or --remove, CONFIG is a run folder or a retriever folder, and its trained retriever is changed without
     any training. --add takes a corpus.jsonl (_id, title, text, url), --remove a file with one doc_id per line.
     """
+    if vectors is not None and add is None:
+        raise GenirError(
+            f"--vectors {vectors}: these are the vectors of new documents; name their file with --add FILE"
+        )
     if add is None and remove is None:
         execute(STAGE, main, load_config(config, overrides or []), force)
     elif overrides:
@@ -75,16 +85,44 @@ def change_retriever(folder: Path, add: Path | None, vectors: Path | None, remov
     embedder. remove: a file with one doc_id per line; these documents are removed before others are added.
     """
     with folder_lock(folder.parent):  # locks the run folder, so that no stage runs at the same time
+        remove_leftovers(folder.parent)
         retriever = Retriever.from_pretrained(folder)
         before = len(retriever.table)
         if remove is not None:
-            retriever.remove([text.strip() for _, text in numbered_lines(remove) if text.strip()])
+            retriever.remove(read_doc_ids(remove, retriever))
         if add is not None:
             documents = list(read_documents(add))
             array = None if vectors is None else np.asarray(load_vectors(vectors, len(documents)), np.float32)
             retriever.add(documents, array)
+            without = sum(not find_terms(document.body) for document in documents)
+            if without:
+                print_warning(
+                    f"{without:,} of the {len(documents):,} new documents have no words, so their "
+                    "docids say nothing about them"
+                )
         retriever.save_pretrained(folder)
     console.print(f"{folder}: {before:,} documents before, {len(retriever.table):,} documents now")
+
+
+def read_doc_ids(path: Path, retriever: Retriever) -> list[str]:
+    """Read the doc_ids of documents of the retriever, one per line.
+
+    Raises GenirError for one that the retriever does not have or that is listed twice, and for a file without any.
+    """
+    lines: dict[str, int] = {}
+    for line, text in numbered_lines(path):
+        doc_id = text.strip()
+        if doc_id in lines:
+            raise error_at(path, line, f"document {doc_id!r} stands in line {lines[doc_id]} already")
+        if doc_id:
+            lines[doc_id] = line
+            if doc_id not in retriever.table.doc_indices:
+                raise error_at(
+                    path, line, f"no document {doc_id!r} among the {len(retriever.table):,} of this retriever"
+                )
+    if not lines:
+        raise GenirError(f"{path}: contains no doc_ids; write one per line")
+    return list(lines)
 
 
 def main(config: Config) -> None:
@@ -107,7 +145,7 @@ def main(config: Config) -> None:
         if (config.run_folder / "embedder").exists():
             shutil.copytree(config.run_folder / "embedder", folder / "embedder")
         if tokenizer is not None:
-            tokenizer.save_pretrained(folder / "tokenizer")
+            save_tokenizer(tokenizer, folder / "tokenizer")
         write_json(folder / "report.json", report)
         plot_report(report, folder / "report.png")
     print_report(report)
@@ -146,7 +184,7 @@ def print_report(report: dict[str, Any]) -> None:
         name = names.get(group["neighbours"], f"nearest neighbours {group['neighbours']}")
         console.print(f"mean prefix shared with {name}: {group['shared']:.2f} codes")
     for warning in report["warnings"]:
-        console.print(f"[yellow]warning:[/] {warning}")
+        print_warning(f"{warning}")
 
 
 def plot_report(report: dict[str, Any], path: Path) -> None:

@@ -1,6 +1,10 @@
 """embed: compute a vector for each document, for the docid builders that need vectors."""
 
-import shutil
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +12,11 @@ import numpy as np
 
 from genir.collection.prepared import DocumentFile
 from genir.config import Config
-from genir.console import console, progress
+from genir.console import console, print_warning, progress
 from genir.docids import BUILDERS
 from genir.embedders import ModelEmbedder, Vectors, fit_tfidf, load_vectors
-from genir.files import atomic_file, content_hash, read_json, write_json
+from genir.files import atomic_file, atomic_folder, content_hash, remove_folder
+from genir.files.manifest import claim_work_folder, is_intact, write_manifest
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
@@ -29,14 +34,14 @@ def main(config: Config) -> None:
     vectors.
     """
     documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
-    shutil.rmtree(config.run_folder / "embedder", ignore_errors=True)
+    remove_folder(config.run_folder / "embedder")
     if BUILDERS[config.docids.builder].needs != "vectors":
         write_vectors(config.run_folder / "embeddings.npy", len(documents), 0, iter(()))
         console.print(f"no vectors were computed: docids.builder={config.docids.builder} does not need any")
         return
     dimension, blocks = embed_collection(config, documents)
     write_vectors(config.run_folder / "embeddings.npy", len(documents), dimension, blocks)
-    shutil.rmtree(config.run_folder / "embedding_shards", ignore_errors=True)
+    remove_folder(config.run_folder / "embedding_shards")
     console.print(f"{config.embed.method}: {len(documents):,} vectors of dimension {dimension}")
 
 
@@ -54,6 +59,11 @@ def embed_collection(config: Config, documents: DocumentFile) -> tuple[int, Iter
     if method == "tfidf":
         tfidf = fit_tfidf(documents, config.embed.dimension, config.seed, str(documents.path))
         vectors = tfidf.embed(documents)
+        if empty := int((~vectors.any(1)).sum()):
+            print_warning(
+                f"{empty:,} of {len(documents):,} documents ({empty / len(documents):.1%}) have no "
+                "term for TF-IDF: they are empty, or contain only stop words and single letters; their vectors are zero"
+            )
         tfidf.save(config.run_folder / "embedder")
         return vectors.shape[1], iter((vectors,))
     model = ModelEmbedder(method, config.embed.batch_size)
@@ -65,22 +75,23 @@ def embed_collection(config: Config, documents: DocumentFile) -> tuple[int, Iter
 def embed_shards(embedder: ModelEmbedder, documents: DocumentFile, folder: Path) -> list[Path]:
     """Embed the documents in shards of SHARD_SIZE, and return the files of the shards in order.
 
-    Shards that an interrupted run with the same model and corpus has written to `folder` are not computed again.
+    Shards that an interrupted run with the same model and corpus has written to `folder` are not computed again, unless
+    they are damaged.
     """
-    origin = [embedder.name, content_hash(documents.path)]
-    origin_file = folder / "belongs_to.json"
-    if not origin_file.exists() or read_json(origin_file) != origin:
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(origin_file, origin)
+    model = Path(embedder.name)
+    origin = [embedder.name, content_hash(documents.path), content_hash(model) if model.exists() else None]
+    claim_work_folder(folder, origin)
     paths = []
     with progress() as bar:
         task = bar.add_task("embedding", total=len(documents), note="")
         for start in range(0, len(documents), SHARD_SIZE):
-            paths.append(folder / f"{start:010d}.npy")
+            shard = folder / f"{start:010d}"
+            paths.append(shard / "vectors.npy")
             part = documents[start : start + SHARD_SIZE]
-            if not paths[-1].exists():
-                with atomic_file(paths[-1], "wb") as handle:
-                    np.save(handle, embedder.embed(part), allow_pickle=False)
+            if not is_intact(shard):
+                with atomic_folder(shard) as new:
+                    np.save(new / "vectors.npy", embedder.embed(part), allow_pickle=False)
+                    write_manifest(new)
             bar.advance(task, len(part))
     return paths
 
@@ -99,7 +110,7 @@ STAGE = Stage(
     settings=("embed", "docids.builder"),
     external=("embed.method",),
     reads=("collection",),
-    writes=("embeddings.npy",),
+    writes=("embeddings.npy", "embedder?"),
 )
 
 if __name__ == "__main__":

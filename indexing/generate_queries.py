@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import json
 import re
 from collections import Counter
@@ -9,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genir.checks import is_encodable
 from genir.collection.prepared import PreparedCollection
 from genir.config import Config, load_config
 from genir.console import console, track
@@ -101,11 +107,14 @@ def read_query_file(path: Path, data: PreparedCollection) -> DocumentQueries:
         raise GenirError(f"queries.method {path}: no such file")
     found: dict[str, list[str]] = {document.id: [] for document in data.documents}
     for line, text in numbered_lines(path):
-        entry = parse_json_line(text, path, line)
-        try:
-            found[entry["doc_id"]].append(str(entry["text"]))
-        except (KeyError, TypeError) as error:
-            raise error_at(path, line, f'must be {{"doc_id": a known document, "text": a query}}: {error!r}') from None
+        if not text.strip():
+            continue
+        match parse_json_line(text, path, line):
+            case {"doc_id": str(doc_id), "text": str(query)} if doc_id in found and is_encodable(query):
+                found[doc_id].append(query)
+            case _:
+                wanted = '{"doc_id": a known document, "text": a query}'
+                raise error_at(path, line, f"must be {wanted}, both strings; got {text[:80]}")
     return found.items()
 
 
@@ -141,7 +150,10 @@ def generate_shards(
             batches = [(start + first, part[first : first + size]) for first in range(0, len(part), size)]
             queries = [texts for first, batch in batches for texts in generator.generate(batch, f"{seed}/{first}")]
             write_json(path, queries)
-        yield from zip((document.id for document in part), read_json(path), strict=True)
+        saved = read_json(path)
+        if not isinstance(saved, list) or len(saved) != len(part):
+            raise GenirError(f"{path}: this file is damaged; delete it, and run the command again")
+        yield from zip((document.id for document in part), saved, strict=True)
 
 
 def list_relevant_pairs(data: PreparedCollection, split: str) -> list[tuple[str, int]]:
@@ -165,7 +177,7 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
     """
     settings = load_config(config, overrides or [])
     if not settings.uses_pseudo_queries:
-        console.print("[dim]queries: nothing to do, since no training mix contains pseudo_queries[/]")
+        console.print("queries: nothing to do, since no training mix contains pseudo_queries", style="dim")
         return
     tuned = ("query_model",) if settings.queries.tune_steps else ()
     execute(STAGE._replace(writes=(*STAGE.writes, *tuned)), main, settings, force)

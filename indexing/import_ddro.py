@@ -1,5 +1,10 @@
 """import-ddro: convert a published DDRO model and its docids (arXiv 2504.05181) to a retriever folder."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +13,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from genir.checks import is_valid_id
+from genir.checks import is_valid_id, parse_int
 from genir.config import TextConfig
 from genir.console import console
 from genir.docids.table import CodeLayout, Codes, DocidTable
@@ -89,7 +94,9 @@ def read_docids(path: Path) -> tuple[list[str], list[list[int]]]:
     for line, text in numbered_lines(path):
         name, _, numbers = text.partition("\t")
         try:
-            tokens = [token for token in map(int, numbers.split(",")) if token != PAD]
+            tokens = [token for number in numbers.split(",") if (token := parse_int(number.strip())) != PAD]
+            if min(tokens, default=0) < 0:
+                raise ValueError
         except ValueError:
             message = f"{text[:40]!r} is not [doc_id], a tab, and tokens separated by commas"
             raise error_at(path, line, message) from None

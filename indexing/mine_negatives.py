@@ -1,5 +1,10 @@
 """negatives: mine hard negatives of the train queries for the refinement stages."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import json
 import zlib
 from collections import Counter
@@ -64,7 +69,7 @@ def mine_negatives(
     queries = data.queries("train")
     numbers = docid_numbers(table.codes)
     positions = np.argsort(table.ordered.order)
-    depth = max((band.last for band in settings.bands), default=0)
+    depth = max((band.last + data.ignores_identical_ids for band in settings.bands), default=0)
     index = open_index(data.documents, config.baseline) if depth else None
     for start in track(range(0, len(queries), BATCH_SIZE), "mining"):
         batch = queries[start : start + BATCH_SIZE]
@@ -72,13 +77,18 @@ def mine_negatives(
         for query, found in zip(batch, hits, strict=True):
             grades = {doc_id: grade for doc_id, grade in judged[query.id].items() if grade > 0}
             relevant = [table.doc_indices[doc_id] for doc_id in grades]
-            ranking = [table.doc_indices[doc_id] for doc_id, _ in found]
+            ranking = [table.doc_indices[doc_id] for doc_id, _ in found if not data.is_ignored(query.id, doc_id)]
             rng = np.random.default_rng((config.seed, zlib.crc32(query.id.encode())))
             drawn = draw_from_bands(ranking, settings.bands, rng)
             dropped["too few BM25 hits"] += max(0, sum(band.count for band in settings.bands) - len(drawn))
             for doc_index in relevant:
                 drawn += find_siblings(table.ordered, positions, doc_index, settings.siblings)
-            kept = filter_negatives(drawn, relevant, numbers, dropped)
+            own = (
+                [table.doc_indices[query.id]]
+                if data.is_ignored(query.id, query.id) and query.id in table.doc_indices
+                else []
+            )
+            kept = filter_negatives(drawn, [*relevant, *own], numbers, dropped)
             sources.update(candidate.source for candidate in kept)
             yield format_entry(query, grades, kept, table)
 
@@ -102,7 +112,7 @@ def print_counts(counts: Mapping[str, Mapping[str, int]]) -> None:
     for name, number in counts["kept"].items():
         table.add_row(f"kept, from {name}", f"{number:,}")
     for name, number in counts["omitted"].items():
-        table.add_row(f"[dim]omitted: {name}[/]", f"[dim]{number:,}[/]")
+        table.add_row(f"omitted: {name}", f"{number:,}", style="dim")
     console.print(table)
 
 

@@ -1,5 +1,10 @@
 """prepare: read a collection, or make a published one from its raw files, check it, and write it as a BEIR folder."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from genir.pipeline.interrupts import handle_signals
+
+    handle_signals()
+
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +15,7 @@ from rich.table import Table
 
 from genir.collection import QRELS_HEADER, BeirCollection, Collection, open_collection
 from genir.collection.download import fetch_all
+from genir.collection.overlap import describe_overlap, relevant_pairs, require_other_documents
 from genir.collection.published import check_counts, find_published, open_published
 from genir.collection.sources import load_sources
 from genir.collection.splits import (
@@ -19,7 +25,7 @@ from genir.collection.splits import (
     require_train_split,
 )
 from genir.config import CollectionConfig, Config, load_config
-from genir.console import console, track
+from genir.console import console, print_note, track
 from genir.errors import GenirError
 from genir.evaluation.protocol_card import describe_split, make_card
 from genir.files import atomic_file, atomic_folder, require_space, write_json
@@ -41,15 +47,21 @@ def main(config: Config) -> None:
         require_space(config.run_folder, size * (GZIP_RATIO if source.corpus.suffix == ".gz" else 1))
     with atomic_folder(config.run_folder / "collection") as folder:
         doc_ids = write_documents(source, folder / "corpus.jsonl")
-        query_ids = write_queries(source, folder / "queries.jsonl")
-        splits = {}
-        for split, judgments in read_checked_splits(source, settings.dev_fraction, doc_ids, query_ids):
+        texts = write_queries(source, folder / "queries.jsonl")
+        splits, relevant = {}, {}
+        for split, judgments in read_checked_splits(source, settings.dev_fraction, doc_ids, {*texts}):
+            if settings.ignore_identical_ids:
+                require_other_documents(source.name, split, judgments)
             write_judgments(judgments, folder / "qrels" / f"{split}.tsv")
             splits[split] = describe_split(judgments)
+            relevant[split] = relevant_pairs(judgments, texts)
         if settings.published and settings.expect_counts:
             check_counts(settings.published, len(doc_ids), counts_before_carving(source, splits))
-        write_json(folder / "card.json", make_card(settings.published, source.name, doc_ids, splits))
+        card = make_card(settings.published, source.name, doc_ids, splits, settings.ignore_identical_ids)
+        write_json(folder / "card.json", card)
     console.print(make_summary_table(settings, len(doc_ids), splits))
+    for sentence in describe_overlap(relevant):
+        print_note(f"{sentence}")
 
 
 def open_source(settings: CollectionConfig, scratch: Path) -> Collection:
@@ -84,14 +96,14 @@ def write_documents(source: Collection, path: Path) -> set[str]:
     return doc_ids
 
 
-def write_queries(source: Collection, path: Path) -> set[str]:
-    """Write queries.jsonl and return the query ids."""
-    query_ids = set()
+def write_queries(source: Collection, path: Path) -> dict[str, str]:
+    """Write queries.jsonl and return query id -> text."""
+    texts = {}
     with atomic_file(path) as handle:
         for query in source.queries():
             handle.write(json.dumps({"_id": query.id, "text": query.text}, ensure_ascii=False) + "\n")
-            query_ids.add(query.id)
-    return query_ids
+            texts[query.id] = query.text
+    return texts
 
 
 def write_judgments(judgments: Iterable[Judgment], path: Path) -> None:

@@ -4,6 +4,8 @@ import pytest
 from genir.checks import (
     is_encodable,
     is_valid_id,
+    parse_float,
+    parse_int,
     require_documents,
     require_list,
     require_positive_int,
@@ -98,3 +100,28 @@ def test_unpaired_surrogates_cannot_be_encoded():
     assert is_encodable("😀 é")
     assert not is_encodable("caf\udce9")
     assert not is_valid_id("caf\udce9")
+
+
+SURPRISES = ["", " 1", "1 ", "1_000", "\u0661", "\uff11", "0x10", "1e", "--1", "one", "1\n", "1,5"]
+
+
+@pytest.mark.parametrize("text", ["0", "+7", "-12", "007"])
+def test_plain_whole_numbers_are_parsed(text):
+    assert parse_int(text) == parse_float(text) == int(text)
+
+
+@pytest.mark.parametrize("text", [*SURPRISES, "1.0", "1e3"])
+def test_other_forms_are_not_whole_numbers(text):
+    with pytest.raises(ValueError, match="is not a whole number"):
+        parse_int(text)
+
+
+@pytest.mark.parametrize("text", ["0.5", ".5", "5.", "-1e-3", "+2E+10", "1e-400"])
+def test_plain_numbers_are_parsed(text):
+    assert parse_float(text) == float(text)
+
+
+@pytest.mark.parametrize("text", [*SURPRISES, "nan", "inf", "-Infinity", "1e999"])
+def test_other_forms_and_infinite_values_are_not_numbers(text):
+    with pytest.raises(ValueError, match=r"is not a number|is too large"):
+        parse_float(text)

@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-from genir import cli
 from genir.cli import OTHER_PROGRAMS, STAGES
 from tests.helpers.beir import small_beir
 
@@ -50,26 +49,9 @@ def finished(tmp_path_factory):
 
 def test_help_lists_every_stage_in_order(tmp_path):
     text = genir("--help", cwd=tmp_path, check=0).stdout
-    stages = [
-        "run",
-        "status",
-        "prepare",
-        "embed",
-        "docids",
-        "queries",
-        "baseline",
-        "negatives",
-        "train",
-        "search",
-        "evaluate",
-        "compare",
-        "plot",
-        "report",
-        "certify",
-        "serve",
-        "import-ddro",
-    ]
-    assert re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M) == stages
+    stages = "run status prepare embed docids queries baseline negatives train search evaluate compare plot report"
+    others = "certify serve import-ddro"
+    assert re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M) == [*stages.split(), *others.split()]
     assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
 
 
@@ -131,7 +113,7 @@ def test_a_run_file_of_the_user_is_measured_too(finished):
 
 def test_search_answers_single_and_interactive_queries(finished):
     folder, _ = finished
-    one = genir("search", "runs/small", "--query", "owls hunt mice keyword0", "--k", 2, cwd=folder, check=0).stdout
+    one = genir("search", "runs/small", "--query", "owls hunt mice keyword0", "-k", 2, cwd=folder, check=0).stdout
     assert "2 hits" in one
     many = genir("search", "runs/small", "--interactive", cwd=folder, check=0, input="tea leaves\n[/b]\n\n").stdout
     assert "'tea leaves': 10 hits" in many
@@ -164,21 +146,8 @@ def test_an_exact_search_says_so(finished):
 
 def test_certify_measures_what_each_beam_size_loses(finished):
     folder, _ = finished
-    genir(
-        "certify",
-        "runs/small",
-        "--split",
-        "test",
-        "--k",
-        3,
-        "--beams",
-        3,
-        "--beams",
-        12,
-        "--compare",
-        cwd=folder,
-        check=0,
-    )
+    beams = ["--beams", 3, "--beams", 12, "--compare"]
+    genir("certify", "runs/small", "--split", "test", "--k", 3, *beams, cwd=folder, check=0)
     narrow, wide, exact = json.loads((folder / "runs" / "small" / "certificates" / "test.json").read_text())
     assert (narrow["beams"], wide["beams"], exact["beams"]) == (3, 12, "exact")
     assert 0 <= narrow["certified"] <= narrow["same"] <= 1
@@ -273,14 +242,21 @@ def test_files_of_stages_that_do_not_run_may_be_missing(finished):
     assert (folder / "runs" / "vectors" / "collection").exists(), done.stderr
 
 
-def test_an_interrupt_during_the_import_of_a_program_prints_nothing(tmp_path, monkeypatch, capfd):
-    (tmp_path / "slow.py").write_text("raise KeyboardInterrupt")
-    monkeypatch.setitem(cli.PROGRAMS, "prepare", cli.Program(str(tmp_path / "slow.py"), ""))
-    monkeypatch.setattr(sys, "argv", ["genir", "prepare", "small.yaml"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 130
-    assert capfd.readouterr() == ("", "")
+def test_a_terminated_run_says_how_to_continue_and_leaves_no_temporary_files(finished):
+    folder, _ = finished
+    long = [*SMALL, "name=ended", "sft.phases.0.steps=100000", "sft.patience=1000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genir", "run", "small.yaml", *long],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process.stderr as printed:
+        next(line for line in printed if "step 20:" in line)
+        process.send_signal(signal.SIGTERM)
+        *steps, last = printed.read().splitlines()
+    assert process.wait() == 143
+    assert last == "terminated; the same command continues sft from here"
+    assert all("step" in line for line in steps)
+    assert not [path for path in (folder / "runs" / "ended").rglob(".*") if path.suffix in (".tmp", ".old")]
 
 
 def test_a_program_runs_by_its_path_and_as_a_module(finished, root):

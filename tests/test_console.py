@@ -2,9 +2,10 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 import genir.console
-from genir.console import progress, track
+from genir.console import console, print_note, print_warning, progress, track
 
 
 @pytest.fixture
@@ -33,6 +34,19 @@ def test_the_progress_bar_counts_the_items(terminal):
     assert "75%" in output
     assert "3/4" in output
     assert "loss 0.5" in output
+
+
+def test_texts_are_shown_as_they_are_whatever_they_contain(capsys):
+    table = Table("[bold]head", title="[/t]")
+    table.add_row("[link=x]y[/x] :cat: \x1b[31m")
+    console.print(table)
+    console.print("[/x] [bold]a[/] :dog: \x9b1m\u202e")
+    print_note("[/y]")
+    print_warning("\r[z]")
+    output = capsys.readouterr().out
+    for text in ("[bold]head", "[/t]", r"[link=x]y[/x] :cat: \x1b[31m", r"[/x] [bold]a[/] :dog: \x9b1m\u202e"):
+        assert text in output
+    assert output.endswith("note: [/y]\nwarning: \\r[z]\n")
 
 
 def test_nothing_is_drawn_without_a_terminal(capsys):

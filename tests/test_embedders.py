@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -133,3 +135,63 @@ def test_pickled_and_missing_files_of_vectors_are_rejected(tmp_path):
         load_vectors(tmp_path / "v.npy", 1)
     with pytest.raises(GenirError, match="no such file"):
         load_vectors(tmp_path / "none.npy", 1)
+
+
+def test_tfidf_vectors_of_words_that_differ_in_a_mark_are_different():
+    words = ["फल", "फूल", "フル", "ブル"]
+    texts = [word for count, word in zip((5, 4, 3, 2, 1), [*words, "owls"], strict=True) for _ in range(count)]
+    embedder = fit_tfidf([Document(str(i), "", text) for i, text in enumerate(texts)], 4, 0, "corpus")
+    vectors = embedder.embed([Document("", "", word) for word in words])
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(4), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "problem"),
+    [
+        (np.zeros((4, 0)), "the vectors have dimension 0"),
+        (np.full((4, 3), 1e38, np.float32), r"row 0 contains a value above 1e\+15"),
+        (np.array([[0.0], [1.0], [-1e300], [1.0]]), r"row 2 contains a value above 1e\+15"),
+        (np.zeros(4), r"shape \(4,\)"),
+        (np.float64(1), r"shape \(\)"),
+        (np.zeros((4, 3), complex), "type complex128"),
+        (np.zeros(4, [("x", float)]), "expected one row of floats"),
+    ],
+)
+def test_arrays_that_are_no_usable_vectors_are_rejected(tmp_path, vectors, problem):
+    np.save(tmp_path / "v.npy", vectors)
+    with pytest.raises(GenirError, match=f"v\\.npy: .*{problem}") as error:
+        load_vectors(tmp_path / "v.npy", 4)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_npy_file_is_rejected_at_once(tmp_path):
+    whole = tmp_path / "whole.npy"
+    np.save(whole, np.zeros((4, 3)))
+    content = whole.read_bytes()
+    np.savez(tmp_path / "archive.npz", np.zeros((4, 3)))
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "folder.npy").mkdir()
+    cases = {
+        "cut.npy": (content[:-5], "not a .npy file"),
+        "header.npy": (content[:40], "not a .npy file"),
+        "shape.npy": (content.replace(b"(4, 3)", b"(9e9,)"), "not a .npy file"),
+        "empty.npy": (b"", "not a .npy file"),
+        "text.npy": (b"0.5 0.5\n", "not a .npy file"),
+        "zip.npy": ((tmp_path / "archive.npz").read_bytes(), "an archive of arrays"),
+        "damaged.npy": (b"PK\x03\x04 no archive", "not a .npy file"),
+    }
+    for name, (bytes_, _) in cases.items():
+        (tmp_path / name).write_bytes(bytes_)
+    problems = {name: problem for name, (_, problem) in cases.items()}
+    for name, problem in {**problems, "pipe.npy": "not a regular file", "folder.npy": "not a regular file"}.items():
+        with pytest.raises(GenirError, match=f"{name}: {problem}") as error:
+            load_vectors(tmp_path / name, 4)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_of_vectors_without_permission_is_rejected(tmp_path):
+    np.save(tmp_path / "v.npy", np.zeros((4, 3)))
+    (tmp_path / "v.npy").chmod(0)
+    with pytest.raises(GenirError, match=r"v\.npy: cannot be read \(Permission denied\)"):
+        load_vectors(tmp_path / "v.npy", 4)

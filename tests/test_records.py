@@ -48,6 +48,17 @@ def test_hits_are_printed_as_an_aligned_table():
     assert repr(Hits("owls", HITS[:1], False)).splitlines()[0] == "'owls': 1 hit"
 
 
+def test_control_characters_are_shown_and_not_obeyed():
+    """Colours, a line break, a carriage return, the C1 form of ESC [, and a reversed writing direction."""
+    hits = Hits("\x1b[31mred", [Hit(1, "d\x9b1m", -0.25, (3,), "a\nb\r\x07\u202ec")], False)
+    lines = repr(hits).splitlines()
+    assert len(lines) == 3
+    assert repr(hits).replace("\n", "").isprintable()
+    assert r"\x1b[31mred" in lines[0]
+    assert lines[2].split() == ["1", "-0.250", r"d\x9b1m", "3", r"a\nb\r\x07\u202ec"]
+    assert r"a\nb\r\x07\u202ec" in hits._repr_html_()
+
+
 def test_in_a_notebook_hits_are_a_table_with_escaped_text():
     html = Hits("tea & <i>", HITS, False)._repr_html_()
     assert html.count("<tr>") == 4

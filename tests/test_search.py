@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from genir import search
+from genir.collection.prepared import PreparedCollection
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.evaluation.trec import read_run
 from genir.retriever import Retriever
 from indexing import prepare_collection
+from tests.helpers.beir import beir_of_own_queries
 
 
 @pytest.fixture
@@ -58,3 +60,21 @@ def test_an_exact_search_proves_every_hit(run):
 def test_a_stage_that_has_not_been_trained_is_named(run):
     with pytest.raises(GenirError, match="ddro has not been trained yet; run: genir train"):
         search.main(run("ddro={metric: RR@3}"))
+
+
+@pytest.mark.slow
+def test_documents_with_the_id_of_the_query_are_left_out_and_cut_queries_are_counted(run, beir, capsys):
+    beir_of_own_queries(beir)
+    config = run("collection.ignore_identical_ids=true", "search.beams=12")
+    prepare_collection.main(config)
+    retriever = Retriever.from_pretrained(config.run_folder / "sft")
+    retriever.max_tokens = 5
+    data = PreparedCollection(config.run_folder / "collection")
+    search.search_split(config, retriever, data, "sft", "test")
+    assert "4 queries of test are longer than 5 tokens and were cut" in " ".join(capsys.readouterr().out.split())
+    found = read_run(config.run_folder / "runs" / "sft.test.trec")
+    proven = json.loads((config.run_folder / "runs" / "sft.test.certified.json").read_text())
+    for query in data.queries("test"):
+        hits = retriever.search(query.text, k=12, beams=12)
+        assert list(found[query.id]) == [hit.doc_id for hit in hits if hit.doc_id != query.id][:3]
+        assert proven[query.id] == 3  # 12 beams are all documents

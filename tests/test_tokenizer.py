@@ -7,7 +7,14 @@ from transformers import AutoTokenizer
 from genir.collection.prepared import DocumentFile
 from genir.config import load_config
 from genir.errors import GenirError
-from genir.tokenizer import choose_docid_tokenizer, load_tokenizer, split_special_tokens, tokenize, train_tokenizer
+from genir.tokenizer import (
+    MAX_TOKEN_CHARACTERS,
+    choose_docid_tokenizer,
+    load_tokenizer,
+    split_special_tokens,
+    tokenize,
+    train_tokenizer,
+)
 
 QUICKSTART = Path(__file__).parent.parent / "data" / "quickstart" / "corpus.jsonl"
 
@@ -109,3 +116,35 @@ def test_a_query_with_special_tokens_keeps_its_hits(make_retriever):
             for query in (f"owls {special} hunt mice", f"owls {special} hunt", f"owls {special}")
         ]
         assert scores[0] != scores[1] != scores[2]
+
+
+def test_words_that_differ_in_a_mark_have_different_tokens():
+    pairs = [("फल", "फूल"), ("কল", "কুল"), ("ลา", "ล่า"), ("かき", "がき"), ("كتب", "كُتِب")]
+    words = [word for pair in pairs for word in pair]
+    trained = train_tokenizer([" ".join(words)] * 3, 400)
+    for first, second in pairs:
+        assert trained.tokenize(first) != trained.tokenize(second)
+    assert trained.unk_token not in trained.tokenize(" ".join(words))
+    assert trained.tokenize("É Ĕ a\u00b4b") == trained.tokenize("e e a b")
+
+
+def test_texts_without_a_character_are_a_one_line_error():
+    for texts in ([], [""], ["\u0301"]):
+        with pytest.raises(GenirError, match="the documents contain no words"):
+            train_tokenizer(texts, 400)
+
+
+def test_the_rest_of_a_huge_word_is_not_used_to_train_a_tokenizer():
+    start = "abcdefgh" * 32
+    for cut, whole in ((start, start + "xyz" * 300_000), ("=" * 256, "=" * 300_000)):
+        cut_model, whole_model = (
+            train_tokenizer([f"owls {word} hunt"], 400).backend_tokenizer.to_str() for word in (cut, whole)
+        )
+        assert cut_model == whole_model
+
+
+def test_only_the_beginning_of_a_huge_text_is_tokenised(tokenizer):
+    """The number of characters that the tokenizer is given does not grow with the text."""
+    for text in ("owls hunt " * 100_000, "owls" * 250_000):
+        found = tokenize(tokenizer, [text], 16)["input_ids"]
+        assert found.tolist() == tokenize(tokenizer, [text[: 16 * MAX_TOKEN_CHARACTERS]], 16)["input_ids"].tolist()

@@ -13,6 +13,7 @@ import genir.train
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.pipeline.staleness import wanted_state
+from genir.pipeline.status import stage_states
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5
 from genir.training import refine, sft
@@ -80,12 +81,17 @@ def test_an_edited_retriever_is_kept_and_never_overwritten(config):
 
 
 @pytest.mark.slow
-def test_an_incomplete_retriever_is_copied_again(config):
+def test_an_incomplete_or_damaged_retriever_is_copied_again(config):
     assert run_train(config, *SFT_ONLY).exit_code == 0
     folder, before = config.run_folder / "retriever", json.loads((config.run_folder / "stage.json").read_text())
-    (folder / "model.safetensors").unlink()
-    assert run_train(config, *SFT_ONLY).exit_code == 0
-    assert (folder / "model.safetensors").exists()
+    weights = (folder / "model.safetensors").read_bytes()
+    for damaged in (None, weights[:-1] + bytes([weights[-1] ^ 1])):
+        (folder / "model.safetensors").unlink()
+        if damaged is not None:
+            (folder / "model.safetensors").write_bytes(damaged)
+        assert {x.name: x.state for x in stage_states(config)}["retriever"] == "stale"
+        assert run_train(config, *SFT_ONLY).exit_code == 0
+        assert (folder / "model.safetensors").read_bytes() == weights
     assert run_train(config, *SFT_ONLY, "sft.phases.0.steps=5").exit_code == 0
     records = json.loads((config.run_folder / "stage.json").read_text())
     # Simulates a process that was killed after it had copied the retriever and before it wrote the record.

@@ -15,6 +15,7 @@ from typing import Any
 from genir.config import BaselineConfig
 from genir.errors import GenirError
 from genir.records import Document
+from genir.words import find_terms
 
 REMEDY = "baseline.backend pyserini: pip install genir[pyserini], or use bm25s"
 
@@ -22,8 +23,11 @@ REMEDY = "baseline.backend pyserini: pip install genir[pyserini], or use bm25s"
 class LuceneIndex:
     """A Lucene index of the documents' titles and texts, with Anserini's English analysis (stop words, Porter stemmer).
 
-    The index is stored in a temporary folder and deleted with this object. Raises GenirError if pyserini or its JVM is
-    not installed, or if Anserini does not have the stemmer.
+    Lucene's analysis is not that of `genir.words`: a Chinese character is a term of its own, and a Thai, Lao, Khmer or
+    Burmese text without spaces is one term, so bm25s is the better choice for these languages.
+
+    num_empty: how many documents contain no word. The index is stored in a temporary folder and deleted with this
+    object. Raises GenirError if pyserini or its JVM is not installed, or if Anserini does not have the stemmer.
     """
 
     def __init__(self, documents: Iterable[Document], settings: BaselineConfig) -> None:
@@ -31,8 +35,10 @@ class LuceneIndex:
         self._folder = tempfile.TemporaryDirectory(prefix="genir-lucene-")
         corpus, index = Path(self._folder.name) / "corpus", Path(self._folder.name) / "index"
         corpus.mkdir()
+        self.num_empty = 0
         with open(corpus / "corpus.jsonl", "w", encoding="utf-8") as handle:
             for document in documents:
+                self.num_empty += not find_terms(document.body, single=True)
                 handle.write(json.dumps({"id": document.id, "contents": document.body}) + "\n")
         arguments = ["-collection", "JsonCollection", "-generator", "DefaultLuceneDocumentGenerator"]
         arguments += ["-input", str(corpus), "-index", str(index), "-threads", "1", "-quiet"]
@@ -49,6 +55,10 @@ class LuceneIndex:
         if settings.stemmer is None:
             analysis = java("io.anserini.analysis.DefaultEnglishAnalyzer")
             self._searcher.set_analyzer(analysis.newNonStemmingInstance())
+
+    def count_empty(self, queries: Sequence[str]) -> int:
+        """Return how many of the queries contain no word, so that no document can match them."""
+        return sum(not find_terms(query, single=True) for query in queries)
 
     def search_many(self, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
         """Return the k best (doc_id, score) pairs of each query, best first; only documents with a query word match."""

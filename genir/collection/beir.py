@@ -1,13 +1,17 @@
 """BEIR folders as collections. Error messages have one line, with the file and the line number of the error."""
 
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genir.checks import is_encodable
+from genir.checks import is_encodable, parse_int
 from genir.collection.base import Collection, require_new_id
+from genir.config.base import SPLIT_NAME
+from genir.console import print_note
 from genir.errors import GenirError, error_at
-from genir.files import numbered_lines, parse_json_line
+from genir.files import list_folder, numbered_lines, parse_json_line
 from genir.records import Document, Judgment, Query
 
 QRELS_HEADER = ("query-id", "corpus-id", "score")
@@ -35,7 +39,7 @@ class BeirCollection(Collection):
     """
 
     def __init__(self, folder: Path, splits: Mapping[str, str]) -> None:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112  Path.is_dir raises an error where access is not permitted
             raise GenirError(
                 f"{folder}: no such folder; give a BEIR folder or irds:ID (the ids are at ir-datasets.com)"
             )
@@ -43,8 +47,8 @@ class BeirCollection(Collection):
         self.corpus = _plain_or_gzip(folder, "corpus.jsonl")
         self._queries = _plain_or_gzip(folder, "queries.jsonl")
         qrels = folder / "qrels"
-        names = {file.name.removesuffix(".gz") for pattern in ("*.tsv", "*.tsv.gz") for file in qrels.glob(pattern)}
-        files = {name.removesuffix(".tsv"): _plain_or_gzip(qrels, name) for name in sorted(names)}
+        names = {name.removesuffix(".gz") for name in list_folder(qrels) if name.endswith((".tsv", ".tsv.gz"))}
+        files = {split: _plain_or_gzip(qrels, f"{split}.tsv") for split in select_splits(names, qrels)}
         renamed = set(splits.values())
         self._qrels = {name: file for name, file in files.items() if name not in renamed}
         for ours, theirs in splits.items():
@@ -88,14 +92,29 @@ class BeirCollection(Collection):
                     f"a line must be query-id, corpus-id, score, separated by tabs; found {len(columns)} columns",
                 )
             try:
-                yield f"{path}:{line}", Judgment(columns[0], columns[1], int(columns[2]))
+                yield f"{path}:{line}", Judgment(columns[0], columns[1], parse_int(columns[2].strip(" ")))
             except ValueError:
                 raise error_at(path, line, f"the score {columns[2]!r} is not a whole number") from None
 
 
+def select_splits(files: Iterable[str], folder: Path) -> list[str]:
+    """Return the sorted names of the splits to which files such as test.tsv belong.
+
+    A hidden file, such as the ._test.tsv that macOS adds, and one whose name cannot be that of a split, such as
+    "test (copy).tsv", are left out; a note names the latter. folder: the folder of the files, for the note.
+    """
+    names = sorted(file.removesuffix(".tsv") for file in files if not file.startswith("."))
+    ignored = [f"{name}.tsv" for name in names if not re.fullmatch(SPLIT_NAME, name)]
+    if ignored:
+        print_note(
+            f"{folder}: not read: {', '.join(ignored)}; the name of a split has only letters, digits, _, - and ."
+        )
+    return [name for name in names if f"{name}.tsv" not in ignored]
+
+
 def _plain_or_gzip(folder: Path, name: str) -> Path:
     """Return FOLDER/NAME or FOLDER/NAME.gz; raises GenirError unless exactly one of them exists."""
-    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    found = [path for path in (folder / name, folder / f"{name}.gz") if os.path.isfile(path)]  # noqa: PTH113  as above
     if len(found) != 1:
         if found:
             raise GenirError(f"{folder}: both {name} and {name}.gz exist; keep one")

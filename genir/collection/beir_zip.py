@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from genir.collection.beir import BeirCollection
+from genir.collection.beir import BeirCollection, select_splits
 from genir.collection.sources import load_sources, require_raw_files
 from genir.errors import GenirError
 
@@ -27,8 +27,12 @@ class BeirZip(BeirCollection):
                     f"{archive}: this zip file does not contain {inner}/{needed}; is it the one that BEIR publishes?"
                 )
         self.corpus, self._queries = archive / inner / "corpus.jsonl", archive / inner / "queries.jsonl"
-        qrels = [name for name in sorted(names) if name.startswith(f"{inner}/qrels/") and name.endswith(".tsv")]
-        self._qrels = {PurePosixPath(name).stem: archive / name for name in qrels}
+        qrels = [PurePosixPath(name) for name in names if name.endswith(".tsv")]
+        files = {path.name for path in qrels if path.parent == PurePosixPath(inner, "qrels")}
+        self._qrels = {
+            split: archive / inner / "qrels" / f"{split}.tsv"
+            for split in select_splits(files, archive / inner / "qrels")
+        }
 
 
 def open_beir_set(folder: Path, name: str) -> BeirCollection:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from genir.checks import parse_int
 from genir.collection.base import Collection, require_new_id
 from genir.collection.sources import require_raw_files
 from genir.errors import error_at
@@ -109,7 +110,7 @@ class MsMarco(Collection):
                 continue
             try:
                 query_id, _, doc_id, grade = columns
-                yield f"{path}:{line}", Judgment(query_id, doc_id, int(grade))
+                yield f"{path}:{line}", Judgment(query_id, doc_id, parse_int(grade))
             except ValueError:
                 raise error_at(
                     path, line, f"a judgment must be: query 0 document grade; this line is {text[:80]!r}"

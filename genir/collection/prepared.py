@@ -9,7 +9,8 @@ from typing import overload
 import numpy as np
 
 from genir.collection.beir import BeirCollection
-from genir.errors import GenirError
+from genir.errors import GenirError, error_at
+from genir.files import read_json
 from genir.records import Document, Judgment, Query
 
 _LINE_FEED = 10
@@ -45,17 +46,22 @@ class DocumentFile(Sequence[Document]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        return _parse_document(self._bytes[self._offsets[index] : self._offsets[index + 1]].tobytes())
+        return self._parse(self._bytes[self._offsets[index] : self._offsets[index + 1]].tobytes(), index + 1)
 
     def __iter__(self) -> Iterator[Document]:
-        with open(self.path, encoding="utf-8") as handle:
-            for line in handle:
-                yield _parse_document(line)
+        with open(self.path, "rb") as handle:
+            for number, text in enumerate(handle, 1):
+                yield self._parse(text, number)
 
-
-def _parse_document(line: str | bytes) -> Document:
-    record = json.loads(line)
-    return Document(record["_id"], record["title"], record["text"], record["url"])
+    def _parse(self, text: bytes, line: int) -> Document:
+        try:
+            record = json.loads(text)
+            document = Document(record["_id"], record["title"], record["text"], record["url"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise error_at(self.path, line, f"this file is damaged ({error!r}); run the prepare stage again") from None
+        if not all(isinstance(value, str) for value in document):
+            raise error_at(self.path, line, "this file is damaged (not only strings); run the prepare stage again")
+        return document
 
 
 class PreparedCollection:
@@ -75,6 +81,19 @@ class PreparedCollection:
     def _texts(self) -> dict[str, str]:
         return {query.id: query.text for query in self._beir.queries()}
 
+    @cached_property
+    def ignores_identical_ids(self) -> bool:
+        """Whether the document with the id of a query is left out of its rankings (collection.ignore_identical_ids)."""
+        card = self.folder / "card.json"
+        return card.exists() and bool(read_json(card).get("ignore_identical_ids", False))
+
+    def is_ignored(self, query_id: str, doc_id: str) -> bool:
+        """Whether a document must be left out of the ranking of a query, because it is the query itself.
+
+        A search that must return k other documents asks for k + `ignores_identical_ids`.
+        """
+        return query_id == doc_id and self.ignores_identical_ids
+
     def judgments(self, split: str) -> list[Judgment]:
         """Return all judgments of a split; raises GenirError for an unknown split."""
         return [judgment for _, judgment in self._beir.judgments(split)]
@@ -82,4 +101,9 @@ class PreparedCollection:
     def queries(self, split: str) -> list[Query]:
         """Return the judged queries of a split, each once, in the order of their first judgments."""
         query_ids = dict.fromkeys(judgment.query_id for judgment in self.judgments(split))
+        if unknown := query_ids.keys() - self._texts.keys():
+            raise GenirError(
+                f"{self.folder}: this folder is damaged (query {min(unknown)!r} of {split} is not among the queries); "
+                "run the prepare stage again"
+            )
         return [Query(query_id, self._texts[query_id]) for query_id in query_ids]

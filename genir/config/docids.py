@@ -48,6 +48,7 @@ class RQConfig(Section):
     encoder_beam: int = Field(
         5,
         ge=1,
+        le=1024,
         description="Beam size of the encoder: the number of partial code sequences that it keeps for each document. "
         "More of them lead to codes that approximate the vector better, but take longer.",
     )
@@ -61,7 +62,10 @@ class KMeansConfig(Section):
     builder: Literal["kmeans"] = Field("kmeans", description=BUILDER)
     branching: int = Field(10, ge=2, le=65536, description="Number of clusters that a cluster is split into.")
     leaf_size: int = Field(
-        100, ge=1, description="Largest number of documents in a cluster that is not split but numbered."
+        100,
+        ge=1,
+        le=1_000_000_000,
+        description="Largest number of documents in a cluster that is not split but numbered.",
     )
 
 
@@ -72,13 +76,15 @@ class RQVAEConfig(Section):
     builder: Literal["rqvae"] = Field("rqvae", description=BUILDER)
     levels: int = Field(3, ge=1, le=32, description=LEVELS)
     codebook_size: int = Field(256, ge=2, le=65536, description=CODEBOOK_SIZE)
-    latent_dim: int = Field(32, ge=1, description="Dimension of the latent vector that is quantised.")
+    latent_dim: int = Field(32, ge=1, le=65_536, description="Dimension of the latent vector that is quantised.")
     hidden_dim: int = Field(
-        256, ge=1, description="Width of the hidden layer of the autoencoder's encoder and of its decoder."
+        256, ge=1, le=65_536, description="Width of the hidden layer of the autoencoder's encoder and of its decoder."
     )
-    epochs: int = Field(100, ge=1, description="Training epochs of the autoencoder: passes over all documents.")
-    batch_size: int = Field(1024, ge=1, description="Documents in one training step of the autoencoder.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate with which AdamW trains the autoencoder.")
+    epochs: int = Field(
+        100, ge=1, le=1_000_000, description="Training epochs of the autoencoder: passes over all documents."
+    )
+    batch_size: int = Field(1024, ge=1, le=1_000_000, description="Documents in one training step of the autoencoder.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate with which AdamW trains the autoencoder.")
     collisions: Collisions = Field("extend", description=COLLISIONS)
 
 
@@ -98,7 +104,7 @@ class TextConfig(Section):
         le=200,
         description="Length in tokens, without the end-of-sequence token, to which docids are truncated.",
     )
-    keywords: int = Field(5, ge=1, description="Number of terms in a docid if docids.source is keywords.")
+    keywords: int = Field(5, ge=1, le=1000, description="Number of terms in a docid if docids.source is keywords.")
     collisions: Literal["extend", "share"] = Field(
         "extend",
         description="What happens to documents with the same text: extend appends a number, share lets them share one "

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from genir.config.base import Section
+from genir.config.base import PathText, Section
 from genir.config.docids import DocidsConfig, RQConfig
 from genir.config.sections import (
     BaselineConfig,
@@ -22,6 +22,8 @@ from genir.config.training import DDROConfig, IRPOConfig, SFTConfig
 
 TRAINING_STAGES = ("sft", "ddro", "irpo")
 """All training stages, in order. Each writes a retriever to the folder RUN/STAGE."""
+MAX_NAME_BYTES = 200
+"""Length of a run's name; file systems allow 255 bytes, and names of temporary files are longer than the run's."""
 
 
 class Config(Section):
@@ -29,11 +31,12 @@ class Config(Section):
 
     rare: ClassVar[frozenset[str]] = frozenset({"threads"})
     name: str = Field(description="Name of the run folder; by default the name of the config file.")
-    runs_dir: str = Field("runs", description="Folder that contains the run folder.")
+    runs_dir: PathText = Field("runs", description="Folder that contains the run folder.")
     seed: int = Field(1, ge=0, le=2_000_000_000, description="Seed of all random number generators.")
     threads: int | None = Field(
         None,
         ge=1,
+        le=1024,
         description="Number of CPU threads. Null means the environment variable OMP_NUM_THREADS, or without it the "
         "cores that the process may use.",
     )
@@ -57,6 +60,8 @@ class Config(Section):
             raise ValueError(
                 f"{name!r} cannot be the name of a run folder; choose one of letters, digits, _, - and . with name=NAME"
             )
+        if len(name.encode()) > MAX_NAME_BYTES:
+            raise ValueError(f"{name[:40]}... is too long for the name of a run folder; {MAX_NAME_BYTES} bytes fit")
         return name
 
     @model_validator(mode="after")

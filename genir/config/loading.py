@@ -4,6 +4,7 @@
 on the command line and in Python, and an unknown name is an error.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from genir.checks import parse_int
 from genir.config.docids import DocidsConfig
 from genir.config.experiment import Config
 from genir.config.messages import dotted_key, explain_errors
-from genir.config.parsing import parse_yaml
+from genir.config.parsing import dump_yaml, parse_override_value, parse_yaml
 from genir.config.renamed import explain_renamed, update_docid_settings
 from genir.errors import GenirError, error_at
-from genir.files import atomic_file
+from genir.files import atomic_file, read_text
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -29,7 +31,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     and for invalid values; the message names every wrong key, and the file or the override that holds it.
     """
     path = Path(path)
-    run_folder = path if path.is_dir() else None
+    run_folder = path if os.path.isdir(path) else None  # noqa: PTH112  Path.is_dir raises for names that are too long
     if run_folder is not None:
         path = run_folder / "config.yaml"
     values = _read_yaml(path)
@@ -65,15 +67,15 @@ def parse_docids(values: Mapping[str, Any]) -> DocidsConfig:
 def save_config(config: Config, path: Path) -> None:
     """Write all settings of a config to a YAML file, defaults included."""
     with atomic_file(path) as handle:
-        yaml.safe_dump(config.model_dump(), handle, sort_keys=False, allow_unicode=True)
+        handle.write(dump_yaml(config.model_dump()))
 
 
 def _read_yaml(path: Path) -> Any:
     """Read a config file. Raises GenirError if it is missing or not valid YAML."""
+    if not os.path.lexists(path):
+        raise GenirError(f"{path}: no such config file or run folder")
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GenirError(f"{path}: no such config file or run folder") from None
+        return parse_yaml(read_text(path))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise error_at(path, line, f"not valid YAML: {error.problem}") from None
@@ -84,18 +86,33 @@ def _read_yaml(path: Path) -> Any:
 def _apply_override(values: dict[str, Any], override: str) -> None:
     """Apply an override `section.key=value` to the nested `values`, in place; integers in the key are list indices.
 
-    Raises GenirError for an override of another form, or if its key does not exist.
+    A section that is missing or null is added. Raises GenirError for an override of another form, or if its key does
+    not exist.
     """
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise GenirError(f"{override!r}: an override must have the form key=value, for example sft.batch_size=64")
+    try:
+        value = parse_override_value(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise GenirError(f"{override!r}: not valid YAML: {getattr(error, 'problem', error)}") from None
     *parents, last = key.split(".")
     container: Any = values
     try:
         for name in parents:
-            container = container[int(name)] if isinstance(container, list) else container.setdefault(name, {})
-        container[int(last) if isinstance(container, list) else last] = parse_yaml(text)
+            place = _find_place(container, name)
+            if isinstance(container, dict) and container.get(place) is None:
+                container[place] = {}
+            container = container[place]
+        container[_find_place(container, last)] = value
     except (ValueError, IndexError, TypeError, AttributeError):
         raise GenirError(f"{override!r}: there is no setting {key}; `genir STAGE --help-all` lists all") from None
-    except yaml.YAMLError as error:
-        raise GenirError(f"{override!r}: not valid YAML: {getattr(error, 'problem', error)}") from None
+
+
+def _find_place(container: Any, name: str) -> str | int:
+    """Return the key of a mapping, or the index of a list from 0; raises ValueError if the name is not an index."""
+    if not isinstance(container, list):
+        return name
+    if (index := parse_int(name)) < 0:
+        raise ValueError(f"the index {index} is negative")
+    return index

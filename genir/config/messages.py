@@ -1,11 +1,12 @@
 """Error messages for invalid configs; they name the key and say what to write instead."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_origin
 
-from genir.config.parsing import parse_yaml
+from genir.config.parsing import parse_override_value
 from genir.config.renamed import explain_renamed
 from genir.config.schema import BUILDER_SECTIONS, find_section
 
@@ -42,15 +43,27 @@ def explain_error(error: Mapping[str, Any], overrides: Sequence[str]) -> str:
         case "value_error":  # raised by a validator of a section
             return ": ".join([*([key] if key else []), str(error["ctx"]["error"])])
         case "model_type" | "model_attributes_type":
-            return f"{key}: must be a section with its own keys, got {error['input']!r}"
+            return f"{key}: must be a section with its own keys, got {reprlib.repr(error['input'])}"
         case "union_tag_not_found":
             return f"{key}.builder is missing; the builders are {', '.join(BUILDER_SECTIONS)}"
         case "union_tag_invalid":
             return f"{key}.builder: unknown builder {error['ctx']['tag']!r}; the builders are " + ", ".join(
                 BUILDER_SECTIONS
             )
-    value = f", got {error['input']!r}" if isinstance(error["input"], str | int | float | None) else ""
-    return f"{key}: {error['msg']}{value}"
+        case "bool_type":
+            return f"{key}: must be true or false, got {reprlib.repr(error['input'])}"
+    value = f", got {reprlib.repr(error['input'])}" if isinstance(error["input"], str | int | float | None) else ""
+    return f"{key}: {error['msg']}{value}{_explain_type(error)}"
+
+
+def _explain_type(error: Mapping[str, Any]) -> str:
+    """Explain why a value that looks like a number is a string, or the other way round; an empty string for others."""
+    value = error["input"]
+    if error["type"] in ("int_type", "float_type") and isinstance(value, str) and any(map(str.isdigit, value)):
+        return "; write a number in plain decimal digits, without quotes"
+    if error["type"] == "string_type" and isinstance(value, bool | int | float):
+        return f"; put it in quotes: '{str(value).lower()}'"
+    return ""
 
 
 def dotted_key(error: Mapping[str, Any]) -> str:
@@ -77,7 +90,7 @@ def _explain_changed_builder(key: str, overrides: Sequence[str]) -> str | None:
     given = {name: value for name, _, value in (override.partition("=") for override in overrides)}
     if "docids.builder" not in given or not key.startswith("docids.") or key in given:
         return None
-    builder = BUILDER_SECTIONS.get(parse_yaml(given["docids.builder"]))
+    builder = BUILDER_SECTIONS.get(parse_override_value(given["docids.builder"]))
     if builder is None:
         return None
     fields = builder.model_fields

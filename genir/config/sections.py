@@ -1,18 +1,18 @@
 """The sections of the stages before and after training, and of the model."""
 
-import re
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from genir.config.base import Section, SoftmaxOver
+from genir.config.base import PathText, Section, SoftmaxOver, SplitName
+from genir.config.measures import find_cutoff, parse_measure
 
 
 class CollectionConfig(Section):
     """Where the documents, queries and judgments come from."""
 
-    rare: ClassVar[frozenset[str]] = frozenset({"expect_counts"})
-    path: str = Field(
+    rare: ClassVar[frozenset[str]] = frozenset({"expect_counts", "ignore_identical_ids"})
+    path: PathText = Field(
         description="A BEIR folder, or an ir_datasets id such as irds:beir/nfcorpus. For a published collection, the "
         "folder of its raw files."
     )
@@ -26,7 +26,7 @@ class CollectionConfig(Section):
         description="Require a published collection to have its published numbers of documents and queries. Set it to "
         "false for a sample of the raw files.",
     )
-    splits: dict[str, str] = Field(
+    splits: dict[SplitName, str] = Field(
         {},
         description="Splits that have another name in the source, such as {train: train-nq}, which uses the source's "
         "split train-nq as train.",
@@ -34,19 +34,26 @@ class CollectionConfig(Section):
     dev_fraction: float = Field(
         0.1, gt=0, lt=1, description="Fraction of the train queries that becomes the dev split if there is none."
     )
+    ignore_identical_ids: bool = Field(
+        False,
+        description="Leave the document with the id of the query out of rankings, negatives and measures, for a "
+        "collection whose queries are documents themselves, such as ArguAna or Quora.",
+    )
 
 
 class EmbedConfig(Section):
     """Document vectors, for the docid builders that need them."""
 
     rare: ClassVar[frozenset[str]] = frozenset({"batch_size"})
-    method: str = Field(
+    method: PathText = Field(
         "tfidf",
         description="Source of the vectors: tfidf (TF-IDF and SVD), minilm, a .npy file, or the name or folder of a "
         "sentence-transformers model.",
     )
-    dimension: int = Field(128, ge=2, description="Dimension of the vectors of the method tfidf.")
-    batch_size: int = Field(64, ge=1, description="Documents that a model embeds at once; lower it to save memory.")
+    dimension: int = Field(128, ge=2, le=16_384, description="Dimension of the vectors of the method tfidf.")
+    batch_size: int = Field(
+        64, ge=1, le=65_536, description="Documents that a model embeds at once; lower it to save memory."
+    )
 
 
 class QueriesConfig(Section):
@@ -55,31 +62,39 @@ class QueriesConfig(Section):
     rare: ClassVar[frozenset[str]] = frozenset(
         {"max_words", "learning_rate", "top_k", "document_tokens", "query_tokens", "batch_size"}
     )
-    method: str = Field(
+    method: PathText = Field(
         "extractive",
         description="Source of the pseudo queries: extractive (title, headings, sentences and keyphrases of the "
         "document), a .jsonl file with doc_id and text, or the name or folder of a seq2seq model such as "
         "castorini/doc2query-t5-base-msmarco.",
     )
-    per_document: int = Field(10, ge=1, description="Largest number of pseudo queries for each document.")
+    per_document: int = Field(10, ge=1, le=10_000, description="Largest number of pseudo queries for each document.")
     max_words: int = Field(
         12,
         ge=1,
+        le=10_000,
         description="Largest number of words that the method extractive takes from a sentence; the words with the "
         "highest TF-IDF are kept.",
     )
     tune_steps: int = Field(
-        0, ge=0, description="Steps of fine-tuning a model on the train queries before it generates pseudo queries."
+        0,
+        ge=0,
+        le=1_000_000_000,
+        description="Steps of fine-tuning a model on the train queries before it generates pseudo queries.",
     )
     learning_rate: float = Field(
-        3e-4, gt=0, description="Learning rate of the fine-tuning of a model on the train queries."
+        3e-4, gt=0, le=1, description="Learning rate of the fine-tuning of a model on the train queries."
     )
-    top_k: int = Field(10, ge=1, description="Number of most likely tokens from which a model samples each token.")
+    top_k: int = Field(
+        10, ge=1, le=1_000_000, description="Number of most likely tokens from which a model samples each token."
+    )
     document_tokens: int = Field(
-        512, ge=4, description="Length in tokens to which documents are truncated for a model."
+        512, ge=4, le=65_536, description="Length in tokens to which documents are truncated for a model."
     )
-    query_tokens: int = Field(64, ge=2, description="Longest pseudo query of a model, in tokens.")
-    batch_size: int = Field(16, ge=1, description="Documents in one batch of a model; lower it to save memory.")
+    query_tokens: int = Field(64, ge=2, le=65_536, description="Longest pseudo query of a model, in tokens.")
+    batch_size: int = Field(
+        16, ge=1, le=65_536, description="Documents in one batch of a model; lower it to save memory."
+    )
 
     @property
     def is_file(self) -> bool:
@@ -101,10 +116,10 @@ class ModelConfig(Section):
     """The T5 model: a pretrained one, or one that is trained from scratch with a tokenizer for the corpus."""
 
     rare: ClassVar[frozenset[str]] = frozenset({"tokenizer", "vocab_size", "dropout", "softmax_over"})
-    pretrained: str | None = Field(
+    pretrained: PathText | None = Field(
         None, description="Hugging Face name or folder of a pretrained T5. Null means a model from scratch."
     )
-    tokenizer: str | None = Field(
+    tokenizer: PathText | None = Field(
         None,
         description="Hugging Face name or folder of a tokenizer. Null means that of the pretrained model, or for a "
         "model from scratch one that is trained on the corpus.",
@@ -113,7 +128,10 @@ class ModelConfig(Section):
         "tiny", description="Size of a model from scratch: tiny (1 layer), mini (2), small (6) or base (12)."
     )
     vocab_size: int = Field(
-        8000, ge=100, description="Largest vocabulary, in tokens, of a tokenizer that is trained on the corpus."
+        8000,
+        ge=100,
+        le=1_000_000,
+        description="Largest vocabulary, in tokens, of a tokenizer that is trained on the corpus.",
     )
     init: Literal["bm25", "random"] = Field(
         "bm25",
@@ -138,7 +156,7 @@ class BaselineConfig(Section):
         description="BM25 implementation: bm25s, which needs no Java, or pyserini, which runs Lucene as in published "
         "protocols.",
     )
-    k1: float = Field(0.9, ge=0, description="BM25's k1, the saturation of term frequency.")
+    k1: float = Field(0.9, ge=0, le=1000, description="BM25's k1, the saturation of term frequency.")
     b: float = Field(0.4, ge=0, le=1, description="BM25's b, the strength of the length normalisation.")
     stemmer: str | None = Field(
         "english",
@@ -149,9 +167,11 @@ class BaselineConfig(Section):
 class Band(Section):
     """A band of BM25 ranks that negatives are drawn from."""
 
-    first: int = Field(ge=1, description="First BM25 rank of the band, counted from 1.")
-    last: int = Field(ge=1, description="Last BM25 rank of the band, inclusive.")
-    count: int = Field(ge=1, description="Number of negatives that are drawn at random from the band for each query.")
+    first: int = Field(ge=1, le=1_000_000, description="First BM25 rank of the band, counted from 1.")
+    last: int = Field(ge=1, le=1_000_000, description="Last BM25 rank of the band, inclusive.")
+    count: int = Field(
+        ge=1, le=1_000_000, description="Number of negatives that are drawn at random from the band for each query."
+    )
 
 
 class NegativesConfig(Section):
@@ -164,6 +184,7 @@ class NegativesConfig(Section):
     siblings: int = Field(
         0,
         ge=0,
+        le=100_000,
         description="Number of additional negatives for each positive: the documents whose docids share the longest "
         "prefixes with its docid.",
     )
@@ -174,11 +195,16 @@ class SearchConfig(Section):
 
     rare: ClassVar[frozenset[str]] = frozenset({"batch_size"})
     splits: list[str] = Field(["test"], min_length=1, description="Splits whose queries are searched and evaluated.")
-    k: int = Field(100, ge=1, description="Number of documents to retrieve for each query.")
+    k: int = Field(100, ge=1, le=100_000, description="Number of documents to retrieve for each query.")
     beams: int = Field(
-        100, ge=1, description="Beam size, at least k; more beams find more of the best documents, more slowly."
+        100,
+        ge=1,
+        le=100_000,
+        description="Beam size, at least k; more beams find more of the best documents, more slowly.",
     )
-    batch_size: int = Field(32, ge=1, description="Queries that are searched at once; lower it to save memory.")
+    batch_size: int = Field(
+        32, ge=1, le=65_536, description="Queries that are searched at once; lower it to save memory."
+    )
     exact: bool = Field(
         False,
         description="Continue each search until its hits are proven to be the model's best, however long it takes.",
@@ -201,10 +227,17 @@ class EvaluateConfig(Section):
         description="Measures to compute, by their ir-measures names.",
     )
     bootstrap: int = Field(
-        1000, ge=100, description="Bootstrap samples of the queries for the 95 % confidence intervals."
+        1000, ge=100, le=1_000_000, description="Bootstrap samples of the queries for the 95 % confidence intervals."
     )
 
     @property
     def cutoff(self) -> int:
-        """The number of hits per query that the measures need: the largest cutoff @k among them, at least 1."""
-        return max([1, *(int(found[1]) for name in self.measures if (found := re.search(r"@(\d+)$", name)))])
+        """The number of hits per query that the measures need: the largest cut-off among them, at least 1."""
+        return max([1, *filter(None, map(find_cutoff, self.measures))])
+
+    @field_validator("measures")
+    @classmethod
+    def _require_computable(cls, measures: list[str]) -> list[str]:
+        for name in measures:
+            parse_measure(name)
+        return measures

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from genir.config.base import Loss, MixWeights, Section
+from genir.config.base import Loss, MixWeights, PathText, Section
 
 MIX = (
     "Relative frequency of each kind of training example: spans (random spans of documents), queries (train queries), "
@@ -25,22 +25,28 @@ EMBEDDING_LR_MULTIPLIER = (
     "the few gradients that most of their rows get."
 )
 
+MAX_STEPS = 1_000_000_000
+"""Upper bound of numbers of steps and queries, which takes years to reach."""
+
 
 class TrainingPhase(Section):
     """One phase of supervised training; each phase starts from the weights of the one before."""
 
     mix: MixWeights = Field({"spans": 0.7, "queries": 0.3}, description=MIX)
     steps: int = Field(
-        1000, ge=1, description="Training steps of the phase; early stopping (patience) may end it sooner."
+        1000,
+        ge=1,
+        le=MAX_STEPS,
+        description="Training steps of the phase; early stopping (patience) may end it sooner.",
     )
-    learning_rate: float = Field(3e-4, gt=0, description=LEARNING_RATE)
+    learning_rate: float = Field(3e-4, gt=0, le=1, description=LEARNING_RATE)
 
 
 class SpanConfig(Section):
     """Random spans of a document's words, which take the place of queries and teach the model the document's docid."""
 
-    min_words: int = Field(3, ge=1, description="Shortest span in words.")
-    max_words: int = Field(16, ge=1, description="Longest span in words; raise it if queries are long.")
+    min_words: int = Field(3, ge=1, le=10_000, description="Shortest span in words.")
+    max_words: int = Field(16, ge=1, le=10_000, description="Longest span in words; raise it if queries are long.")
     word_dropout: float = Field(0.33, ge=0, lt=1, description="Probability that a word of a span is dropped.")
     title_share: float = Field(
         0.5, ge=0, le=1, description="Fraction of the spans that are preceded by the title of their document."
@@ -62,19 +68,28 @@ class LoopConfig(Section):
             "query_word_dropout",
         }
     )
-    batch_size: int = Field(128, ge=1, description="Training examples in one step; lower it to save memory.")
-    max_tokens: int = Field(64, ge=4, description="Length in tokens to which input texts are truncated.")
-    embedding_lr_multiplier: float = Field(2.0, gt=0, description=EMBEDDING_LR_MULTIPLIER)
+    batch_size: int = Field(128, ge=1, le=65_536, description="Training examples in one step; lower it to save memory.")
+    max_tokens: int = Field(64, ge=4, le=65_536, description="Length in tokens to which input texts are truncated.")
+    embedding_lr_multiplier: float = Field(2.0, gt=0, le=1000, description=EMBEDDING_LR_MULTIPLIER)
     warmup_steps: int = Field(
-        50, ge=0, description="Steps in which the learning rate rises to its peak, at most half of all training steps."
+        50,
+        ge=0,
+        le=MAX_STEPS,
+        description="Steps in which the learning rate rises to its peak, at most half of all training steps.",
     )
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Norm to which larger gradients are clipped.")
-    eval_steps: int = Field(100, ge=1, description="Steps between evaluations on dev, and between checkpoints.")
-    eval_queries: int = Field(500, ge=1, description="Largest number of dev queries that an evaluation searches.")
-    eval_beams: int = Field(10, ge=1, description="Beam size of the searches of an evaluation on dev.")
+    weight_decay: float = Field(0.0, ge=0, le=100, description="Weight decay of AdamW.")
+    max_grad_norm: float = Field(1.0, gt=0, le=1e9, description="Norm to which larger gradients are clipped.")
+    eval_steps: int = Field(
+        100, ge=1, le=MAX_STEPS, description="Steps between evaluations on dev, and between checkpoints."
+    )
+    eval_queries: int = Field(
+        500, ge=1, le=MAX_STEPS, description="Largest number of dev queries that an evaluation searches."
+    )
+    eval_beams: int = Field(10, ge=1, le=100_000, description="Beam size of the searches of an evaluation on dev.")
     metric: str = Field("RR@10", description=METRIC)
-    patience: int = Field(5, ge=1, description="Evaluations without improvement after which training stops early.")
+    patience: int = Field(
+        5, ge=1, le=MAX_STEPS, description="Evaluations without improvement after which training stops early."
+    )
     spans: SpanConfig = SpanConfig()
     query_word_dropout: float = Field(
         0.2, ge=0, lt=1, description="Probability that a word of a query or pseudo query is dropped in training."
@@ -125,35 +140,44 @@ class PreferenceConfig(LoopConfig):
     beta: float = Field(
         0.4,
         gt=0,
+        le=1000,
         description="Inverse temperature of the implicit reward: the smaller it is, the further the policy may move "
         "from the reference.",
     )
-    steps: int = Field(200, ge=1, description="Training steps in each round; early stopping may end a round sooner.")
-    learning_rate: float = Field(3e-5, gt=0, description=LEARNING_RATE)
-    batch_size: int = Field(32, ge=1, description="Queries in one step, each with its candidate list.")
-    embedding_lr_multiplier: float = Field(1.0, gt=0, description=EMBEDDING_LR_MULTIPLIER)
+    steps: int = Field(
+        200, ge=1, le=MAX_STEPS, description="Training steps in each round; early stopping may end a round sooner."
+    )
+    learning_rate: float = Field(3e-5, gt=0, le=1, description=LEARNING_RATE)
+    batch_size: int = Field(32, ge=1, le=65_536, description="Queries in one step, each with its candidate list.")
+    embedding_lr_multiplier: float = Field(1.0, gt=0, le=1000, description=EMBEDDING_LR_MULTIPLIER)
     mix: MixWeights = Field({"spans": 0.5, "queries": 0.5}, description=MIX)
     pool_size: int = Field(
-        4096, ge=1, description="Number of examples that each round draws from the mix and builds candidate lists for."
+        4096,
+        ge=1,
+        le=100_000_000,
+        description="Number of examples that each round draws from the mix and builds candidate lists for.",
     )
     beam_candidates: int = Field(
-        16, ge=0, description="Candidates of each example that come from the policy's own beam search."
+        16, ge=0, le=100_000, description="Candidates of each example that come from the policy's own beam search."
     )
     mined_candidates: int = Field(
         16,
         ge=0,
+        le=100_000,
         description="Candidates of each train query that come from the negatives stage; if it is 0 in all refinement "
         "stages, that stage mines nothing.",
     )
     candidates_per_step: int = Field(
         16,
         ge=2,
+        le=100_000,
         description="Number of candidates of an example that one step compares, chosen at random; at most half of them "
         "are positives, if the list has negatives.",
     )
     candidate_chunk: int = Field(
         64,
         ge=1,
+        le=100_000,
         description="Candidates of an example that are scored in one pass; longer lists use gradient checkpointing, "
         "which gives the same gradients with less memory and more time.",
     )
@@ -161,7 +185,7 @@ class PreferenceConfig(LoopConfig):
         False, description="Average a docid's log-probability over its tokens instead of summing it."
     )
     irpo_options: IRPOOptions = IRPOOptions()
-    teacher: str | None = Field(
+    teacher: PathText | None = Field(
         None,
         description="Teacher that grades the candidate lists: a .jsonl file of scores, or the name of a cross-encoder. "
         "Null means that the judgments grade them.",
@@ -169,17 +193,19 @@ class PreferenceConfig(LoopConfig):
     sft_coef: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="Weight of the positives' negative log-likelihood, which is added to the loss; raise it when "
         "positives lose probability.",
     )
     dpop_coef: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="Weight of max(0, reference - policy) on the positives' log-probabilities, the penalty of "
         "DPO-Positive (arXiv 2402.13228), which is added to the loss; raise it when positives lose probability.",
     )
     rounds: int = Field(
-        1, ge=1, description="Number of rounds; each builds new candidate lists with the current policy."
+        1, ge=1, le=100_000, description="Number of rounds; each builds new candidate lists with the current policy."
     )
     update_reference: bool = Field(
         False,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genir.decoding.deadline import Deadline
 from genir.decoding.forced import Completions, ForcedTails, nan_scores_error, score_tails
 from genir.decoding.step import (
     Beams,
@@ -60,6 +61,7 @@ def beam_search(
     allowed: AllowedDocids | None = None,
     exact: bool = False,
     count_documents: bool = False,
+    deadline: Deadline | None = None,
 ) -> BeamResult:
     """Find the k best docids of each query among those that `beams` beams reach.
 
@@ -72,14 +74,14 @@ def beam_search(
 
     allowed: docids to search among; None means all. exact: continue with pruned candidates that might still lead to one
     of the best docids, until there are none. count_documents: stop once the docids cover k documents; docids after
-    those are left out.
-    Raises GenirError if the model returns NaN scores.
+    those are left out. deadline: when to give up; it is checked before each decoder pass.
+    Raises GenirError if the model returns NaN scores, and SearchTimeout at the deadline.
     """
     top = TopK(len(encoded.states), k, trie.size, model.device, count_documents)
     with model.borrow_kv_cache() as kv_cache:
         kv_cache.bind_trie(trie)
         cross_cache = model.precompute_cross_attention(encoded, kv_cache)
-        search = _Search(model, trie, beams, top, allowed, exact, kv_cache, cross_cache)
+        search = _Search(model, trie, beams, top, allowed, exact, kv_cache, cross_cache, deadline or Deadline())
         search.run()
     top, pruned = search.top, search.pruned
     return BeamResult(top.leaves, top.scores, (pruned == -torch.inf) | (pruned < top.threshold), pruned)
@@ -102,6 +104,7 @@ class _Search:
     exact: bool
     kv_cache: KVCache
     cross_cache: CrossAttentionCache
+    deadline: Deadline
     deferred: dict[int, list[Beams]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -150,6 +153,7 @@ class _Search:
         pending: list[Completions] = []
         counts = DescendantCounts.from_tensor(self._count_descendants(level, live))
         while sum(counts.beams):
+            self.deadline.check()
             layout = RaggedLayout.from_lengths(counts.beams, counts.beams_on_device)
             states, new_slots = self.model.extend(self.cross_cache, layout, self.kv_cache, tokens, slots)
             logps = self.model.level_logps(states[:, -1], level)
@@ -166,7 +170,9 @@ class _Search:
         if pending:
             tails = ForcedTails(self.trie, self.allowed, pending)
             beams = None if self.exact else self.beams
-            self.top, lost = score_tails(self.model, self.cross_cache, self.kv_cache, tails, self.top, beams)
+            self.top, lost = score_tails(
+                self.model, self.cross_cache, self.kv_cache, tails, self.top, beams, self.deadline
+            )
             self.pruned = torch.maximum(self.pruned, lost)
         if bool(self.pruned.isnan().any()):  # a candidate with a NaN score is never kept
             raise nan_scores_error()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genir.decoding.deadline import Deadline
 from genir.decoding.topk import TopK, select
 from genir.decoding.trie import AllowedDocids, Trie
 from genir.errors import GenirError
@@ -116,17 +117,19 @@ def score_tails(
     tails: ForcedTails,
     top: TopK,
     beams: int | None,
+    deadline: Deadline,
 ) -> tuple[TopK, Tensor]:
     """Score the tails of all docids that may be among the k best.
 
     top: the best docids from before. beams: beam size of the search whose result is wanted; None means that no docid
     is pruned on the way.
     Returns the top k with these docids, and the best score [B] among the docids that a beam search would have pruned,
-    -inf if there are none. Raises GenirError if the model returns NaN scores.
+    -inf if there are none. Raises GenirError if the model returns NaN scores, and SearchTimeout at the deadline.
     """
     queries, tokens_per_pass = len(top.leaves), _TOKENS_PER_PASS[model.device.type]
     min_tails = max(_MIN_TAILS, _MIN_TAILS_OF_ALL[model.device.type] // queries)
     while True:
+        deadline.check()
         found = tails.add_complete(top)
         threshold = found.threshold.cpu()
         is_open = tails.find_open(threshold)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from genir.config import TextConfig
@@ -19,10 +20,14 @@ from genir.docids.table import BuilderInput, Codes
 from genir.docids.tfidf import HashedTfidf
 from genir.errors import GenirError
 from genir.records import Document
+from genir.words import split_units
 
 GENERIC_SEGMENTS = {"index", "page", "item", "view", "default", "home"}
 FIRST_WORDS = 16
-"""Number of words of the text that become the docid of a document with neither title nor url."""
+"""Number of words of the text that become the docid of a document with neither title nor url.
+
+In scripts without spaces, each character counts as a word.
+"""
 NUMBER_TOKENS = 8
 """Maximum number of tokens of a collision number."""
 
@@ -63,7 +68,7 @@ def split_url(url: str) -> tuple[str, list[str]]:
     """
     parts = urlsplit(url if "://" in url or not url else f"//{url}")
     path = re.sub(r"\.(html?|php|aspx?|jsp|cfm)$", "", unquote(parts.path).lower())
-    segments = [" ".join(re.split(r"[\W_]+", part)).strip() for part in path.split("/")]
+    segments = [" ".join(regex.split(r"[^\p{L}\p{N}\p{M}]+", part)).strip() for part in path.split("/")]
     return (parts.hostname or "").removeprefix("www."), [part for part in segments if part]
 
 
@@ -101,7 +106,7 @@ def encode_text(inputs: BuilderInput, settings: TextConfig, codebooks: Mapping[s
         texts = [DOCID_TEXTS[settings.source](document) for document in documents]
     ids = token_ids(inputs.tokenizer, texts, settings.max_tokens)
     empty = [i for i, tokens in enumerate(ids) if not tokens]
-    first_words = [" ".join(documents[i].text.split()[:FIRST_WORDS]) for i in empty]
+    first_words = ["".join(split_units(documents[i].text)[:FIRST_WORDS]).strip() for i in empty]
     for i, tokens in zip(empty, token_ids(inputs.tokenizer, first_words, settings.max_tokens), strict=True):
         ids[i] = tokens or token_ids(inputs.tokenizer, [documents[i].id], settings.max_tokens)[0]
     return pad_docids([[*tokens, inputs.tokenizer.eos_token_id] for tokens in ids])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from genir.records import Document
+from genir.words import find_terms
 
 HASH_SIZE = 1 << 20
 
@@ -15,8 +16,8 @@ HASH_SIZE = 1 << 20
 class HashedTfidf:
     """Inverse document frequencies of words; a word is identified by its hash, so that no vocabulary has to be stored.
 
-    Words are converted to lower case; single letters and English stop words do not count as words. idf: [HASH_SIZE],
-    the inverse document frequency of each hash value.
+    Words are the terms of `genir.words` in lower case; single letters and English stop words do not count as words.
+    idf: [HASH_SIZE], the inverse document frequency of each hash value.
     """
 
     def __init__(self, idf: NDArray[np.float32]) -> None:
@@ -55,4 +56,11 @@ class HashedTfidf:
 
 
 def _make_vectorizer() -> HashingVectorizer:
-    return HashingVectorizer(n_features=HASH_SIZE, alternate_sign=False, norm=None, stop_words="english")
+    return HashingVectorizer(
+        n_features=HASH_SIZE,
+        alternate_sign=False,
+        norm=None,
+        stop_words="english",
+        tokenizer=find_terms,
+        token_pattern=None,
+    )

@@ -1,27 +1,24 @@
 """Effectiveness measures of a run, computed by ir-measures."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ir_measures
 
+from genir.config.measures import parse_measure
 from genir.errors import GenirError
 
 
 def parse_measures(names: Iterable[str]) -> list[Any]:
     """Parse names such as nDCG@10 into ir-measures objects, in the given order.
 
-    Raises GenirError for a name that ir-measures does not know.
+    Raises GenirError for a name that ir-measures does not know, and for a measure that cannot be computed.
     """
-    measures = []
-    for name in names:
-        try:
-            measures.append(ir_measures.parse_measure(name))
-        except (ValueError, NameError, KeyError):
-            raise GenirError(
-                f"{name!r} is not a measure that ir-measures knows; examples: nDCG@10, RR@10, R@100"
-            ) from None
-    return measures
+    try:
+        return [parse_measure(name) for name in names]
+    except ValueError as error:
+        raise GenirError(str(error)) from None
 
 
 def measure(
@@ -31,7 +28,7 @@ def measure(
 
     run: query id -> doc_id -> score. judged: query id -> doc_id -> grade. names: names of measures in ir-measures. A
     judged query that is missing from the run, or has no hits in it, gets the value 0. Queries without judgments are
-    ignored. Raises GenirError for an unknown measure.
+    ignored. Raises GenirError for an unknown measure, and for one that cannot be computed.
 
     Every measure is computed from the ranks: by descending score, tied documents in the order of the run. The scores
     themselves are not passed on, since trec_eval rounds them to float32 and orders the ties that result by doc_id.
@@ -41,11 +38,15 @@ def measure(
     for name, parsed in zip(names, parse_measures(names), strict=True):
         names_of.setdefault(parsed, []).append(name)
     result = {name: dict.fromkeys(judged, 0.0) for name in names}
-    found = {query_id: _scores_of_ranks(scores) for query_id, scores in run.items() if scores and query_id in judged}
+    numbers = {str(number): query_id for number, query_id in enumerate(judged, 1)}
+    known = {number: dict(judged[query_id]) for number, query_id in numbers.items()}
+    found = {number: _scores_of_ranks(run[query_id]) for number, query_id in numbers.items() if run.get(query_id)}
     if found:
-        for value in ir_measures.iter_calc(list(names_of), {q: dict(d) for q, d in judged.items()}, found):
+        for value in ir_measures.iter_calc(list(names_of), known, found):
+            if not math.isfinite(value.value):
+                raise GenirError(f"{value.measure} of query {numbers[value.query_id]!r} is {value.value}; leave it out")
             for name in names_of[value.measure]:
-                result[name][value.query_id] = float(value.value)
+                result[name][numbers[value.query_id]] = float(value.value)
     return result
 
 

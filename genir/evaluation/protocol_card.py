@@ -19,6 +19,7 @@ Card = dict[str, Any]
 CUSTOM = "custom"  # value of "collection" in the card of a collection that is not a published one
 FINGERPRINT = ("R@1", "R@10", "RR@10")
 """The measures of BM25 that make up the fingerprint."""
+_SPLIT_KEYS = {"queries", "judgments", "queries_sha256", "judgments_sha256"}
 
 
 def hash_ids(ids: Iterable[str]) -> str:
@@ -40,14 +41,22 @@ def describe_split(judgments: Sequence[Judgment]) -> dict[str, Any]:
     }
 
 
-def make_card(published: str | None, source: str, doc_ids: set[str], splits: Mapping[str, Mapping[str, Any]]) -> Card:
+def make_card(
+    published: str | None,
+    source: str,
+    doc_ids: set[str],
+    splits: Mapping[str, Mapping[str, Any]],
+    ignore_identical_ids: bool = False,
+) -> Card:
     """Make the card of a collection.
 
     published: name of the published collection, or None for any other. source: the folder, archive or id that the
-    collection was read from. splits: name of a split -> the result of `describe_split`.
+    collection was read from. splits: name of a split -> the result of `describe_split`. ignore_identical_ids: whether
+    the document with the id of a query is left out of rankings; the card has this key only if that is so.
     """
     documents = {"count": len(doc_ids), "sha256": hash_ids(doc_ids)}
-    return {"collection": published or CUSTOM, "source": source, "documents": documents, "splits": dict(splits)}
+    card = {"collection": published or CUSTOM, "source": source, "documents": documents, "splits": dict(splits)}
+    return card | ({"ignore_identical_ids": True} if ignore_identical_ids else {})
 
 
 def make_run_card(run: Path) -> Card:
@@ -55,22 +64,45 @@ def make_run_card(run: Path) -> Card:
 
     Raises GenirError if the prepare stage has not written a card.
     """
-    return _read_card(run / "collection" / "card.json") | {"bm25": read_json(run / "baseline" / "fingerprint.json")}
+    path = run / "baseline" / "fingerprint.json"
+    fingerprint = read_json(path)
+    if not _is_fingerprint(fingerprint):
+        raise GenirError(f"{path}: this file is damaged; run the baseline stage again")
+    return _read_card(run / "collection" / "card.json") | {"bm25": fingerprint}
 
 
 def read_card(run: Path) -> Card:
     """Read the card of an evaluated run folder; raise GenirError if there is none."""
-    return _read_card(run / "evaluation" / "card.json")
+    path = run / "evaluation" / "card.json"
+    card = _read_card(path)
+    if not _is_fingerprint(card.get("bm25")):
+        raise GenirError(f"{path}: this file is damaged; run the evaluate stage again")
+    return card
 
 
 def _read_card(path: Path) -> Card:
     card = read_json(path) if path.exists() else {}
-    if "collection" not in card:  # cards of earlier versions call it "build"
+    if not isinstance(card, dict) or "collection" not in card:  # cards of earlier versions call it "build"
         raise GenirError(
             f"{path}: this run has no protocol card, or one from an earlier version; "
             "run prepare, baseline and evaluate again"
         )
-    return dict(card)
+    match card:
+        case {"documents": {"count": int(), "sha256": str()}, "splits": dict(splits)}:
+            if all(isinstance(entry, dict) and entry.keys() >= _SPLIT_KEYS for entry in splits.values()):
+                return dict(card)
+    raise GenirError(f"{path}: this file is damaged; run prepare and evaluate again")
+
+
+def _is_fingerprint(value: object) -> bool:
+    """Whether a value from a JSON file has the structure of a fingerprint: settings, and measures by split."""
+    match value:
+        case {"settings": dict(), "measures": dict(measures)}:
+            return all(
+                isinstance(values, dict) and all(isinstance(x, int | float) for x in values.values())
+                for values in measures.values()
+            )
+    return False
 
 
 def find_differences(a: Card, b: Card, splits: Iterable[str]) -> list[str]:
@@ -80,6 +112,8 @@ def find_differences(a: Card, b: Card, splits: Iterable[str]) -> list[str]:
         found.append(f"the collections are {a['collection']} and {b['collection']}")
     if a["documents"]["sha256"] != b["documents"]["sha256"]:
         found.append(f"the documents differ ({a['documents']['count']:,} and {b['documents']['count']:,})")
+    if a.get("ignore_identical_ids", False) != b.get("ignore_identical_ids", False):
+        found.append("only one of them has collection.ignore_identical_ids")
     for split in splits:
         found += _find_split_differences(a, b, split)
     return found

@@ -6,9 +6,10 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from genir.checks import parse_float
 from genir.config import Config
-from genir.errors import GenirError
-from genir.files import atomic_file
+from genir.errors import GenirError, error_at
+from genir.files import atomic_file, numbered_lines
 
 FIELDS = ("split", "run", "query", "seen", "measure", "value")
 """Columns of per_query.tsv."""
@@ -37,14 +38,31 @@ def write_values(values: Sequence[MeasureValue], path: Path) -> None:
 
 
 def read_values(path: Path) -> list[MeasureValue]:
-    """Read a file that `write_values` wrote; raise GenirError if it does not exist."""
+    """Read a file that `write_values` wrote.
+
+    Raises GenirError, with the line number, for a missing or malformed file, a value that is not a finite number, and a
+    query that has two values of one measure.
+    """
     if not path.exists():
         raise GenirError(f"{path}: no such file; run evaluate first")
-    with open(path, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle, delimiter="\t"))
-    return [
-        MeasureValue(r["split"], r["run"], r["query"], r["seen"] == "1", r["measure"], float(r["value"])) for r in rows
-    ]
+    rows = csv.reader((text for _, text in numbered_lines(path)), delimiter="\t", strict=True)
+    values: dict[tuple[str, str, str, str], MeasureValue] = {}
+    try:
+        if tuple(next(rows, ())) != FIELDS:
+            raise ValueError(f"the header must be {', '.join(FIELDS)}, separated by tabs")
+        for row in rows:
+            if len(row) != len(FIELDS):
+                raise ValueError(f"{len(row)} columns instead of {len(FIELDS)}")
+            split, run, query, seen, measure, value = row
+            if seen not in ("0", "1"):
+                raise ValueError(f"seen must be 0 or 1, got {seen!r}")
+            key = (split, run, query, measure)
+            if key in values:
+                raise ValueError(f"a second value of {measure} for query {query!r} in the run {run!r}")
+            values[key] = MeasureValue(split, run, query, seen == "1", measure, parse_float(value))
+    except (ValueError, csv.Error) as error:
+        raise error_at(path, max(1, rows.line_num), f"{error}; run evaluate again") from None
+    return list(values.values())
 
 
 def load_run_values(config: Config, run: Path) -> list[MeasureValue]:

@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+RESAMPLED_AT_ONCE = 10_000_000
+"""Values that one batch of bootstrap samples holds, which keeps it below 100 MB."""
+
 
 class Interval(NamedTuple):
     """A mean over queries, its 95 % bootstrap confidence interval, and the number of queries."""
@@ -27,7 +30,12 @@ def bootstrap_interval(values: Sequence[float], resamples: int, seed: int) -> In
     from scipy import stats  # slow to import, and only the last stages of the pipeline need it
 
     result = stats.bootstrap(
-        (np.asarray(values),), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed)
+        (np.asarray(values),),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, RESAMPLED_AT_ONCE // len(values)),
+        method="percentile",
+        rng=np.random.default_rng(seed),
     )
     low, high = result.confidence_interval
     return Interval(float(np.mean(values)), float(low), float(high), len(values))

@@ -1,14 +1,12 @@
 """TREC run files and judgments (qrels)."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from rich.markup import escape
-
-from genir.console import console
+from genir.checks import parse_float, parse_int
+from genir.console import print_note
 from genir.errors import error_at
 from genir.files import atomic_file, numbered_lines
 from genir.records import Judgment
@@ -56,13 +54,13 @@ def read_run(path: Path) -> Run:
         if len(columns) != 6:
             raise error_at(path, line, f"expected six columns (query Q0 doc_id rank score name), got {len(columns)}")
         query_id, _, doc_id, rank, score, _ = columns
-        if not re.fullmatch(r"[+-]?[0-9]+", rank):
-            raise error_at(path, line, f"the rank {rank!r} is not an integer; correct or remove this line")
-        if not math.isfinite(number := _parse_score(score)):
-            raise error_at(path, line, f"the score {score!r} is not a finite number; correct or remove this line")
+        try:
+            parsed = parse_int(rank), parse_float(score)
+        except ValueError as error:
+            raise error_at(path, line, f"the rank or the score is wrong: {error}; correct or remove the line") from None
         if doc_id in ranked.setdefault(query_id, {}):
             raise error_at(path, line, f"document {doc_id!r} appears twice for query {query_id!r}; remove one line")
-        ranked[query_id][doc_id] = int(rank), number
+        ranked[query_id][doc_id] = parsed
     return _order_by_rank(path, ranked)
 
 
@@ -77,16 +75,10 @@ def _order_by_rank(path: Path, ranked: Mapping[str, Mapping[str, tuple[int, floa
             scores = [-float(rank) for rank in range(1, len(order) + 1)]
         run[query_id] = break_score_ties(order, scores)
     if contradicted:
-        console.print(
-            f"[yellow]note:[/] {escape(str(path))}: the scores of {contradicted:,} queries are not in the order of the "
-            "rank column, which decides"
+        print_note(
+            f"{path}: the scores of {contradicted:,} queries are not in the order of the rank column, which decides"
         )
     return run
-
-
-def _parse_score(text: str) -> float:
-    """The value of an ordinary decimal number; NaN for anything else, such as 1_000 or digits of other scripts."""
-    return float(text) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text) else math.nan
 
 
 def qrels(judgments: Iterable[Judgment]) -> dict[str, dict[str, int]]:

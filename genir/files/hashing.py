@@ -1,10 +1,12 @@
-"""Content hashes of files and folders."""
+"""Content hashes of files and folders, and lists of hashes with which damage to a folder is found."""
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from genir.files.reading import require_regular_file
 
 
 def content_hash(path: Path, cache: dict[str, Any] | None = None) -> str:
@@ -21,6 +23,7 @@ def content_hash(path: Path, cache: dict[str, Any] | None = None) -> str:
         for file in sorted(_files_below(path)):
             digest.update(f"{file.relative_to(path)}\0{content_hash(file, cache)}\n".encode())
         return digest.hexdigest()
+    require_regular_file(path)  # reading a pipe or a device would never end
     stat = path.stat()
     key = str(path.resolve())
     stamp = [stat.st_size, stat.st_mtime_ns]
@@ -32,6 +35,22 @@ def content_hash(path: Path, cache: dict[str, Any] | None = None) -> str:
     if cache is not None:
         cache[key] = [*stamp, file_digest]
     return file_digest
+
+
+def hash_files(folder: Path, list_name: str) -> dict[str, str]:
+    """Hash all files of a folder and its subfolders, except the file `list_name` that will hold the hashes."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / list_name)
+    return {path.relative_to(folder).as_posix(): content_hash(path) for path in paths}
+
+
+def find_damage(folder: Path, hashes: Mapping[str, str]) -> tuple[Path, str] | None:
+    """Find the first file that is not as `hash_files` found it, and say how; None if all are. New files are ignored."""
+    for name, digest in hashes.items():
+        if not (folder / name).is_file():
+            return folder / name, "is missing"
+        if content_hash(folder / name) != digest:
+            return folder / name, "is damaged"
+    return None
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -13,9 +13,11 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from genir.errors import GenirError
+from genir.files.temporary import replace_folder, temporary_path
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_BROKEN = {errno.EIO, errno.ENAMETOOLONG, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ELOOP, errno.EISDIR}
 
 
 @contextmanager
@@ -39,6 +41,8 @@ def explain_os_errors(path: Path) -> Iterator[None]:
             raise GenirError(f"{path}: cannot write here ({reason}); choose another folder") from error
         if number in {errno.ENOTDIR, errno.EEXIST}:
             raise GenirError(f"{path}: a file is in the place of a folder; move the file away") from error
+        if number in _BROKEN:
+            raise GenirError(f"{path}: cannot be written ({reason})") from error
         if not path.parent.exists():
             raise GenirError(f"{path.parent}: this folder cannot be created ({reason}); choose another") from error
         raise
@@ -47,9 +51,13 @@ def explain_os_errors(path: Path) -> Iterator[None]:
 def _find_errno(error: Exception) -> int | None:
     """Find the errno of a failed write; None for an error with another cause.
 
-    safetensors and tokenizers raise errors of their own, whose message holds the errno. torch.save on a full disk only
-    reports that its position in the file is not what it expected, which is taken as a full disk.
+    safetensors and tokenizers raise errors of their own, whose message holds the errno, and so does shutil.copytree.
+    torch.save on a full disk only reports that its position in the file is not what it expected, which is taken as a
+    full disk.
     """
+    if isinstance(error, shutil.Error):
+        copied = re.search(r"\[Errno (\d+)\]", str(error))
+        return int(copied[1]) if copied else None
     if isinstance(error, OSError):
         return error.errno
     if found := re.search(r"\(os error (\d+)\)", str(error)):
@@ -63,23 +71,20 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Write a file whole or not at all: yield a temporary file beside `path`, which replaces `path` on success.
 
     The temporary file is flushed to disk before it is renamed, and deleted if an exception is raised. Text is written
-    as UTF-8 with LF line ends. Missing parent folders are created.
+    as UTF-8 with LF line ends. Missing parent folders are created. Temporary files that killed processes left beside
+    `path` are deleted first.
 
     Raises GenirError if the disk is full, or if the folder cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     encoding = None if "b" in mode else "utf-8"
     newline = None if "b" in mode else "\n"
-    with explain_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, mode, encoding=encoding, newline=newline) as handle:
-                created = os.fstat(handle.fileno()).st_mode
-                yield handle
-            _fsync_with_mode(temporary, created)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with explain_os_errors(path), temporary_path(path, is_folder=False) as temporary:
+        with open(temporary, mode, encoding=encoding, newline=newline) as handle:
+            created = os.fstat(handle.fileno()).st_mode
+            yield handle
+        _fsync_with_mode(temporary, created)
+        os.replace(temporary, path)
+        _fsync(path.parent)
 
 
 @contextmanager
@@ -87,47 +92,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Write a folder whole or not at all: yield a temporary folder beside `path`, which replaces `path` on success.
 
     All files are flushed to disk before the folder is renamed; the temporary folder is deleted if an exception is
-    raised. Temporary folders of processes that no longer run are deleted first.
+    raised. Temporary folders that killed processes left beside `path`, of which a collection's can take 20 GB, are
+    deleted first.
 
     Raises GenirError if the disk is full, if the parent folder cannot be written to, or if `path` is a file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     with explain_os_errors(path):
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        _remove_stale(path)
-        temporary.mkdir(parents=True)
-        try:
+        with temporary_path(path, is_folder=True) as temporary:
             yield temporary
+            mode = temporary.stat().st_mode
             for file in temporary.rglob("*"):
                 if file.is_file():
-                    _fsync_with_mode(file, temporary.stat().st_mode)
-            if path.exists():
-                os.replace(path, old)
-            os.replace(temporary, path)
-            shutil.rmtree(old, ignore_errors=True)  # not reached if a rename failed, when `old` may be the only copy
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _remove_stale(path: Path) -> None:
-    """Delete the temporary folders that killed processes left beside `path`; a collection's can take 20 GB."""
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):
-        process = stale.name.split(".")[-2]
-        if process == str(os.getpid()) or (process.isdigit() and not _is_alive(int(process))):
-            shutil.rmtree(stale, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    """Whether a process with this id exists, whichever user it belongs to."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
+                    _fsync_with_mode(file, mode)
+            replace_folder(temporary, path)
+            _fsync(path.parent)
 
 
 def _fsync_with_mode(file: Path, mode: int) -> None:
@@ -139,7 +119,12 @@ def _fsync_with_mode(file: Path, mode: int) -> None:
     if not file.is_symlink() and (file.stat().st_mode ^ mode) & 0o666:
         with suppress(PermissionError):  # some file systems have no permissions
             file.chmod(mode & 0o666)
-    descriptor = os.open(file, os.O_RDONLY)
+    _fsync(file)
+
+
+def _fsync(path: Path) -> None:
+    """Flush a file to disk, or the names of the files in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -11,11 +11,13 @@ import typer
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperCommand
 
 from genir.config import TRAINING_STAGES, SettingGroup, load_config, setting_groups
 from genir.console import console, errors
 from genir.errors import GenirError
+from genir.pipeline.interrupts import handle_signals
 from genir.pipeline.process import set_process_defaults
 from genir.pipeline.stage import Main, Stage, execute
 
@@ -48,8 +50,9 @@ def run_command(command: Callable[..., None] | typer.Typer, name: str = "", sett
     """Run a typer command as `genir NAME`, whose help also shows the settings that the command uses.
 
     settings: dotted names of sections and of single settings. The message of a GenirError is printed on stderr, and the
-    exit status is 1.
+    exit status is 1; a signal is reported as `genir.pipeline.interrupts` describes.
     """
+    handle_signals()
     set_process_defaults()
     app = command
     if not isinstance(app, typer.Typer):
@@ -60,13 +63,21 @@ def run_command(command: Callable[..., None] | typer.Typer, name: str = "", sett
     try:
         app(prog_name=f"genir {name}".strip())
     except GenirError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}")
+        _print_error(str(error))
         sys.exit(1)
-    except OSError as error:  # raised by a write to stdout; writes to files raise a GenirError
-        if error.errno != errno.ENOSPC:
+    except OSError as error:  # raised by a write to stdout, or for a path, such as that of another user's folder
+        if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        errors.print("[bold red]error:[/] no space left on the device that the output goes to; redirect it elsewhere")
+        full = "no space left on the device that the output goes to; redirect it elsewhere"
+        problem = full if error.filename is None else f"{error.filename}: {error.strerror}"
+        _print_error(problem)
         sys.exit(1)
+    finally:
+        handle_signals()  # again, since typer has replaced sys.excepthook
+
+
+def _print_error(message: str) -> None:
+    errors.print(Text.assemble(("error:", "bold red"), " ", errors.render_str(message)))
 
 
 class _CommandWithSettings(TyperCommand):
@@ -80,7 +91,7 @@ class _CommandWithSettings(TyperCommand):
         for group in setting_groups(self.setting_names):
             _print_group(group, show_rare)
         if self.setting_names and not show_rare:
-            console.print(" [dim]--help-all shows the rarely used settings too.[/]")
+            console.print(" --help-all shows the rarely used settings too.", style="dim")
 
 
 def _show_all_help(ctx: typer.Context, chosen: bool) -> None:
@@ -122,10 +133,10 @@ def _print_group(group: SettingGroup, show_rare: bool) -> None:
     table.add_column("default", overflow="fold", max_width=12)
     table.add_column("description", overflow="fold", ratio=1)
     for setting in shown:
-        table.add_row(escape(setting.key), escape(setting.default), f"[dim]{escape(setting.description)}[/]")
-    console.print(f" [bold]Settings: {escape(group.title)}[/]", width=width)
+        table.add_row(setting.key, setting.default, Text(setting.description, "dim"))
+    console.print(f" Settings: {group.title}", style="bold", width=width)
     if group.description:
-        console.print(Padding(escape(group.description), (0, 0, 0, 1)), width=width, soft_wrap=False)
+        console.print(Padding(group.description, (0, 0, 0, 1)), width=width, soft_wrap=False)
     console.print(Padding(table, (0, 0, 1, 2)), soft_wrap=False, width=width)
 
 

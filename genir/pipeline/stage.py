@@ -8,21 +8,23 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import typer
-from rich.markup import escape
+from rich.text import Text
 
 from genir.config import Config, save_config
-from genir.console import console, errors
-from genir.files import content_hash, folder_lock, write_json
+from genir.console import console
+from genir.errors import make_printable
+from genir.files import folder_lock, remove_leftovers, write_json
+from genir.pipeline.interrupts import Interrupted
 from genir.pipeline.process import library_versions, peak_memory_mb, prepare_process, torch_threads
-from genir.pipeline.staleness import load_hashes, load_records, stale_because, wanted_state
+from genir.pipeline.staleness import hash_paths, load_hashes, load_records, stale_because, wanted_state
 
 
 class Stage(NamedTuple):
     """What a stage depends on and what it writes; paths are relative to the run folder.
 
     settings: dotted names of the settings that it uses. external: dotted names of settings whose value may be a path
-    outside the run folder. reads: its inputs; a "?" at the end marks one that may be missing. writes: its outputs.
+    outside the run folder. reads: its inputs. writes: its outputs. A "?" at the end marks an input or output that may
+    be missing.
     """
 
     name: str
@@ -43,29 +45,31 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
     Raises GenirError if an input is missing, or if another process is using the run folder.
     """
     run_folder = config.run_folder
+    for folder in (run_folder, *(path for path in run_folder.glob("*") if path.is_dir())):
+        remove_leftovers(folder)
     hashes = load_hashes(run_folder / ".hashes.json")
     wanted = wanted_state(config, stage.settings, stage.reads, stage.external, hashes)
     record = load_records(run_folder / "stage.json").get(stage.name)
     if record is not None and set(record.get("outputs", {})) != set(stage.writes):
-        reason: str | None = f"its outputs are now {', '.join(stage.writes)}"
+        reason: str | None = f"its outputs are now {', '.join(stage.writes).replace('?', '')}"
     else:
         reason = stale_because(record, wanted, run_folder, hashes)
     if reason is None and not force:
-        console.print(f"[dim]{stage.name}: up to date[/]")
+        console.print(f"{stage.name}: up to date", style="dim")
         return
     with folder_lock(run_folder):
-        shown = "" if record is None else f" [dim](runs again: {escape(reason or '--force')})[/]"
-        console.print(f"[bold]{stage.name}[/]{shown}")
+        shown = "" if record is None else f" (runs again: {reason or '--force'})"
+        console.print(Text.assemble((stage.name, "bold"), (make_printable(shown), "dim")))
         save_config(config, run_folder / "config.yaml")
         prepare_process(config)
         started = time.perf_counter()
         try:
             main(config)
-        except KeyboardInterrupt:
-            errors.print(f"{stage.name}: interrupted; the same command continues from here")
-            raise typer.Exit(130) from None
+        except Interrupted as interrupted:
+            interrupted.add_note(f"the same command continues {stage.name} from here")
+            raise
         new_record = wanted | {
-            "outputs": {name: content_hash(run_folder / name, hashes) for name in stage.writes},
+            "outputs": hash_paths(run_folder, stage.writes, hashes),
             "seconds": round(time.perf_counter() - started, 2),
             "peak_memory_mb": round(peak_memory_mb()),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -75,4 +79,4 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
         write_json(run_folder / "stage.json", load_records(run_folder / "stage.json") | {stage.name: new_record})
         write_json(run_folder / ".hashes.json", hashes)
         seconds, memory = new_record["seconds"], new_record["peak_memory_mb"]
-        console.print(f"[dim]{stage.name}: {seconds:.0f} s, peak memory {memory:,} MB[/]")
+        console.print(f"{stage.name}: {seconds:.0f} s, peak memory {memory:,} MB", style="dim")

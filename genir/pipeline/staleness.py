@@ -34,11 +34,11 @@ def stale_because(
         if inputs.get(name) != known.get(name) or (name in inputs) != (name in known):
             return f"input {name.removesuffix('?')} changed"
     for name, old_hash in record.get("outputs", {}).items():
-        path = run_folder / name
-        if not path.exists():
-            return f"output {name} is missing"
-        if content_hash(path, hashes) != old_hash:
-            return output_changed(name)
+        path = run_folder / name.removesuffix("?")
+        if not path.exists() and old_hash is not None:
+            return f"output {path.name} is missing"
+        if path.exists() and content_hash(path, hashes) != old_hash:
+            return output_changed(path.name)
     return None
 
 
@@ -56,12 +56,13 @@ def wanted_state(
     Raises GenirError if an input is missing.
     """
     values = config.model_dump(mode="json")
-    inputs: dict[str, str | None] = {}
     for name in reads:
-        path = config.run_folder / name.removesuffix("?")
-        if not path.exists() and not name.endswith("?"):
-            raise GenirError(f"{path}: missing; run the stages before this one first (genir run CONFIG runs them all)")
-        inputs[name] = content_hash(path, hashes) if path.exists() else None
+        if not name.endswith("?") and not (config.run_folder / name).exists():
+            raise GenirError(
+                f"{config.run_folder / name}: missing; run the stages before this one first (genir run CONFIG runs "
+                "them all)"
+            )
+    inputs = hash_paths(config.run_folder, reads, hashes)
     for name in external:
         value = setting_value(values, name)
         if isinstance(value, str) and value and Path(value).exists():
@@ -70,6 +71,15 @@ def wanted_state(
         "settings": {name: setting_value(values, name) for name in settings},
         "seed": config.seed,
         "inputs": inputs,
+    }
+
+
+def hash_paths(run_folder: Path, names: Iterable[str], hashes: Hashes) -> dict[str, str | None]:
+    """Hash the contents of the inputs or outputs `names` of a stage; None for a missing one whose name ends in "?"."""
+    paths = {name: run_folder / name.removesuffix("?") for name in names}
+    return {
+        name: None if name.endswith("?") and not path.exists() else content_hash(path, hashes)
+        for name, path in paths.items()
     }
 
 

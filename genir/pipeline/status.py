@@ -1,9 +1,11 @@
 """The state of every stage of a run, found from its records and files, without importing or running any stage."""
 
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from genir.config import Config
 from genir.errors import GenirError
+from genir.files import find_damage, read_json
 from genir.pipeline.staleness import (
     Hashes,
     load_hashes,
@@ -33,7 +35,9 @@ def stage_states(config: Config) -> list[StageState]:
     """Find the states of all stages of a run, in pipeline order."""
     run_folder = config.run_folder
     records, hashes = load_records(run_folder / "stage.json"), load_hashes(run_folder / ".hashes.json")
-    writers = {output: name for name, record in records.items() for output in record.get("outputs", {})}
+    writers = {
+        output.removesuffix("?"): name for name, record in records.items() for output in record.get("outputs", {})
+    }
     states: dict[str, StageState] = {}
     for name in (*BEFORE_TRAINING, *config.training_stages, *AFTER_TRAINING):
         record = records.get(name)
@@ -46,7 +50,7 @@ def stage_states(config: Config) -> list[StageState]:
         else:
             reason = _changed_since(record, config, hashes) or _stale_input(record, writers, states)
             states[name] = StageState(name, "stale" if reason else "up to date", reason or "")
-            if name == "retriever" and reason == output_changed("retriever"):
+            if name == "retriever" and reason == output_changed("retriever") and _is_intact(run_folder / name):
                 states[name] = StageState(name, "edited", "changed after training; genir train keeps it")
     return list(states.values())
 
@@ -74,3 +78,11 @@ def _stale_input(record: dict[str, Any], writers: dict[str, str], states: dict[s
         if writer in states and states[writer].state in ("stale", "not run"):
             return f"it reads {name.removesuffix('?')}, which the stage {writer} will write again"
     return None
+
+
+def _is_intact(retriever: Path) -> bool:
+    """Whether no file of a retriever folder is missing or damaged, according to the hashes in its genir.json."""
+    try:
+        return find_damage(retriever, read_json(retriever / "genir.json")["files"]) is None
+    except (GenirError, KeyError, TypeError, AttributeError):
+        return False

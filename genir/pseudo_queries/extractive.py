@@ -1,21 +1,33 @@
 """Extractive pseudo queries, for which no model is needed: a document's title, headings, sentences and keyphrases.
 
-Sentences and keyphrases are ranked by the TF-IDF of their words, so that those specific to the document come first.
+Sentences and keyphrases are ranked by the TF-IDF of their words, so that those specific to the document come first. In
+scripts without spaces, the words are the pairs of characters that `genir.words` finds; pairs that overlap or touch are
+written without a space.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
+from math import fsum  # exact, so that it does not depend on the order of a set
+
+import regex
 
 from genir.docids.tfidf import HashedTfidf
 from genir.records import Document
+from genir.words import Span, compose_marks, find_term_spans, find_terms, join_spans, split_units
 
 BLOCK_SIZE = 1000  # documents whose words are hashed in one call
 MAX_CHARACTERS = 20_000  # characters of a text that are used; the rest is ignored
 MAX_HEADING_WORDS = 8
 MAX_PHRASE_WORDS = 4
-WORD = re.compile(r"\w+")
+SENTENCE_END = re.compile(r"(?<=[.!?\u0964\u0965\u061f\u06d4\u1362\u104b\u17d4])\s+|(?<=[\u3002\uff01\uff1f])\s*|\n+")
+"""Between sentences: after full stops, exclamation and question marks, and at line ends.
+
+A space must follow the marks of scripts with spaces, since "3.5" is one number, but not those of Chinese and Japanese.
+"""
+WORD_END = regex.compile(r"[\p{L}\p{N}]\p{M}*\Z")
+FRAGMENT_END = regex.compile(r"[^\p{L}\p{N}\p{M}_\s\x1c-\x1f'\u2019-]+|\n")
 Weights = Mapping[str, float]
 """Lower-case content word of a document -> its TF-IDF; stop words and single letters are not included."""
 
@@ -42,8 +54,8 @@ def extract_all_queries(documents: Iterable[Document], max_words: int) -> Iterat
 
 def extract_queries(document: Document, weights: Weights, max_words: int) -> Iterator[str]:
     """Yield the queries of one document, best first; a query may occur twice."""
-    title = " ".join(document.title.split())
-    text = document.text[:MAX_CHARACTERS]
+    title = " ".join(compose_marks(document.title).split())
+    text = compose_marks(document.text[:MAX_CHARACTERS])
     yield title
     kinds = (
         [shorten(sentence, weights, max_words) for sentence in rank_by_weight(split_sentences(text), weights)],
@@ -54,21 +66,18 @@ def extract_queries(document: Document, weights: Weights, max_words: int) -> Ite
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split a text after full stops, exclamation and question marks, and at line ends.
-
-    Parts of at most MAX_PHRASE_WORDS words are omitted.
-    """
-    return [part for part in re.split(r"(?<=[.!?])\s+|\n+", text) if len(WORD.findall(part)) > MAX_PHRASE_WORDS]
+    """Split a text at SENTENCE_END; parts of at most MAX_PHRASE_WORDS words are omitted."""
+    return [part for part in SENTENCE_END.split(text) if len(find_terms(part, single=True)) > MAX_PHRASE_WORDS]
 
 
 def find_headings(text: str) -> list[str]:
-    """Find the headings of a text with several lines: its short lines that end with a letter or digit.
+    """Find the headings of a text with several lines: its short lines that end with a letter, mark or digit.
 
     Markup such as == and # around a heading is removed, and at most MAX_HEADING_WORDS words count as short.
     """
     lines = text.split("\n")
     bare = (re.sub(r"^[\s#=*]+|[\s#=*]+$", "", line) for line in lines if len(lines) > 1)
-    return [line for line in bare if 0 < len(line.split()) <= MAX_HEADING_WORDS and line[-1].isalnum()]
+    return [line for line in bare if 0 < len(split_units(line)) <= MAX_HEADING_WORDS and WORD_END.search(line)]
 
 
 def find_keyphrases(text: str, weights: Weights) -> list[str]:
@@ -77,20 +86,27 @@ def find_keyphrases(text: str, weights: Weights) -> list[str]:
     A sequence of more than MAX_PHRASE_WORDS words is split. Phrases that differ only in case are returned once.
     """
     found: dict[str, str] = {}
-    for fragment in re.split(r"[^\w\s'\u2019-]+|\n", text):
-        phrase: list[str] = []
-        for word in [*WORD.findall(fragment), ""]:
-            if word.lower() in weights and len(phrase) < MAX_PHRASE_WORDS:
-                phrase.append(word)
+    for fragment in FRAGMENT_END.split(text):
+        phrase: list[Span] = []
+        for start, end in [*find_term_spans(fragment), (0, 0)]:
+            known = fragment[start:end].lower() in weights
+            if known and len(phrase) < MAX_PHRASE_WORDS:
+                phrase.append((start, end))
             elif phrase:
-                found.setdefault(" ".join(phrase).lower(), " ".join(phrase))
-                phrase = [word] if word.lower() in weights else []
+                words = join_spans(fragment, phrase)
+                found.setdefault(words.lower(), words)
+                phrase = [(start, end)] if known else []
     return list(found.values())
 
 
 def rank_by_weight(parts: Sequence[str], weights: Weights) -> list[str]:
     """Sort texts by the sum of the weights of their distinct words, highest first; equal ones keep their order."""
-    return sorted(parts, key=lambda part: -sum(weights.get(word, 0) for word in {*WORD.findall(part.lower())}))
+    return sorted(parts, key=lambda part: -fsum(weights.get(word, 0) for word in _words_of(part)))
+
+
+def _words_of(text: str) -> set[str]:
+    """Return the distinct words of a text in lower case, single letters included."""
+    return {*find_terms(text.lower(), single=True)}
 
 
 def shorten(sentence: str, weights: Weights, max_words: int) -> str:
@@ -98,16 +114,16 @@ def shorten(sentence: str, weights: Weights, max_words: int) -> str:
 
     Punctuation is removed from sentences of any length.
     """
-    words = WORD.findall(sentence)
-    if len(words) <= max_words:
-        return " ".join(words)
-    first = {word.lower(): position for position, word in reversed(list(enumerate(words)))}
-    best = sorted(first.values(), key=lambda position: (-weights.get(words[position].lower(), 0), position))
-    return " ".join(words[position] for position in sorted(best[:max_words]))
+    spans = find_term_spans(sentence)
+    if len(spans) <= max_words:
+        return join_spans(sentence, spans)
+    first = {sentence[start:end].lower(): (start, end) for start, end in reversed(spans)}
+    best = sorted(first, key=lambda word: (-weights.get(word, 0), first[word]))
+    return join_spans(sentence, sorted(first[word] for word in best[:max_words]))
 
 
 def prepend_title(title: str, part: str) -> str:
     """Return the title followed by the words of `part` that the title does not contain."""
-    in_title = {*WORD.findall(title.lower())}
-    new = (word for word in part.split() if not in_title >= {*WORD.findall(word.lower())})
+    in_title = _words_of(title)
+    new = (word for word in part.split() if not in_title >= _words_of(word))
     return " ".join([title, *new]).strip()

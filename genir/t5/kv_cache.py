@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import T5ForConditionalGeneration
 
+from genir.errors import SearchTimeout
 from genir.t5.attention import decoder_blocks
 from genir.t5.cuda_graphs import CUDAGraphCache
 
@@ -115,7 +116,11 @@ class KVCachePool:
 
     @contextmanager
     def borrow(self, t5: T5ForConditionalGeneration) -> Iterator[KVCache]:
-        """Borrow an empty cache for one search with a model; it is returned at the end of the `with` block."""
+        """Borrow an empty cache for one search with a model; it is returned at the end of the `with` block.
+
+        A cache is not returned after an error, since its graphs may be incomplete, unless the error is that the search
+        has reached its deadline, which is only checked between graphs.
+        """
         try:
             cache = self.idle.pop()  # not preceded by a check, since another thread may empty the list after it
         except IndexError:
@@ -123,7 +128,15 @@ class KVCachePool:
         if not cache.is_compatible(t5):
             cache = KVCache(t5)
         cache.size = 0
-        yield cache
+        try:
+            yield cache
+        except SearchTimeout:
+            self._give_back(cache, t5)
+            raise
+        self._give_back(cache, t5)
+
+    def _give_back(self, cache: KVCache, t5: T5ForConditionalGeneration) -> None:
+        """Keep a cache for the next search, unless the idle caches take too much memory."""
         # Discarding the only cache with graphs would mean capturing them in every search, so it may take twice as much.
         # It must still have a limit, because training may need the memory.
         limit = max_idle_bytes(t5.device) * (1 if self.idle or cache.graphs is None else 2)

@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from genir.console import progress
-from genir.training.manifest import write_manifest
+from genir.files.manifest import write_manifest
 
 
 class MarkComplete(TrainerCallback):

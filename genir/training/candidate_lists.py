@@ -22,7 +22,8 @@ from genir.config import PreferenceConfig
 from genir.console import console, track
 from genir.docids.order import docid_numbers
 from genir.docids.table import DocidTable
-from genir.files import atomic_file
+from genir.files import atomic_folder
+from genir.files.manifest import is_intact, write_manifest
 from genir.retriever import Retriever
 from genir.tokenizer import tokenize
 from genir.training.examples import ExampleStream, LabelledQuery, gather_codes
@@ -119,7 +120,8 @@ def _print_summary(doc_indices: NDArray[np.int64], grades: Tensor, dropped: Mapp
     omitted = "".join(f"; omitted ({reason}): {number:,}" for reason, number in dropped.items())
     count = int((doc_indices >= 0).sum())
     console.print(
-        f"[dim]{len(doc_indices):,} lists with {positives:,} positives and {count - positives:,} negatives{omitted}[/]"
+        f"{len(doc_indices):,} lists with {positives:,} positives and {count - positives:,} negatives{omitted}",
+        style="dim",
     )
 
 
@@ -143,15 +145,15 @@ def reference_logps(
 ) -> Tensor:
     """Compute log p(docid | text) [P, C] under the reference, 0 at padding.
 
-    If a folder is given, the values are cached there in a file named after a hash of the lists and of the reference's
+    If a folder is given, the values are cached there in a folder named after a hash of the lists and of the reference's
     weights, so that a resumed stage does not compute them again.
     """
     path = None
     if folder is not None:
         lists = json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens])
         key = hashlib.sha256(f"{lists}{_hash_weights(reference)}".encode()).hexdigest()[:16]
-        path = folder / f"reference-{key}.safetensors"
-    if path is None or not path.exists():
+        path = folder / f"reference-{key}"
+    if path is None or not is_intact(path):
         parts = []
         for start in track(range(0, len(texts), settings.batch_size), "reference"):
             part = slice(start, start + settings.batch_size)
@@ -159,9 +161,10 @@ def reference_logps(
                 parts.append(candidate_logps(reference, texts[part], doc_indices[part], settings.max_tokens).cpu())
         if path is None:
             return torch.cat(parts)
-        with atomic_file(path, "wb") as handle:
-            save_file({"logps": torch.cat(parts).contiguous()}, handle.name)
-    return load_file(path)["logps"]
+        with atomic_folder(path) as new:
+            save_file({"logps": torch.cat(parts).contiguous()}, new / "logps.safetensors")
+            write_manifest(new)
+    return load_file(path / "logps.safetensors")["logps"]
 
 
 def _hash_weights(retriever: Retriever) -> str:

@@ -1,19 +1,14 @@
 """The work folder of a training stage: preparing it, finding the checkpoint to resume from, and deleting it."""
 
-import hashlib
-import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from genir.config import Config
-from genir.console import console
-from genir.files import content_hash, read_json, write_json
+from genir.console import console, print_note
+from genir.files import content_hash, read_json, remove_folder, write_json
+from genir.files.manifest import claim_work_folder, describe_damage, is_complete, write_manifest
 from genir.retriever import Retriever
-from genir.training.manifest import find_damage, is_complete, write_manifest
 
 
 def find_last_checkpoint(folder: Path) -> str | None:
@@ -25,16 +20,16 @@ def find_last_checkpoint(folder: Path) -> str | None:
     steps: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
         if not is_complete(path):
-            shutil.rmtree(path)
-        elif (damage := find_damage(path)) is not None:
-            console.print(f"[yellow]note:[/] {escape(str(path))}: {damage}; an earlier checkpoint is used")
-            shutil.rmtree(path)
+            remove_folder(path)
+        elif (damage := describe_damage(path)) is not None:
+            print_note(f"{path}: {damage}; an earlier checkpoint is used")
+            remove_folder(path)
         else:
             steps[int(path.name.rpartition("-")[2])] = path
     for step in sorted(steps, reverse=True):
         if _has_best_weights(steps[step]):
             return str(steps[step])
-        shutil.rmtree(steps[step])
+        remove_folder(steps[step])
     return None
 
 
@@ -65,18 +60,13 @@ def prepare_work_folder(
     work = config.run_folder / "checkpoints" / name
     paths = [config.run_folder / path for path in inputs] + [Path(x) for x in external if x and Path(x).exists()]
     parts = [settings, config.seed, *map(content_hash, paths)]
-    wanted = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    mark = work / "belongs_to.json"
-    if not mark.exists() or read_json(mark) != wanted:
-        shutil.rmtree(work, ignore_errors=True)
-        write_json(mark, wanted)
-    return work
+    return claim_work_folder(work, parts)
 
 
 def delete_work_folder(work: Path) -> None:
-    """Delete the work folder of a stage, and RUN/checkpoints with it if no other stage has one."""
-    shutil.rmtree(work)
-    if not any(work.parent.iterdir()):
+    """Delete the work folder of a stage, and RUN/checkpoints with it if no other stage has one and it is not a link."""
+    remove_folder(work)
+    if not work.parent.is_symlink() and not any(work.parent.iterdir()):
         work.parent.rmdir()
 
 

@@ -29,12 +29,15 @@ def make_dev_evaluator(
     queries = data.queries("dev")[: settings.eval_queries]
     wanted = {query.id for query in queries}
     judged = {query_id: grades for query_id, grades in qrels(data.judgments("dev")).items() if query_id in wanted}
-    k = config.evaluate.cutoff
+    k = config.evaluate.cutoff + data.ignores_identical_ids
 
     def evaluate() -> dict[str, float]:
         hits = retriever.search_many([query.text for query in queries], k, beams=max(k, settings.eval_beams))
-        ranks = [{hit.doc_id: -float(hit.rank) for hit in found} for found in hits]
-        values = measure(dict(zip((q.id for q in queries), ranks, strict=True)), judged, config.evaluate.measures)
+        ranks = {
+            query.id: {hit.doc_id: -float(hit.rank) for hit in found if not data.is_ignored(query.id, hit.doc_id)}
+            for query, found in zip(queries, hits, strict=True)
+        }
+        values = measure(ranks, judged, config.evaluate.measures)
         return {name: sum(by_query.values()) / len(by_query) for name, by_query in values.items()}
 
     return evaluate

@@ -25,6 +25,7 @@ from genir.evaluation.trec import qrels
 from genir.files import numbered_lines, parse_json_line
 from genir.records import Document
 from genir.tokenizer import tokenize
+from genir.words import split_units
 
 
 class Example(NamedTuple):
@@ -72,9 +73,11 @@ def _read_pseudo_queries(run: Path, table: DocidTable) -> list[Example]:
     examples = []
     for line, text in numbered_lines(path):
         entry = parse_json_line(text, path, line)
-        if entry["doc_id"] not in table.doc_indices:
-            raise error_at(path, line, f"document {entry['doc_id']!r} has no docid; run the queries stage again")
-        examples.append(Example(entry["text"], table.doc_indices[entry["doc_id"]]))
+        match entry:
+            case {"doc_id": str(doc_id), "text": str(query)} if doc_id in table.doc_indices:
+                examples.append(Example(query, table.doc_indices[doc_id]))
+            case _:
+                raise error_at(path, line, "not the query of a document with a docid; run the queries stage again")
     return examples
 
 
@@ -137,21 +140,26 @@ class ExampleStream(Dataset[Example]):
 def random_span(document: Document, settings: SpanConfig, rng: random.Random) -> str:
     """Draw consecutive words of a document's text, of which some are dropped; the title may precede them.
 
-    The span of a document without text is its title. The span is empty only if the document is.
+    Words are the units of `genir.words.split_units`: each character of a script without spaces counts as a word. The
+    span of a document without text is its title. The span is empty only if the document is.
     """
-    words = document.text.split()
+    words = split_units(document.text)
     if not words:
         return drop_words(document.title, settings.word_dropout, rng)
     length = rng.randint(settings.min_words, max(settings.min_words, settings.max_words))
     start = rng.randrange(max(1, len(words) - length + 1))
-    span = drop_words(" ".join(words[start : start + length]), settings.word_dropout, rng)
+    span = drop_words("".join(words[start : start + length]).strip(), settings.word_dropout, rng)
     return f"{document.title} {span}" if rng.random() < settings.title_share else span
 
 
 def drop_words(text: str, probability: float, rng: random.Random) -> str:
-    """Drop each word independently with the given probability; if none would be left, return the text unchanged."""
-    kept = [word for word in text.split() if rng.random() >= probability]
-    return " ".join(kept) if kept else text
+    """Drop each word independently with the given probability; if none would be left, return the text unchanged.
+
+    The spaces around a dropped word stay, so that its neighbours are not joined to one word.
+    """
+    words = split_units(text)
+    kept = [word if rng.random() >= probability else word[: len(word) - len(word.lstrip())] for word in words]
+    return " ".join("".join(kept).split()) or text
 
 
 class Collator:

@@ -28,6 +28,7 @@ from transformers import PreTrainedTokenizerBase
 
 from genir.docids.order import Array
 from genir.docids.table import CodeLayout
+from genir.errors import GenirError
 from genir.model import DocidModel
 from genir.tokenizer import split_special_tokens
 
@@ -43,10 +44,13 @@ def initialise_from_bm25(
 ) -> None:
     """Set the weights of a new `model` in place, so that it ranks as BM25 does.
 
-    texts: the N documents, in the order of `codes` [N, L]. seed: the seed of the randomised SVD.
+    texts: the N documents, in the order of `codes` [N, L]. seed: the seed of the randomised SVD. Raises
+    GenirError if no document contains a token.
     """
     width = model.t5.config.d_model
     matrix = compute_bm25_matrix(count_tokens(tokenizer, texts, len(tokenizer)))
+    if not matrix.nnz:
+        raise GenirError("the documents contain no words, so no model can be trained to find them; check the corpus")
     rank = min(width - 1, *matrix.shape)
     left, values, right = randomized_svd(matrix, rank, n_iter=4, random_state=seed)
     tokens = torch.from_numpy(left * np.sqrt(values)).float()

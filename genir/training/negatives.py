@@ -92,11 +92,11 @@ def filter_negatives(
     return list(kept.values())
 
 
-def read_negatives(path: Path, table: DocidTable) -> MinedNegatives:
+def read_negatives(path: Path, table: DocidTable, query_ids: Collection[str]) -> MinedNegatives:
     """Read the negatives of each train query from the file that the negatives stage writes.
 
-    A missing file gives an empty mapping. Raises GenirError for a malformed line and for a document that is not in the
-    table.
+    query_ids: the ids of the train queries. A missing file gives an empty mapping. Raises GenirError for a malformed
+    line, a document that is not in the table, a query that is not in `query_ids`, and a query with two lines.
     """
     mined: dict[str, list[int]] = {}
     if not path.exists():
@@ -104,9 +104,15 @@ def read_negatives(path: Path, table: DocidTable) -> MinedNegatives:
     for line, text in numbered_lines(path):
         entry = parse_json_line(text, path, line)
         try:
-            mined[entry["query_id"]] = [table.doc_indices[negative["doc_id"]] for negative in entry["negatives"]]
+            query_id = entry["query_id"]
+            negatives = [table.doc_indices[negative["doc_id"]] for negative in entry["negatives"]]
+            if query_id not in query_ids:
+                raise KeyError(f"{query_id!r} is not a train query")
+            if query_id in mined:
+                raise KeyError(f"a second line of query {query_id!r}")
         except (KeyError, TypeError) as error:
             raise error_at(
                 path, line, f"this line was not written by the negatives stage ({error!r}); run that stage again"
             ) from None
+        mined[query_id] = negatives
     return mined

@@ -15,7 +15,7 @@ from transformers import set_seed
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, PreferenceConfig
-from genir.console import console
+from genir.console import print_warning
 from genir.errors import GenirError
 from genir.evaluation.trec import qrels
 from genir.losses import LOSSES, CandidateBatch, dpop_penalty, irpo, ranks, sft
@@ -87,9 +87,11 @@ def _make_job(
     seed = ((config.seed * 10 + TRAINING_STAGES.index(name)) * 1000 + number) % 2**32  # numpy takes 32-bit seeds
     table, run = policy.table, config.run_folder
     sources = read_sources(run, data, table, settings.mix)
-    judged = {query.query_id: query.doc_indices for query in sources.queries}
+    own = table.doc_indices if data.ignores_identical_ids else {}  # a query's own document is no negative either
+    judged = {q.query_id: [*q.doc_indices, *(own[i] for i in [q.query_id] if i in own)] for q in sources.queries}
     examples = collect_distinct_examples(ExampleStream(settings.pool_size, seed, settings.mix, sources, settings))
-    mined = read_negatives(run / "negatives" / "negatives.jsonl", table) if settings.mined_candidates else {}
+    query_ids = {judgment.query_id for judgment in data.judgments("train")}
+    mined = read_negatives(run / "negatives" / "negatives.jsonl", table, query_ids) if settings.mined_candidates else {}
     teacher = None if settings.teacher is None else open_teacher(settings.teacher, table, data.documents)
     lists = build_candidate_lists(policy, reference, examples, judged, mined, settings, work, teacher)
     require_comparisons(name, lists, settings)
@@ -185,8 +187,8 @@ def warn_of_displacement(name: str, log: Sequence[Mapping[str, Any]]) -> None:
     found = [entry["eval_positive_logp"] for entry in log if "eval_positive_logp" in entry]
     drop = found[0] - min(found)
     if drop > LOGP_DROP_TO_WARN:
-        console.print(
-            f"[yellow]warning:[/] {name}: the mean log-probability of dev positives fell by {drop:.2f} (their "
+        print_warning(
+            f"{name}: the mean log-probability of dev positives fell by {drop:.2f} (their "
             f"probability to {math.exp(-drop):.0%} of its first value), so a beam search may prune them. "
             f"Remedies: {name}.sft_coef=0.1, {name}.dpop_coef=1, or a larger {name}.beta"
         )

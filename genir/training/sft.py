@@ -9,12 +9,15 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import Config
-from genir.docids.table import CodeLayout, DocidTable
+from genir.console import print_note
+from genir.docids.table import DocidTable
 from genir.embedders import load_embedder
+from genir.errors import GenirError
+from genir.files import remove_folder
 from genir.model import DocidModel, build_model
 from genir.pipeline.stage import Stage
 from genir.retriever import Retriever
-from genir.t5.loading import load_t5
+from genir.retriever.folder import read_settings
 from genir.tokenizer import load_tokenizer, train_tokenizer
 from genir.training.checkpoints import prepare_work_folder, save_trained_retriever
 from genir.training.dev import make_dev_evaluator
@@ -47,20 +50,31 @@ def main(config: Config) -> None:
 def _load_initial_model(
     config: Config, data: PreparedCollection, table: DocidTable, folder: Path
 ) -> tuple[DocidModel, PreTrainedTokenizerBase]:
-    """Load the initial model and tokenizer from `folder`; create them there if the folder does not exist.
+    """Load the initial model and tokenizer from `folder`; create them there if it does not exist or is damaged.
 
     They are stored because a resumed training run must start from the same weights.
     """
-    if not folder.exists():
+    if not _is_intact_retriever(folder):
         tokenizer = _choose_tokenizer(config, data, table)
         model = build_model(config.model, tokenizer, table.sizes, table.text)
         if config.model.pretrained is None and config.model.init == "bm25":
             initialise_from_bm25(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)
         Retriever(model, tokenizer, table, config.sft.max_tokens).save_pretrained(folder)
-    t5 = load_t5(str(folder))
-    base = 0 if table.text else t5.config.vocab_size - sum(table.sizes)
-    model = DocidModel(t5, CodeLayout(base, table.sizes, table.text), config.model.softmax_over)
-    return model, load_tokenizer(str(folder))
+    initial = Retriever.from_pretrained(folder)
+    return initial.model, initial.tokenizer
+
+
+def _is_intact_retriever(folder: Path) -> bool:
+    """Whether a retriever folder exists and none of its files is damaged; a damaged folder is deleted with a note."""
+    if not folder.exists():
+        return False
+    try:
+        read_settings(folder)
+    except GenirError as error:
+        print_note(f"{str(error).split(';')[0]}; it is computed again")
+        remove_folder(folder)
+        return False
+    return True
 
 
 def _choose_tokenizer(config: Config, data: PreparedCollection, table: DocidTable) -> PreTrainedTokenizerBase:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genir.console import track
+from genir.console import print_warning, track
 from genir.docids.table import DocidTable
 from genir.errors import GenirError, error_at
 from genir.files import numbered_lines, parse_json_line
@@ -21,6 +21,8 @@ from genir.training.examples import LabelledQuery
 
 MAX_GRADE = 3.0
 """Grade of the candidate with the teacher's highest score in its list; the candidate with the lowest score gets 0."""
+MAX_SCORE = 1e30
+"""Largest absolute score of a file; differences of larger ones do not fit into float32."""
 Scores = NDArray[np.float32]
 Teacher = Callable[[Sequence[LabelledQuery], NDArray[np.int64]], Scores]
 """(P examples, document indices of their candidates [P, C], -1 at padding) -> scores [P, C], NaN without a score."""
@@ -39,27 +41,51 @@ def open_teacher(name: str, table: DocidTable, documents: Sequence[Document]) ->
 def read_scores(path: Path, table: DocidTable) -> Teacher:
     """Return a teacher that looks up scores from lines {"query_id": ..., "doc_id": ..., "score": number}.
 
-    Random spans have no query id, so they get no scores. Raises GenirError for a missing file or a malformed line.
+    Random spans have no query id, so they get no scores; a warning is printed if no candidate at all has a score.
+    Raises GenirError for a missing file, a malformed line, and a second score of the same query and document.
     """
     known: dict[tuple[str, int], float] = {}
     if not path.exists():
         raise GenirError(f"{path}: no such file; set teacher to a .jsonl file of scores or to a cross-encoder")
     for line, text in numbered_lines(path):
-        entry = parse_json_line(text, path, line)
-        try:
-            known[entry["query_id"], table.doc_indices[entry["doc_id"]]] = float(entry["score"])
-        except (ValueError, KeyError, TypeError) as error:
-            wanted = '{"query_id": ..., "doc_id": a known document, "score": a number}'
-            raise error_at(path, line, f"must be {wanted}: {error!r}") from None
+        if not text.strip():
+            continue
+        query_id, doc_id, value = _parse_score(text, path, line)
+        if doc_id not in table.doc_indices:
+            raise error_at(path, line, f"{_WANTED}: document {doc_id!r} has no docid")
+        pair = query_id, table.doc_indices[doc_id]
+        if pair in known:
+            raise error_at(path, line, f"query {query_id!r} and document {doc_id!r} have two scores; remove one line")
+        known[pair] = value
 
     def score(examples: Sequence[LabelledQuery], doc_indices: NDArray[np.int64]) -> Scores:
         found = [
             [known.get((example.query_id, doc_index), np.nan) for doc_index in candidates]
             for example, candidates in zip(examples, doc_indices.tolist(), strict=True)
         ]
-        return np.array(found, np.float32).reshape(doc_indices.shape)
+        scores = np.array(found, np.float32).reshape(doc_indices.shape)
+        if np.isnan(scores).all():
+            print_warning(
+                f"{path} has no score of any candidate, so the judgments grade them; "
+                "are its query ids those of the train queries?"
+            )
+        return scores
 
     return score
+
+
+_WANTED = 'must be {"query_id": a string, "doc_id": a known document, "score": a finite number}'
+
+
+def _parse_score(text: str, path: Path, line: int) -> tuple[str, str, float]:
+    """Parse a line of a file of scores into (query_id, doc_id, score); raises GenirError for a malformed line."""
+    entry = parse_json_line(text, path, line)
+    match entry:
+        case {"query_id": str(query_id), "doc_id": str(doc_id), "score": int() | float() as value} if (
+            not isinstance(value, bool) and abs(value) <= MAX_SCORE  # inf, from 1e999, is larger
+        ):
+            return query_id, doc_id, float(value)
+    raise error_at(path, line, f"{_WANTED}, got {text[:80]}")
 
 
 def load_cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:

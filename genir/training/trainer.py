@@ -22,6 +22,7 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.config import LoopConfig
 from genir.files import atomic_folder, explain_os_errors, read_json, write_json
+from genir.files.manifest import is_intact, write_manifest
 from genir.model import DocidModel
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, silence_transformers
@@ -72,12 +73,14 @@ def run_phase(
     is not called.
     """
     done = work / f"done-{number}"
-    if not done.exists():
+    if not is_intact(done):
         job = make_job()
         log = train(job)
         with atomic_folder(done) as folder, silence_transformers():
             job.model.t5.save_pretrained(folder)
-            write_json(folder / "log.json", [entry | {"phase": number} for entry in log])
+            entries = [entry | {"phase": number} for entry in log]
+            write_json(folder / "log.json", [dict(sorted(entry.items())) for entry in entries])
+            write_manifest(folder)
     retriever.model = DocidModel(load_t5(str(done)), retriever.model.layout, retriever.model.softmax_over)
     return list(read_json(done / "log.json"))
 
@@ -184,6 +187,11 @@ class DocidTrainer(Trainer):
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log values, but not the summary at the end, whose mean loss leaves out the steps before an interruption."""
+        if "train_runtime" not in logs:
+            super().log(logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         """Take the examples in order: the dataset is already random, and the order must depend only on its seed."""

@@ -49,3 +49,22 @@ def test_stemming_is_a_setting_and_an_unknown_stemmer_is_an_error():
     assert [doc_id for doc_id, _ in found] == ["a"]
     with pytest.raises(GenirError, match="no stemmer 'klingon'"):
         BM25sIndex(DOCUMENTS, BaselineConfig(stemmer="klingon"))
+
+
+def test_words_that_differ_in_a_mark_and_parts_of_unspaced_texts_are_found():
+    texts = ["फल", "फूल", "東京大学", "京都大学", "ภาษาไทย", "العَرَبِيَّة"]
+    index = BM25sIndex([Document(str(i), "", text) for i, text in enumerate(texts)], BaselineConfig())
+    found = index.search_many(["फल", "फूल", "東京", "ไทย", "العَرَبِيَّة"], 6)
+    assert [[doc_id for doc_id, _ in hits] for hits in found] == [["0"], ["1"], ["2"], ["4"], ["5"]]
+
+
+@pytest.mark.parametrize("text", ["", "the of and to a in", "x y", "\u0301"])
+def test_documents_without_terms_are_counted_and_never_found(text):
+    empty = BM25sIndex([Document(str(i), "", text) for i in range(3)], BaselineConfig())
+    assert empty.num_empty == 3
+    assert empty.search_many(["owls", text], 2) == [[], []]
+    mixed = BM25sIndex([Document("a", "", "owls"), Document("b", "", text)], BaselineConfig())
+    assert mixed.num_empty == 1
+    assert mixed.count_empty(["owls", text, ""]) == 2
+    assert [doc_id for doc_id, _ in mixed.search_many(["owls"], 2)[0]] == ["a"]
+    assert mixed.search_many([], 2) == []

@@ -70,6 +70,18 @@ def test_a_file_that_exists_plain_and_as_gzip_is_an_error(beir):
             "test.tsv:26: a line must be query-id, corpus-id, score, separated by tabs; found 2 columns",
         ),
         ("qrels/test.tsv", "q0-test\td0\tgood", "test.tsv:26: the score 'good' is not a whole number"),
+        ("qrels/test.tsv", "q0-test\td0\t1_0", "test.tsv:26: the score '1_0' is not a whole number"),
+        ("qrels/test.tsv", "q0-test\td0\t\u0661", "test.tsv:26: the score '\u0661' is not a whole number"),
+        (
+            "corpus.jsonl",
+            '{"_id": "d12", "text": "x", "_id": "d13"}',
+            "corpus.jsonl:13: not valid JSON: the key '_id' is given twice",
+        ),
+        (
+            "corpus.jsonl",
+            '{"_id": "d12", "text": "x", "y": NaN}',
+            "corpus.jsonl:13: not valid JSON: NaN is not a number",
+        ),
     ],
 )
 def test_a_malformed_line_is_reported_in_one_line_with_file_and_line_number(beir, name, line, words):
@@ -117,3 +129,12 @@ def test_unicode_and_empty_fields_are_kept_and_other_keys_are_ignored(tmp_path):
     folder = write_beir(tmp_path, rows, [], {"test": []})
     assert json.loads((folder / "corpus.jsonl").read_text().splitlines()[0])["text"] == "日本語 ناص"
     assert list(read_documents(folder / "corpus.jsonl")) == [Document("ü1", "", "日本語 ناص"), Document("d2", "", "")]
+
+
+def test_files_in_qrels_that_cannot_be_those_of_a_split_are_not_read_and_named_unless_they_are_hidden(beir, capsys):
+    for name in ("._test.tsv", ".hidden.tsv", "test (copy).tsv", "test~.tsv.gz"):
+        (beir / "qrels" / name).write_bytes(b"\0\5\x16\7")
+    assert BeirCollection(beir, {}).splits == ["dev", "test", "train"]
+    note = " ".join(capsys.readouterr().out.split())
+    assert "not read: test (copy).tsv, test~.tsv; the name of a split has only letters, digits" in note
+    assert "hidden" not in note

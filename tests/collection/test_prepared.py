@@ -49,3 +49,17 @@ def test_a_prepared_collection_gives_the_judged_queries_of_a_split_in_the_order_
     assert data.queries("test") == [Query("b", "query b")]
     with pytest.raises(GenirError, match="no split 'dev'"):
         data.judgments("dev")
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"_id": "x"}', "[" * 5_000, "\udcff"])
+def test_a_damaged_file_is_an_error_that_names_the_line_and_the_stage_to_run(tmp_path, line):
+    rows = [{"_id": "d0", "title": "", "text": "x", "url": ""}, {"_id": "d1", "title": "", "text": None, "url": ""}]
+    path = write_beir(tmp_path, rows, [{"_id": "a", "text": "q"}], {"test": [("b", "d0", 1)]}) / "corpus.jsonl"
+    with pytest.raises(GenirError, match=r"corpus\.jsonl:2: this file is damaged .*; run the prepare stage again"):
+        list(DocumentFile(path))
+    path.write_bytes(f"{line}\n".encode(errors="surrogateescape"))
+    for read in (list, lambda documents: documents[0]):
+        with pytest.raises(GenirError, match=r"corpus\.jsonl:1: this file is damaged"):
+            read(DocumentFile(path))
+    with pytest.raises(GenirError, match=r"query 'b' of test is not among the queries\); run the prepare stage again"):
+        PreparedCollection(tmp_path).queries("test")

@@ -1,11 +1,14 @@
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
-from genir.config.base import MixWeights, Section
+from genir.config.base import MixWeights, PathText, Section
 
 
 class Inner(Section):
     size: int = Field(3)
+    rate: float = Field(0.5)
+    on: bool = Field(False)
+    name: str = Field("x")
 
 
 def test_values_cannot_be_changed_after_they_are_read():
@@ -32,3 +35,46 @@ def test_weights_of_a_mix_need_not_sum_to_one(weights):
 def test_a_mix_needs_known_kinds_finite_weights_and_one_above_zero(weights):
     with pytest.raises(ValidationError):
         TypeAdapter(MixWeights).validate_python(weights)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"size": "4"}, {"size": True}, {"size": 4.0}, {"rate": "1"}, {"rate": True}, {"rate": float("nan")},
+     {"rate": float("inf")}, {"on": 1}, {"on": "yes"}, {"name": 5}],
+)  # fmt: skip
+def test_values_of_another_type_and_numbers_that_are_not_finite_are_errors(values):
+    with pytest.raises(ValidationError, match=r"valid|finite"):
+        Inner.model_validate(values)
+    assert Inner(rate=1).rate == 1.0
+
+
+def test_paths_are_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SETS", "/sets")
+    parse = TypeAdapter(PathText).validate_python
+    expected = {
+        "~/x": "/home/me/x",
+        "$HOME/x": "/home/me/x",
+        "${SETS}/y/../z": "/sets/y/../z",
+        "./x": "./x",
+        "irds:beir/x": "irds:beir/x",
+        "a~b": "a~b",
+    }
+    assert {text: parse(text) for text in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("$NO_SUCH_VARIABLE/x", r"the environment variable \$NO_SUCH_VARIABLE is not set"),
+        ("~no-such-user/x", "there is no user ~no-such-user"),
+        ("a\0b", "contains a control character"),
+        ("x/" + "y" * 256, "too long for a path"),
+        ("x/" * 3000, "too long for a path"),
+    ],
+)
+def test_a_text_that_cannot_be_a_path_is_an_error(text, words):
+    with pytest.raises(ValidationError, match=words):
+        TypeAdapter(PathText).validate_python(text)

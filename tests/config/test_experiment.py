@@ -1,9 +1,13 @@
+import copy
+from functools import reduce
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from genir.config.experiment import Config
+from genir.config.schema import BUILDER_SECTIONS, inner_section
 
 
 def make(**values):
@@ -50,6 +54,35 @@ def test_the_run_folder_is_runs_dir_and_name():
 def test_a_name_that_cannot_be_a_folder_is_an_error(name):
     with pytest.raises(ValidationError, match="cannot be the name of a run folder"):
         make(name=name)
+    with pytest.raises(ValidationError, match="too long for the name of a run folder"):
+        make(name="é" * 101)
+
+
+def settings_with_numbers(section, values, place=()):
+    """Yield the place of each setting that is a number, in `values` and in the sections inside it."""
+    for name, field in section.model_fields.items():
+        value = values.get(name)
+        if inner := inner_section(field.annotation):
+            first = value[0] if isinstance(value, list) else value
+            builder = BUILDER_SECTIONS[value["builder"]] if name == "docids" else inner
+            if first is not None:
+                yield from settings_with_numbers(builder, first, (*place, name, *[0] * isinstance(value, list)))
+        elif {int, float} & {field.annotation, *get_args(field.annotation)}:
+            yield (*place, name)
+
+
+@pytest.mark.parametrize("builder", list(BUILDER_SECTIONS))
+def test_every_number_has_an_upper_bound_that_the_error_names_with_the_key(builder):
+    values = make(docids={"builder": builder}, ddro={}, irpo={}).model_dump()
+    places = list(settings_with_numbers(Config, values))
+    assert {("threads",), ("baseline", "k1"), ("sft", "phases", 0, "learning_rate")} <= {*places}
+    for place in places:
+        for wrong in (10**30, float("inf"), float("nan"), True, "1", -(10**30)):
+            changed = copy.deepcopy(values)
+            reduce(lambda inner, name: inner[name], place[:-1], changed)[place[-1]] = wrong
+            with pytest.raises(ValidationError) as error:
+                Config.model_validate(changed)
+            assert [entry["loc"][-1] for entry in error.value.errors()] == [place[-1]]
 
 
 @pytest.mark.parametrize(

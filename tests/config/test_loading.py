@@ -1,9 +1,11 @@
 import json
+import os
 
 import pytest
 
 from genir.config.docids import RQConfig
 from genir.config.loading import load_config, parse_docids, save_config
+from genir.config.training import DDROConfig
 from genir.errors import GenirError
 
 
@@ -43,6 +45,35 @@ def test_an_override_without_a_key_and_a_value_is_an_error(load_text, override):
 def test_an_override_of_a_setting_that_does_not_exist_is_an_error(load_text, override):
     with pytest.raises(GenirError, match=f"there is no setting {override.split('=')[0]}"):
         load_text("collection: {path: x}\nname: n\nsft: {phases: [{steps: 5}]}", override)
+
+
+def test_an_override_adds_a_section_that_is_missing_or_null(load_text):
+    for text in ("collection: {path: x}\nddro: null", "collection: {path: x}\nddro:", "collection: {path: x}"):
+        assert load_text(text, "ddro.steps=3").ddro == DDROConfig(steps=3)
+    assert load_text("collection: {path: x}", "ddro.spans.min_words=2").ddro.spans.min_words == 2
+
+
+def test_paths_are_expanded_in_files_and_overrides(load_text, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load_text("collection: {path: ~/set}\nruns_dir: $HOME/runs", "collection.path=~/set #2", "name=2024-01-01")
+    assert (config.collection.path, config.runs_dir, config.name) == ("/home/me/set #2", "/home/me/runs", "2024-01-01")
+
+
+@pytest.mark.parametrize("override", ["sft.phases.-1.steps=1", "sft.phases.\u0660.steps=1", "sft.phases.0_0.steps=1"])
+def test_an_index_is_a_plain_number_from_0(load_text, override):
+    with pytest.raises(GenirError, match="there is no setting"):
+        load_text("collection: {path: x}\nsft: {phases: [{steps: 5}]}", override)
+
+
+def test_deep_yaml_and_paths_without_a_readable_file_are_one_line_errors(load_text, tmp_path):
+    for text, override in (("[" * 1_500, "seed=1"), ("collection: {path: x}", "sft=" + "[" * 1_500)):
+        with pytest.raises(GenirError, match="not valid YAML: maximum recursion"):
+            load_text(text, override)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(GenirError, match=r"pipe\.yaml: cannot be read \(it is a pipe or a device\)"):
+        load_config(tmp_path / "pipe.yaml")
+    with pytest.raises(GenirError, match="no such config file"):
+        load_config(tmp_path / ("x" * 300))
 
 
 def test_a_file_that_is_not_a_config_is_an_error_that_names_it(load_text, tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genir.decoding.beam import beam_search
+from genir.decoding.deadline import Deadline
 from genir.decoding.forced import Completions, ForcedTails, running_sums, score_tails, simulate_beam
 from genir.decoding.topk import TopK
 from genir.decoding.trie import Trie
@@ -97,7 +98,7 @@ def test_tails_that_start_at_any_level_get_the_scores_of_whole_docids(k):
                 slots = model.extend(cross_cache, layout, kv_cache, inputs, slots)[1]
             pending.append(Completions(query, leaf, logps[query, leaf, :done].sum(1), slots))
         tails, top = ForcedTails(trie, None, pending), TopK(2, k, trie.size, CPU)
-        top, lost = score_tails(model, cross_cache, kv_cache, tails, top, None)
+        top, lost = score_tails(model, cross_cache, kv_cache, tails, top, None, Deadline())
     assert lost.tolist() == [-torch.inf] * 2  # without a beam size nothing is pruned
     leaves = torch.cat([x.leaf[: len(x.leaf) // 2] for x in pending]).unique()
     for query in range(2):

@@ -110,3 +110,15 @@ def test_token_ids_are_truncated_and_have_no_end_token(tokenizer):
     assert tokenizer.decode(whole) == "owls hunt mice"
     assert cut == whole[:2]
     assert token_ids(tokenizer, [], 99) == []
+
+
+def test_keywords_urls_and_first_words_of_other_scripts(tokenizer):
+    documents = [Document(str(i), "", text) for i, text in enumerate(["फल फल जल", "फूल जल", "", "the of"])]
+    assert extract_keywords(documents, 1, HashedTfidf.fit(documents)) == ["फल", "फूल", "", ""]
+    assert split_url("https://x.org/%E0%A4%B9%E0%A4%BF%E0%A4%A8%E0%A5%8D%E0%A4%A6%E0%A5%80-%E0%A4%9C%E0%A4%B2") == (
+        "x.org",
+        ["हिन्दी जल"],
+    )
+    cut = encode_text(BuilderInput([Document("d", "", "owls水 " * 40)], EMPTY, tokenizer), TextConfig(), {})
+    whole = token_ids(tokenizer, ["owls水 " * 8], 999)[0]
+    assert cut[0].tolist() == [*whole, tokenizer.eos_token_id]

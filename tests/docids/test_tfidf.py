@@ -37,3 +37,10 @@ def test_stop_words_and_single_letters_are_not_words():
     tfidf = HashedTfidf.fit(DOCUMENTS)
     assert tfidf.split_words("The OWL and x saw a Mouse.") == ["owl", "saw", "mouse"]
     assert tfidf.idf_of([]).shape == tfidf.tfidf_of([], "owl").shape == (0,)
+
+
+def test_words_of_other_scripts_have_their_own_frequencies():
+    documents = [Document(str(i), "", text) for i, text in enumerate(["फल 東京", "फूल 東京", "फूल 京都"])]
+    tfidf = HashedTfidf.fit(documents)
+    for word, frequency in {"फल": 1, "फूल": 2, "東京": 2, "京都": 1}.items():
+        assert tfidf.idf_of([word]) == np.float32(math.log(4 / (1 + frequency)) + 1)

@@ -9,6 +9,7 @@ from genir.collection.published import PUBLISHED
 from genir.config import BaselineConfig, load_config
 from genir.evaluation.trec import read_run
 from indexing import prepare_collection
+from tests.helpers.beir import beir_of_own_queries
 
 
 @pytest.fixture
@@ -77,3 +78,51 @@ def test_nothing_is_printed_if_no_published_fingerprint_applies(tmp_path, capsys
     (tmp_path / "c.yaml").write_text("collection: {path: x, published: msmarco-doc-top300k}")
     baseline.compare_with_published(load_config(tmp_path / "c.yaml", [override]), {split: {"R@1": 0.9}})
     assert capsys.readouterr().out == ""
+
+
+def test_documents_with_the_id_of_the_query_are_reported_and_can_be_left_out(tmp_path, capsys):
+    path = beir_of_own_queries(tmp_path / "own")
+    (tmp_path / "c.yaml").write_text(f"collection: {{path: {path}}}\nruns_dir: {tmp_path / 'runs'}\n")
+    rankings = {}
+    for ignore in ("false", "true"):
+        config = load_config(
+            tmp_path / "c.yaml",
+            [
+                f"collection.ignore_identical_ids={ignore}",
+                "search.k=3",
+                "search.beams=3",
+                "evaluate.measures=[RR@3]",
+                "sft.metric=RR@3",
+            ],
+        )
+        prepare_collection.main(config)
+        capsys.readouterr()
+        baseline.main(config)
+        rankings[ignore] = {q: list(r) for q, r in read_run(config.run_folder / "baseline" / "bm25.test.trec").items()}
+        note = "for 4 of 4 queries of test, BM25 ranks the document with the id of the query first"
+        assert (note in " ".join(capsys.readouterr().out.split())) == (ignore == "false")
+    data = PreparedCollection(config.run_folder / "collection")
+    index = BM25(data.documents, BaselineConfig())
+    for query in data.queries("test"):
+        (hits,) = index.search_many([query.text], 12)
+        ranked = [doc_id for doc_id, _ in hits]
+        assert rankings["false"][query.id] == ranked[:3]
+        assert rankings["true"][query.id] == [doc_id for doc_id in ranked if doc_id != query.id][:3]
+
+
+def test_documents_and_queries_without_terms_are_counted_in_warnings(capsys):
+    baseline.warn_of_empty("documents", 3, 8)
+    baseline.warn_of_empty("queries of dev", 0, 5)
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("warning: 3 of 8 documents (37.5%) have no term for BM25")
+
+
+def test_the_warnings_name_the_split(config, capsys):
+    path = config.run_folder / "collection" / "queries.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    dev = {query.id for query in PreparedCollection(config.run_folder / "collection").queries("dev")}
+    path.write_text("".join(json.dumps(q | ({"text": "the"} if q["_id"] in dev else {})) + "\n" for q in lines))
+    capsys.readouterr()
+    baseline.main(config)
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert [line.split(" (")[0] for line in warnings] == [f"warning: {len(dev)} of {len(dev)} queries of dev"]

@@ -9,10 +9,12 @@ from eval import evaluate
 from genir.config import load_config
 from genir.docids.table import Codes, DocidTable
 from genir.errors import GenirError
-from genir.evaluation.protocol_card import read_card
+from genir.evaluation.protocol_card import find_differences, read_card
+from genir.evaluation.results import read_values
 from genir.evaluation.trec import write_run
 from genir.files import write_json
 from genir.pipeline.stage import execute
+from tests.helpers.beir import beir_of_own_queries
 from tests.helpers.evaluated_run import make_evaluated_run
 
 
@@ -131,3 +133,27 @@ def test_a_split_whose_name_ends_like_another_keeps_its_own_runs(beir, tmp_path)
     shutil.copy(config.run_folder / "runs" / "sft.test.trec", config.run_folder / "runs" / "sft.hard.test.trec")
     names = {split: [path.name for path in evaluate.list_run_files(both, split)] for split in both.search.splits}
     assert names == {"test": ["bm25.test.trec", "sft.test.trec"], "hard.test": ["sft.hard.test.trec"]}
+
+
+def test_documents_with_the_id_of_the_query_are_left_out_of_every_run_if_they_are_ignored(tmp_path, capsys):
+    folder = beir_of_own_queries(tmp_path / "own")
+    settings = ("evaluate.measures=[AP,RR@10]",)
+    for ignore, expected in (("false", 0.5), ("true", 1.0)):
+        config = make_evaluated_run(
+            folder, tmp_path, f"x-{ignore}", f"collection.ignore_identical_ids={ignore}", *settings
+        )
+        assert "AP: computed on the search.k = 100 hits of each query" in " ".join(capsys.readouterr().out.split())
+        write_run({"d8": {"d8": 2.0, "d0": 1.0}}, config.run_folder / "runs" / "foreign.test.trec", "foreign")
+        evaluate.main(config)
+        values = read_values(config.run_folder / "evaluation" / "per_query.tsv")
+        (value,) = [v.value for v in values if (v.run, v.query, v.measure) == ("foreign", "d8", "RR@10")]
+        assert value == expected
+    cards = [read_card(tmp_path / "runs" / f"x-{ignore}") for ignore in ("false", "true")]
+    assert find_differences(*cards, ["test"])[0] == "only one of them has collection.ignore_identical_ids"
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"q0-test": "1"}', "{"])
+def test_a_damaged_file_of_certificates_is_an_error_that_names_it(tmp_path, content):
+    (tmp_path / "sft.test.certified.json").write_text(content)
+    with pytest.raises(GenirError, match=r"sft\.test\.certified\.json.*(damaged|not valid JSON)"):
+        evaluate.read_certificates(tmp_path / "sft.test.certified.json")

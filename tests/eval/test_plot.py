@@ -111,6 +111,15 @@ def test_the_axis_of_measures_starts_below_the_lowest_interval_and_its_label_say
     assert not axes.patches
 
 
+def test_names_of_runs_are_no_formulas_and_all_of_them_are_in_the_legend(figures, tmp_path):
+    names = ["bm25", "_mine", "$x^2$", "\\frac $", "\x1b[31m"]
+    plot_measures({name: {"RR@10": interval(0.5, 0.1)} for name in names}, "test", tmp_path / "m.png")
+    (axes,) = figures["m.png"].axes
+    texts = axes.get_legend().get_texts()
+    assert [text.get_text().strip() for text in texts] == [*names[:4], "\\x1b[31m"]
+    assert not any(text.get_parse_math() for text in texts)
+
+
 def test_gains_are_the_sorted_differences_from_the_first_run(figures, tmp_path):
     runs = {"bm25": {"a": 0.5, "b": 0.5, "c": 0.5}, "sft": {"a": 0.25, "c": 1.0, "b": 0.5}}
     plot_gains(runs, "RR@10, test", tmp_path / "g.png")

@@ -7,6 +7,7 @@ import pytest
 import eval.compare
 import eval.evaluate
 import eval.report
+from eval.report import escape_tex
 from genir.config import load_config
 from genir.errors import GenirError
 from genir.evaluation.trec import write_run
@@ -14,7 +15,7 @@ from genir.files import write_json
 from indexing.prepare_collection import main as prepare
 from tests.helpers.beir import write_beir
 
-HOSTILE = "Is 1 < 2 & *what* | of_this_word `x` [y](z) <b>bold</b> \\n ## no?"
+HOSTILE = "Is 1 < 2 & *what* | of_this_word `x` [y](z) $x$ <b>bold</b> \\n ## no?"
 PIXEL = bytes.fromhex(  # a PNG of one pixel
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001f61738550000000049454e44ae426082"
 )
@@ -135,6 +136,24 @@ def test_texts_with_markup_are_shown_literally(config):
     assert f"1. d3 {HOSTILE}" in won[4][2].splitlines()
 
 
+@pytest.mark.parametrize("name", [r"a\b", "a_b & 5% $x$ #1 {x} ~^", "<x> | y"])
+def test_latex_shows_a_name_literally(name):
+    """Each escape is one of those that LaTeX defines, and what they stand for is the name."""
+    signs = {r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^",
+             r"\textless{}": "<", r"\textgreater{}": ">", r"\textbar{}": "|"}  # fmt: skip
+    signs |= {rf"\{sign}": sign for sign in "&%$#_{}"}
+    parts = re.findall(r"\\[a-z]+\{\}|\\.|[^\\&%$#_{}~^<>|]", escape_tex(name))
+    assert "".join(parts) == escape_tex(name)
+    assert "".join(signs.get(part, part) for part in parts) == name
+
+
+def test_values_of_json_files_are_shown_literally(config):
+    write_json(config.run_folder / "stage.json", {HOSTILE: {"seconds": 1, "peak_memory_mb": 2, "finished": HOSTILE}})
+    _, page = read(config)
+    (stages,) = [table for table in page.tables if table[0][0] == "stage"]
+    assert stages[1:] == [[HOSTILE, "1", "2", HOSTILE]]
+
+
 def test_figures_are_shown_if_they_exist(config):
     assert read(config)[1].images == []
     (config.run_folder / "figures").mkdir()
@@ -157,10 +176,13 @@ def test_the_protocol_card_is_shown_with_nested_keys_and_rounded_numbers(config)
     assert ["collection", "custom"] in rows
     assert ["documents, count", "20"] in rows
     path = config.run_folder / "evaluation" / "card.json"
-    write_json(path, {"collection": "a|b", "counts": {"documents": 12345}, "ids": [1, 2]})
-    assert card_rows() == [["collection", "a|b"], ["counts, documents", "12,345"], ["ids", "1, 2"]]
-    write_json(path, {"collection": "c", "bm25": {"test": {"R@1": 0.18941}}})
-    assert card_rows() == [["collection", "c"], ["bm25, test, R@1", "0.1894"]]
+    card = json.loads(path.read_text())
+    fingerprint = {"settings": {}, "measures": {"test": {"R@1": 0.18941}}}
+    write_json(path, card | {"collection": "a|b", "counts": {"documents": 12345}, "ids": [1, 2], "bm25": fingerprint})
+    rows = card_rows()
+    for row in (["collection", "a|b"], ["counts, documents", "12,345"], ["ids", "1, 2"]):
+        assert row in rows
+    assert ["bm25, measures, test, R@1", "0.1894"] in rows
 
 
 def test_certified_shares_have_a_column_and_an_explanation_with_the_cutoff(config):

@@ -36,6 +36,8 @@ def test_different_names_of_the_same_measure_get_the_same_value():
 def test_the_error_for_an_unknown_measure_names_it():
     with pytest.raises(GenirError, match="'NDCGG@10' is not a measure"):
         parse_measures(["RR@10", "NDCGG@10"])
+    with pytest.raises(GenirError, match="P@0: the cut-off must be"):
+        measure({"q1": {"a": 1.0}}, {"q1": {"a": 1}}, ["P@0"])
 
 
 RANKINGS = st.lists(st.sampled_from([-1.5, -1.5 - 1e-12, -2.0, -3.0, -1e9, -1e9 - 1e-6]), min_size=1, max_size=12)
@@ -63,3 +65,12 @@ def test_every_measure_follows_the_order_of_the_run_where_scores_are_tied_in_flo
     }
     values = measure({"q": run}, {"q": judged}, list(expected))
     assert {name: by_query["q"] for name, by_query in values.items()} == pytest.approx(expected)
+
+
+def test_gdeval_measures_queries_with_any_ids():
+    """ERR with grades of at most 4: the chance to stop at a rank is (2^grade - 1) / 16."""
+    judged = {"q-1": {"a": 2, "b": 1, "c": 0}, "x": {"a": 1}, "no hits": {"a": 1}}
+    values = measure({"q-1": {"c": 3.0, "a": 2.0, "b": 1.0}, "x": {"a": 1.0}}, judged, ["ERR@10", "RR@10"])
+    expected = 3 / 16 / 2 + (1 - 3 / 16) * 1 / 16 / 3
+    assert values["ERR@10"] == pytest.approx({"q-1": expected, "x": 1 / 16, "no hits": 0.0}, abs=1e-5)
+    assert values["RR@10"] == {"q-1": 0.5, "x": 1.0, "no hits": 0.0}

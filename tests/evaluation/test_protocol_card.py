@@ -87,3 +87,34 @@ def test_a_missing_card_and_one_of_an_earlier_version_raise_an_error_that_says_w
         with pytest.raises(GenirError, match="run prepare, baseline and evaluate again"):
             read_card(tmp_path)
         write_json(tmp_path / "evaluation" / "card.json", {"build": "custom", "documents": {"count": 1}})
+
+
+@pytest.mark.parametrize("read", [make_run_card, read_card])
+@pytest.mark.parametrize(
+    "damage",
+    [[], 5, {"collection": 1}, {"documents": {}}, {"splits": []}, {"splits": {"test": {}}}, {"splits": {"test": 1}}],
+)
+def test_a_damaged_card_is_an_error_that_names_it(tmp_path, read, damage):
+    whole = make_card(None, "folder", {"a"}, {}) | {"bm25": BM25}
+    write_json(tmp_path / "baseline" / "fingerprint.json", BM25)
+    damaged = {**whole, **damage} if isinstance(damage, dict) else damage
+    if damage == {"collection": 1}:
+        del damaged["documents"]
+    for folder in ("collection", "evaluation"):
+        write_json(tmp_path / folder / "card.json", damaged)
+    with pytest.raises(GenirError, match=r"card\.json: this (file is damaged|run has no protocol card)"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage", [[], {}, {"settings": {}, "measures": []}, {"settings": {}, "measures": {"x": {"R@1": "1"}}}]
+)
+def test_a_damaged_fingerprint_is_an_error_that_names_it(tmp_path, damage):
+    collection = make_card(None, "folder", {"a"}, {})
+    write_json(tmp_path / "collection" / "card.json", collection)
+    write_json(tmp_path / "baseline" / "fingerprint.json", damage)
+    write_json(tmp_path / "evaluation" / "card.json", collection | {"bm25": damage})
+    with pytest.raises(GenirError, match=r"fingerprint\.json: this file is damaged; run the baseline stage again"):
+        make_run_card(tmp_path)
+    with pytest.raises(GenirError, match=r"card\.json: this file is damaged; run the evaluate stage again"):
+        read_card(tmp_path)

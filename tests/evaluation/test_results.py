@@ -28,3 +28,25 @@ def test_a_folder_evaluated_with_other_measures_raises_an_error_with_the_command
     config = load_config(tmp_path / "c.yaml", ["evaluate.measures=[RR@10,P@5]"])
     with pytest.raises(GenirError, match=r"has no values of P@5 on test; run: genir evaluate .*=\[RR@10,P@5\]'"):
         load_run_values(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "test\tsft\tq2\t1\tRR@10",
+        "test\tsft\tq2\t1\tRR@10\t0.5\tx",
+        *(f"test\tsft\tq2\t1\tRR@10\t{value}" for value in ("nan", "inf", "", "high", "1_0", "\u0661", "1e999")),
+        "test\tsft\tq2\ttrue\tRR@10\t0.5",
+        "test\tsft\tq1\t1\tRR@10\t0.6",
+        'test\tsft\t"q2"x\t1\tRR@10\t0.5',
+    ],
+)
+def test_a_line_that_genir_did_not_write_is_an_error_with_its_number(tmp_path, line):
+    write_values([MeasureValue("test", "sft", "q1", True, "RR@10", 0.5)], tmp_path / "v.tsv")
+    with open(tmp_path / "v.tsv", "a", encoding="utf-8") as handle:
+        handle.write(line + "\n")
+    with pytest.raises(GenirError, match=r"v\.tsv:3: .*; run evaluate again"):
+        read_values(tmp_path / "v.tsv")
+    (tmp_path / "v.tsv").write_text(line)
+    with pytest.raises(GenirError, match=r"v\.tsv:1: "):
+        read_values(tmp_path / "v.tsv")

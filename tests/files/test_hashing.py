@@ -2,7 +2,10 @@ import hashlib
 import json
 import os
 
-from genir.files.hashing import content_hash
+import pytest
+
+from genir.errors import GenirError
+from genir.files.hashing import content_hash, find_damage, hash_files
 
 
 def test_the_hash_of_a_file_is_the_sha256_of_its_bytes(tmp_path):
@@ -62,3 +65,25 @@ def test_a_link_to_a_parent_folder_is_not_followed(tmp_path):
     first = content_hash(tmp_path / "f")
     (tmp_path / "f" / "sub" / "up").symlink_to(tmp_path / "f")
     assert content_hash(tmp_path / "f") == first
+
+
+def test_the_list_of_hashes_finds_missing_and_changed_files_and_ignores_new_ones(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("list.json", "a", "sub/b"):
+        (tmp_path / name).write_text(name)
+    hashes = hash_files(tmp_path, "list.json")
+    assert hashes == {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a", "sub/b")}
+    (tmp_path / "new").touch()
+    (tmp_path / "list.json").write_text("{}")
+    assert find_damage(tmp_path, hashes) is None
+    (tmp_path / "sub" / "b").write_text("sub/c")
+    assert find_damage(tmp_path, hashes) == (tmp_path / "sub" / "b", "is damaged")
+    (tmp_path / "a").unlink()
+    assert find_damage(tmp_path, hashes) == (tmp_path / "a", "is missing")
+
+
+def test_a_pipe_has_no_hash(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(GenirError, match=r"pipe: cannot be read \(it is a pipe or a device\)"):
+        content_hash(tmp_path / "pipe")
+    assert content_hash(tmp_path) == content_hash(tmp_path, {})  # as in a folder without files

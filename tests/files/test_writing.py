@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -43,22 +44,6 @@ def test_a_failed_folder_keeps_the_old_folder_and_leaves_no_temporary_folder(tmp
     assert os.listdir(tmp_path) == ["f"]
 
 
-def test_a_folder_that_cannot_be_replaced_keeps_its_content(tmp_path, monkeypatch):
-    with atomic_folder(tmp_path / "f") as new:
-        (new / "x").write_text("old")
-    replace = os.replace
-
-    def fail_on_new(source, target):
-        if str(source).endswith(".tmp"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", fail_on_new)
-    with pytest.raises(OSError, match="Input/output error"), atomic_folder(tmp_path / "f") as new:
-        (new / "x").write_text("new")
-    assert [path.read_text() for path in tmp_path.glob("*/x")] == ["old"]
-
-
 def test_a_folder_lock_is_exclusive_until_its_process_ends(tmp_path):
     code = "import sys; from pathlib import Path; from genir.files import folder_lock\n"
     code += "with folder_lock(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()"
@@ -73,18 +58,6 @@ def test_a_folder_lock_is_exclusive_until_its_process_ends(tmp_path):
         other.kill()
     with folder_lock(tmp_path / "new"):
         pass
-
-
-def test_temporary_folders_of_killed_processes_are_deleted_and_those_of_running_ones_are_kept(tmp_path):
-    killed = subprocess.run(
-        [sys.executable, "-c", "import os, sys; os.makedirs(f'{sys.argv[1]}/.f.{os.getpid()}.tmp/x')", tmp_path]
-    )
-    assert killed.returncode == 0
-    (tmp_path / f".f.{os.getppid()}.tmp").mkdir()
-    assert len(os.listdir(tmp_path)) == 2
-    with atomic_folder(tmp_path / "f"):
-        pass
-    assert sorted(os.listdir(tmp_path)) == [f".f.{os.getppid()}.tmp", "f"]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +83,7 @@ FULL = "No space left on device (os error 28)"
     [
         SafetensorError(f"Error while serializing: I/O error: {FULL}"),
         Exception(FULL),  # raised by tokenizers
+        shutil.Error([("source", "target", "[Errno 28] No space left on device")]),  # raised by copytree
         RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
         RuntimeError("basic_ios::clear: iostream error"),
     ],

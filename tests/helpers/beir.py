@@ -33,6 +33,17 @@ def small_beir(folder: Path) -> Path:
     return write_beir(folder, documents, queries, qrels)
 
 
+def beir_of_own_queries(folder: Path) -> Path:
+    """The twelve documents of `small_beir`, each of which is also a query with the same id and text, as in ArguAna.
+
+    The relevant document of a query is another one with the same subject.
+    """
+    rows = [json.loads(line) for line in (small_beir(folder) / "corpus.jsonl").read_text().splitlines()]
+    queries = [{"_id": row["_id"], "text": f"{row['title']} {row['text']}"} for row in rows]
+    judged = [(f"d{number}", f"d{(number + 4) % 12}", 1) for number in range(12)]
+    return write_beir(folder, rows, queries, {"train": judged[:4], "dev": judged[4:8], "test": judged[8:]})
+
+
 def left_behind(tmp_path: Path) -> list[str]:
     """What the prepare stage has left in its run folder."""
     run = tmp_path / "runs" / "c"

@@ -4,6 +4,7 @@ import pytest
 from genir.collection.prepared import DocumentFile
 from genir.config import load_config
 from genir.embedders import load_embedder
+from genir.files.manifest import write_manifest
 from indexing import embed_documents, prepare_collection
 from indexing.embed_documents import embed_shards, write_vectors
 
@@ -70,8 +71,10 @@ def test_an_interrupted_run_continues_after_its_last_shard(documents, tmp_path, 
     embedder.broken_from = 7
     with pytest.raises(KeyboardInterrupt):
         embed_shards(embedder, documents, tmp_path / "shards")
-    assert [path.name for path in sorted((tmp_path / "shards").glob("*.npy"))] == ["0000000000.npy"]
-    np.save(tmp_path / "shards" / "0000000000.npy", np.full((5, 2), 7, np.float32))  # to see that it is kept
+    assert [path.name for path in sorted((tmp_path / "shards").glob("0*"))] == ["0000000000"]
+    shard = tmp_path / "shards" / "0000000000"
+    np.save(shard / "vectors.npy", np.full((5, 2), 7, np.float32))
+    write_manifest(shard)  # to see that it is kept
     embedder.broken_from = 10**9
     paths = embed_shards(embedder, documents, tmp_path / "shards")
     write_vectors(tmp_path / "all.npy", 12, 2, (np.load(path) for path in paths))
@@ -80,11 +83,33 @@ def test_an_interrupted_run_continues_after_its_last_shard(documents, tmp_path, 
     assert vectors[5:, 0].tolist() == list(range(5, 12))
 
 
+def test_a_damaged_shard_is_computed_again(documents, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(embed_documents, "SHARD_SIZE", 5)
+    path = embed_shards(CountingEmbedder(), documents, tmp_path / "shards")[1]
+    np.save(path, np.full((5, 2), 7, np.float32))
+    embed_shards(CountingEmbedder(), documents, tmp_path / "shards")
+    assert np.load(path)[:, 0].tolist() == list(range(5, 10))
+    assert "vectors.npy is damaged; it is computed again" in " ".join(capsys.readouterr().out.split())
+
+
 def test_shards_of_another_model_are_computed_again(documents, tmp_path, monkeypatch):
     monkeypatch.setattr(embed_documents, "SHARD_SIZE", 5)
     embedder = CountingEmbedder()
     first = embed_shards(embedder, documents, tmp_path / "shards")[0]
     np.save(first, np.full((5, 2), 7, np.float32))
+    write_manifest(first.parent)
     embedder.name = "another"
     embed_shards(embedder, documents, tmp_path / "shards")
     assert np.load(first)[:, 0].tolist() == list(range(5))
+
+
+def test_documents_without_a_term_for_tfidf_are_counted_in_a_warning(embed, beir, capsys):
+    embed("embed.dimension=6")
+    assert "warning" not in capsys.readouterr().out
+    corpus = beir / "corpus.jsonl"
+    lines = corpus.read_text().splitlines()
+    lines[0] = '{"_id": "d0", "title": "", "text": "the"}'
+    corpus.write_text("\n".join(lines) + "\n")
+    run = embed("embed.dimension=6")
+    assert "warning: 1 of 12 documents (8.3%) have no term for TF-IDF" in capsys.readouterr().out
+    assert (np.load(run / "embeddings.npy").any(1) == ([False] + [True] * 11)).all()

@@ -80,7 +80,12 @@ def test_queries_from_a_file_are_written_in_collection_order(load, tmp_path):
     assert (report["empty"], report["repeated"], report["documents without any"]) == (1, 1, 10)
 
 
-@pytest.mark.parametrize("line", ['{"doc_id": "nowhere", "text": "x"}', '{"doc_id": "d1"}', "{", "[]"])
+@pytest.mark.parametrize(
+    "line",
+    ['{"doc_id": "nowhere", "text": "x"}', '{"doc_id": "d1"}', "{", "[]", '{"doc_id": "d1", "text": null}',
+     '{"doc_id": "d1", "text": 5}', '{"doc_id": ["d1"], "text": "x"}', '{"doc_id": "d1", "text": "\\ud800"}',
+     '{"doc_id": "d1", "text": "x", "text": "y"}'],
+)  # fmt: skip
 def test_a_malformed_line_is_an_error_with_its_number(load, tmp_path, line):
     (tmp_path / "own.jsonl").write_text('{"doc_id": "d1", "text": "x"}\n' + line + "\n")
     with pytest.raises(GenirError, match=r"own\.jsonl:2: (must be|not valid JSON)"):

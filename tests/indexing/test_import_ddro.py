@@ -151,6 +151,8 @@ def test_doc_ids_are_converted_to_those_of_the_collection():
     [
         (["[d1]\t32128,32384", "[d2] 32128"], r"d\.txt:2: '\[d2\] 32128' is not \[doc_id\], a tab, and tokens"),
         (["[d1]\t32128,x"], r"d\.txt:1: .* is not \[doc_id\]"),
+        (["[d1]\t32_128"], r"d\.txt:1: .* is not \[doc_id\]"),
+        (["[d1]\t5,-6,1"], r"d\.txt:1: .* is not \[doc_id\]"),
         (["[d1]\t32128", "[d1]\t32129"], r"d\.txt:2: document 'D1' occurs twice"),
         (["[]\t32128"], r"d\.txt:1: '' is not a doc_id"),
         (["[d1]\t0,1,0"], r"d\.txt:1: document 'D1' has no docid"),

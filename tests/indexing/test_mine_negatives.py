@@ -7,6 +7,7 @@ import pytest
 from genir.collection.prepared import PreparedCollection
 from genir.config import load_config
 from indexing.mine_negatives import main as mine
+from tests.helpers.beir import beir_of_own_queries
 from tests.helpers.training import make_run
 
 
@@ -42,3 +43,18 @@ def test_nothing_is_mined_if_no_training_stage_uses_mined_negatives(beir, tmp_pa
     (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
     mine(load_config(tmp_path / "c.yaml"))
     assert (tmp_path / "runs" / "c" / "negatives" / "negatives.jsonl").read_bytes() == b""
+
+
+def test_a_document_with_the_id_of_the_query_is_no_negative_if_such_documents_are_ignored(tmp_path):
+    path = beir_of_own_queries(tmp_path / "own")
+    settings = "ddro: {}\nnegatives: {bands: [{first: 1, last: 2, count: 2}], siblings: 11}"
+    ignored = f'"{path}", ignore_identical_ids: true'
+    for source, found in ((path, True), (ignored, False)):
+        config = make_run(source, tmp_path, settings)
+        mine(config)
+        lines = (config.run_folder / "negatives" / "negatives.jsonl").read_text().splitlines()
+        own = [
+            any(negative["doc_id"] == entry["query_id"] for negative in entry["negatives"])
+            for entry in map(json.loads, lines)
+        ]
+        assert own == [found] * 4

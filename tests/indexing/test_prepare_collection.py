@@ -12,7 +12,7 @@ from genir.config import load_config
 from genir.errors import GenirError
 from genir.records import Document, Judgment, Query
 from indexing import prepare_collection
-from tests.helpers.beir import left_behind
+from tests.helpers.beir import beir_of_own_queries, left_behind
 from tests.helpers.raw_files import DOCUMENT_FILES, write_raw
 
 
@@ -154,3 +154,29 @@ def test_download_without_a_published_collection_is_an_error(beir, tmp_path):
     (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
     with pytest.raises(GenirError, match=r"name the collection with collection\.published=NAME"):
         prepare_collection.command(str(tmp_path / "c.yaml"), [], download=True)
+
+
+def test_queries_of_other_splits_that_are_also_in_train_are_counted_in_a_note(prepare_beir, beir, capsys):
+    path = beir / "queries.jsonl"
+    path.write_text(
+        path.read_text().replace("keyword1 test", "keyword1 train").replace("keyword2 dev", "keyword2 train")
+    )
+    prepare_beir()
+    notes = " ".join(capsys.readouterr().out.split())
+    for split in ("dev", "test"):
+        assert f"1 of the 12 different queries of {split} are also in train" in notes
+        assert f"{split} and train share 2 of its 24 relevant documents" in notes
+
+
+def test_documents_with_the_id_of_the_query_are_ignored_only_if_none_is_relevant(prepare_beir, tmp_path):
+    assert not prepare_beir().ignores_identical_ids
+    folder = beir_of_own_queries(tmp_path / "own")
+    overrides = [f"collection.path={folder}", "collection.ignore_identical_ids=true"]
+    data = prepare_beir(*overrides)
+    assert data.is_ignored("d1", "d1")
+    assert not data.is_ignored("d1", "d2")
+    with open(folder / "qrels" / "test.tsv", "a") as handle:
+        handle.write("d8\td8\t1\n")
+    with pytest.raises(GenirError, match="'test' has 1 relevant documents with the id of their query, such as 'd8'"):
+        prepare_beir(*overrides, "name=other")
+    assert not prepare_beir(overrides[0], "name=other").is_ignored("d8", "d8")

@@ -19,6 +19,8 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None) -> None
     A second paragraph
     in two lines.
     '''
+    if config.startswith("/"):
+        open(config).close()
     raise GenirError(f"{{config}} {{overrides}}: a mistake [not markup]")
 
 run_command(command, "something", {settings})
@@ -64,3 +66,8 @@ def test_an_error_is_one_line_on_stderr_with_status_1():
     done = run("c.yaml", "a=1")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: c.yaml ['a=1']: a mistake [not markup]\n"
+
+
+def test_an_error_of_the_operating_system_for_a_path_is_one_line_that_names_the_path():
+    done = run("/no/such[/x]")
+    assert (done.returncode, done.stderr) == (1, "error: /no/such[/x]: No such file or directory\n")

@@ -1,13 +1,14 @@
 """A stage is skipped if nothing has changed, and recorded when it runs."""
 
 import json
+import signal
 
 import pytest
 import torch
-import typer
 
 from genir.config import load_config
 from genir.errors import GenirError
+from genir.pipeline.interrupts import Interrupted
 from genir.pipeline.stage import Stage, execute
 
 STAGE = Stage("copy", settings=("baseline",), external=("collection.path",), reads=("in.txt",), writes=("out.txt",))
@@ -93,11 +94,11 @@ def test_an_interrupted_stage_is_not_recorded(tmp_path, run):
     config = load_config(tmp_path / "r.yaml")
 
     def stop(config):
-        raise KeyboardInterrupt
+        raise Interrupted(signal.SIGTERM)
 
-    with pytest.raises(typer.Exit) as exit_:
+    with pytest.raises(Interrupted) as interrupted:
         execute(STAGE, stop, config)
-    assert exit_.value.exit_code == 130
+    assert "the same command continues" in interrupted.value.__notes__[0]
     assert not (tmp_path / "r" / "stage.json").exists()
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from genir.config import load_config
+from genir.files import hash_files, write_json
 from genir.pipeline.stage import Stage, execute
 from genir.pipeline.status import stage_states
 
@@ -51,16 +52,22 @@ def test_a_training_stage_with_checkpoints_is_shown_as_unfinished(states, tmp_pa
     assert states()["sft"] == ("not run", "interrupted or still running; genir run continues it")
 
 
-def test_an_edited_retriever_is_shown_as_kept(states, tmp_path):
+def test_an_edited_retriever_is_shown_as_kept_and_a_damaged_one_as_stale(states, tmp_path):
     retriever = Stage("retriever", reads=("docids",), writes=("retriever",))
 
-    def write(config):
-        (config.run_folder / "retriever").write_text("trained")
+    folder = tmp_path / "r" / "retriever"
 
-    execute(retriever, write, load_config(tmp_path / "r.yaml"))
+    def write(text):
+        (folder / "docids").write_text(text)
+        write_json(folder / "genir.json", {"files": hash_files(folder, "genir.json")})
+
+    folder.mkdir()
+    execute(retriever, lambda config: write("trained"), load_config(tmp_path / "r.yaml"))
     assert states()["retriever"] == ("up to date", "")
-    (tmp_path / "r" / "retriever").write_text("a document was added")
+    write("a document was added")
     assert states()["retriever"] == ("edited", "changed after training; genir train keeps it")
+    (folder / "docids").write_text("half")
+    assert states()["retriever"] == ("stale", "output retriever was changed")
 
 
 def test_a_changed_source_and_a_missing_file_are_reasons(states, tmp_path):

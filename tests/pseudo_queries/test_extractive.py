@@ -106,3 +106,34 @@ def test_a_shortened_sentence_keeps_the_words_with_the_highest_weights_in_their_
 def test_any_text_can_be_processed(text, title):
     for query in extract_queries(Document("x", title, text), {}, 5):
         assert isinstance(query, str)
+
+
+def test_queries_of_unspaced_texts_are_parts_of_them_without_spaces():
+    text = "東京大学は日本の国立大学である。本部は東京都文京区にある。水"
+    others = [Document(str(i), "", "日本の国立大学である。本部は東京都にある。") for i in range(3)]
+    made = dict(extract_all_queries([Document("x", "東京大学", text), *others], 6))
+    title, *queries = made["x"]
+    assert title == "東京大学"
+    parts = [part for query in queries for part in query.split()]
+    assert parts
+    assert all(part in text for part in parts)
+    assert split_sentences(text) == ["東京大学は日本の国立大学である。", "本部は東京都文京区にある。"]
+    assert shorten("本部は東京都", {}, 5) == "本部は東京都"
+    assert shorten("本部は東京都文京区", {"東京": 2.0, "京都": 2.0, "京区": 1.0}, 3) == "東京都 京区"
+
+
+def test_queries_keep_the_marks_of_words_and_know_the_full_stops_of_other_scripts():
+    text = "हिन्दी भारत की एक भाषा है। यह देवनागरी लिपि में लिखी जाती है।"
+    assert split_sentences(text) == ["हिन्दी भारत की एक भाषा है।", "यह देवनागरी लिपि में लिखी जाती है।"]
+    [(_, queries)] = extract_all_queries([Document("x", "", text)], 12)
+    assert "यह देवनागरी लिपि में लिखी जाती है" in list(queries)
+    assert find_headings("हिन्दी\n" + text) == ["हिन्दी"]
+
+
+def test_documents_without_words_have_only_their_title_as_query():
+    for text in ("", "the of a"):
+        assert [[*queries] for _, queries in extract_all_queries([Document("x", "", text)], 12)] == [[""]]
+
+
+def test_superscripts_belong_to_words_of_keyphrases():
+    assert find_keyphrases("10 km² of B₁₂, l'été", {"km²": 1.0, "b₁₂": 1.0, "été": 1.0}) == ["km²", "B₁₂", "été"]

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from genir.errors import SearchTimeout
 from genir.t5.kv_cache import KVCache, KVCachePool
 from tests.helpers.models import make_model
 
@@ -72,3 +73,13 @@ def test_the_cache_of_a_search_that_failed_is_not_reused():
         raise RuntimeError("failed")
     with pool.borrow(t5) as cache:
         assert cache is not broken
+
+
+def test_the_cache_of_a_search_that_reached_its_deadline_is_reused():
+    pool, t5 = KVCachePool(), make_model(SIZES).t5
+    with pytest.raises(SearchTimeout), pool.borrow(t5) as stopped:
+        stopped.allocate(3)
+        raise SearchTimeout("too late")
+    with pool.borrow(t5) as cache:
+        assert cache is stopped
+        assert cache.size == 0

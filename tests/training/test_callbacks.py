@@ -3,8 +3,8 @@
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from genir.files.manifest import is_complete
 from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
-from genir.training.manifest import is_complete
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_a_list_contains_its_positives_followed_by_documents_that_are_not_releva
 
 
 @pytest.mark.slow
-def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, tmp_path):
+def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, tmp_path, capsys):
     examples = [LabelledQuery("where do owls hunt", (0, 4), (3, 1)), LabelledQuery("tea leaves", (1,), (1,))]
     settings = DDROConfig(beam_candidates=6)
     lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, tmp_path)
@@ -54,11 +54,17 @@ def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, t
         for doc_index, logp in zip(lists.doc_indices[number], lists.reference[number].tolist(), strict=True):
             wanted = scores[retriever.table.doc_ids[doc_index]] if doc_index >= 0 else 0
             assert logp == pytest.approx(wanted, abs=1e-4)
-    (cached,) = tmp_path.glob("reference-*.safetensors")
+    (cached,) = tmp_path.glob("reference-*/*.safetensors")
     before = cached.stat().st_mtime_ns
     again = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, tmp_path)
     assert torch.equal(again.reference, lists.reference)
     assert cached.stat().st_mtime_ns == before
+    content = cached.read_bytes()
+    cached.unlink()  # the lists still map the old file
+    cached.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    again = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, tmp_path)
+    assert torch.equal(again.reference, lists.reference)
+    assert "logps.safetensors is damaged; it is computed again" in capsys.readouterr().out
 
 
 def test_cached_reference_log_probs_belong_to_the_weights_of_the_reference(retriever, tmp_path):

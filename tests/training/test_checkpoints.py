@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from genir.config import load_config
+from genir.files.manifest import write_manifest
 from genir.retriever import Retriever
 from genir.training.checkpoints import (
     delete_work_folder,
@@ -13,7 +14,6 @@ from genir.training.checkpoints import (
     prepare_work_folder,
     save_trained_retriever,
 )
-from genir.training.manifest import write_manifest
 
 
 @pytest.fixture
@@ -85,6 +85,16 @@ def test_deleting_a_work_folder_leaves_those_of_other_stages(config):
     assert folders[1].exists()
     delete_work_folder(folders[1])
     assert not (config.run_folder / "checkpoints").exists()
+
+
+def test_the_work_folders_may_be_on_another_disk(config, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (config.run_folder / "checkpoints").symlink_to(tmp_path / "disk")
+    work = prepare_work_folder(config, "sft", {}, [])
+    assert (tmp_path / "disk" / "sft").is_dir()
+    delete_work_folder(work)
+    assert not any((tmp_path / "disk").iterdir())
+    assert (config.run_folder / "checkpoints").is_symlink()
 
 
 def test_the_retriever_and_its_log_are_saved_and_the_best_dev_measure_is_printed(config, make_retriever, capsys):

@@ -10,6 +10,7 @@ from genir.training.candidate_lists import build_candidate_lists, candidate_logp
 from genir.training.dev import compute_diagnostics, make_dev_evaluator
 from genir.training.examples import LabelledQuery
 from indexing.prepare_collection import main as prepare
+from tests.helpers.beir import beir_of_own_queries
 from tests.helpers.training import CODES
 
 
@@ -32,6 +33,25 @@ def test_the_dev_measure_is_the_mean_over_the_first_dev_queries(beir, tmp_path, 
         assert evaluate()["RR@10"] == pytest.approx(np.mean(reciprocal_ranks))
         with torch.no_grad():  # the next evaluation must use the new weights
             retriever.model.t5.lm_head.weight.copy_(torch.randn_like(retriever.model.t5.lm_head.weight))
+
+
+@pytest.mark.slow
+def test_the_dev_measure_leaves_out_documents_with_the_id_of_the_query_if_they_are_ignored(tmp_path, make_retriever):
+    folder = beir_of_own_queries(tmp_path / "own")
+    (tmp_path / "c.yaml").write_text(
+        f"collection: {{path: {folder}, ignore_identical_ids: true}}\nruns_dir: {tmp_path / 'runs'}\n"
+    )
+    config = load_config(tmp_path / "c.yaml")
+    prepare(config)
+    data, retriever = PreparedCollection(config.run_folder / "collection"), make_retriever(CODES, (3, 4))
+    reciprocal_ranks = []
+    for query, judgment in zip(data.queries("dev"), data.judgments("dev"), strict=True):
+        hits = retriever.search(query.text, k=12, beams=12)
+        others = [hit.doc_id for hit in hits if hit.doc_id != query.id]
+        rank = others.index(judgment.doc_id) + 1
+        reciprocal_ranks.append(1 / rank if rank <= 10 else 0)
+    found = make_dev_evaluator(config, config.sft.model_copy(update={"eval_beams": 12}), retriever, data)()
+    assert found["RR@10"] == pytest.approx(np.mean(reciprocal_ranks))
 
 
 @pytest.mark.slow

@@ -129,9 +129,41 @@ def test_missing_pseudo_queries_are_an_error_only_if_the_mix_names_them(sources)
         read("pseudo_queries")
 
 
-def test_pseudo_queries_of_unknown_documents_are_an_error_with_the_line(sources):
+@pytest.mark.parametrize("line", ['{"doc_id": "nowhere", "text": "x"}', '{"doc_id": "d0"}', "[]", "7"])
+def test_pseudo_queries_that_are_damaged_or_of_unknown_documents_are_an_error_with_the_line(sources, line):
     path, read = sources
     with open(path, "a") as handle:
-        handle.write('{"doc_id": "nowhere", "text": "x"}\n')
-    with pytest.raises(GenirError, match=r"queries\.jsonl:2: document 'nowhere' has no docid"):
+        handle.write(f"{line}\n")
+    with pytest.raises(GenirError, match=r"queries\.jsonl:2: not the query of a document with a docid"):
         read("pseudo_queries")
+
+
+@given(st.integers(0, 10**6))
+def test_spans_of_latin_texts_are_drawn_as_from_their_words(seed):
+    """Formulated with str.split; the random numbers are used in the same order, so earlier results can be repeated."""
+    text = " one  two\nthree\tfour été 12,5 (six) seven "
+    settings = SpanConfig(min_words=2, max_words=5, word_dropout=0.4, title_share=0.5)
+    rng, words = random.Random(seed), text.split()
+    length = rng.randint(2, 5)
+    start = rng.randrange(max(1, len(words) - length + 1))
+    chosen = words[start : start + length]
+    kept = [word for word in chosen if rng.random() >= 0.4] or chosen
+    wanted = " ".join(["title", *kept] if rng.random() < 0.5 else kept)
+    assert random_span(Document("d", "title", text), settings, random.Random(seed)) == wanted
+
+
+@given(st.integers(0, 10**6))
+def test_spans_of_unspaced_texts_are_short_parts_of_them(seed):
+    text = "東京大学は日本の国立大学である iPhone手机 水"
+    span = random_span(
+        Document("d", "", text), SpanConfig(max_words=6, word_dropout=0, title_share=0), random.Random(seed)
+    )
+    assert span in text
+    assert 3 <= len(span.replace("iPhone", "i").replace(" ", "")) <= 6
+    dropped = drop_words(text, 0.5, random.Random(seed))
+    assert "iPhone手机".startswith(dropped) or not {"はiPhone", "机水"} & {dropped[i : i + 7] for i in range(40)}
+
+
+def test_a_huge_word_is_drawn_in_parts():
+    settings = SpanConfig(max_words=4, title_share=0)
+    assert all(len(random_span(Document("d", "", "x" * 10**5), settings, random.Random(i))) <= 1024 for i in range(9))

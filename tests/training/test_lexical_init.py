@@ -10,6 +10,7 @@ import torch
 from genir.collection.prepared import DocumentFile
 from genir.config import ModelConfig
 from genir.docids.table import CodeLayout
+from genir.errors import GenirError
 from genir.model import build_model
 from genir.tokenizer import tokenize, train_tokenizer
 from genir.training.lexical_init import (
@@ -94,3 +95,9 @@ def test_the_vector_of_a_text_token_is_the_mean_over_its_occurrences():
     codes = torch.tensor([[2, 2, 0], [2, 1, -1]])
     got = compute_code_vectors(documents, codes, CodeLayout(0, (4, 4, 4), text=True))
     assert got.tolist() == [[1, 0], [4, 3], [2, 1], [0, 0]]  # token 2 occurs twice in document 0, once in document 1
+
+
+def test_documents_without_tokens_are_a_one_line_error(tokenizer):
+    model = build_model(ModelConfig(size="tiny"), tokenizer, (2,))
+    with pytest.raises(GenirError, match="the documents contain no words"):
+        initialise_from_bm25(model, tokenizer, ["", " "], np.array([[0], [1]], np.int32), seed=0)

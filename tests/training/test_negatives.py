@@ -70,16 +70,28 @@ TABLE = DocidTable.from_codes(Codes(np.array([[0], [1], [2]], np.int32), (3,)), 
 
 
 def test_mined_negatives_are_read_as_document_indices(tmp_path):
-    assert read_negatives(tmp_path / "negatives.jsonl", TABLE) == {}
+    assert read_negatives(tmp_path / "negatives.jsonl", TABLE, {"q1"}) == {}
     entry = {"query_id": "q1", "negatives": [{"doc_id": "c", "rank": 1}, {"doc_id": "a", "rank": 2}]}
     (tmp_path / "negatives.jsonl").write_text(json.dumps(entry) + "\n")
-    assert read_negatives(tmp_path / "negatives.jsonl", TABLE) == {"q1": [2, 0]}
+    assert read_negatives(tmp_path / "negatives.jsonl", TABLE, {"q1"}) == {"q1": [2, 0]}
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"query_id": "q"}', '{"query_id": "q", "negatives": [{"doc_id": "x"}]}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"query_id": "p"}',
+        '{"query_id": "p", "negatives": [{"doc_id": "x"}]}',
+        '{"query_id": "unknown", "negatives": [{"doc_id": "a"}]}',
+        '{"query_id": "q", "negatives": [{"doc_id": "a"}]}',
+        '{"query_id": ["p"], "negatives": []}',
+        '{"query_id": "p", "negatives": [], "query_id": "p"}',
+    ],
+)
 def test_a_malformed_line_of_mined_negatives_is_an_error_with_its_number(tmp_path, line):
     (tmp_path / "negatives.jsonl").write_text('{"query_id": "q", "negatives": []}\n' + line + "\n")
     with pytest.raises(
         GenirError, match=r"negatives\.jsonl:2: (not valid JSON|this line was not written by the negatives stage)"
     ):
-        read_negatives(tmp_path / "negatives.jsonl", TABLE)
+        read_negatives(tmp_path / "negatives.jsonl", TABLE, {"q", "p"})

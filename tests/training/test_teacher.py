@@ -28,12 +28,16 @@ def test_a_score_file_scores_the_pairs_that_it_contains(tmp_path):
 
 @pytest.mark.parametrize(
     "line", ["{", '{"query_id": "q"}', '{"query_id": "q", "doc_id": "x", "score": 1}',
-             '{"query_id": "q", "doc_id": "a", "score": "high"}'],
+             '{"query_id": "q", "doc_id": "a", "score": "high"}', '{"query_id": "q", "doc_id": "b", "score": "1"}',
+             '{"query_id": "q", "doc_id": "b", "score": true}', '{"query_id": "q", "doc_id": "b", "score": NaN}',
+             '{"query_id": "q", "doc_id": "b", "score": Infinity}', '{"query_id": "q", "doc_id": "b", "score": 1e999}',
+             '{"query_id": 7, "doc_id": "b", "score": 1}', '{"query_id": "q", "doc_id": 7, "score": 1}',
+             '{"query_id": "q", "doc_id": "b", "score": 1, "score": 2}', "[]", '"x"', "[" * 5_000],
 )  # fmt: skip
 def test_a_malformed_line_is_an_error_with_its_number(tmp_path, line):
     path = tmp_path / "scores.jsonl"
     path.write_text('{"query_id": "q", "doc_id": "a", "score": 1}\n' + line + "\n")
-    with pytest.raises(GenirError, match=r"scores\.jsonl:2: (must be|not valid JSON)"):
+    with pytest.raises(GenirError, match=r"scores\.jsonl:2: (must be|not valid JSON|JSON that exceeds)"):
         open_teacher(str(path), TABLE, DOCUMENTS)
 
 
@@ -75,3 +79,14 @@ def test_a_cross_encoder_scores_each_query_with_the_documents_of_its_list(tmp_pa
     assert np.isnan(scores[1, 1])
     with pytest.raises(GenirError, match="cannot be loaded"):
         open_teacher(str(tmp_path / "nothing"), TABLE, DOCUMENTS)
+
+
+def test_a_second_score_of_a_pair_is_an_error_and_a_file_without_any_known_pair_a_warning(tmp_path, capsys):
+    path = tmp_path / "scores.jsonl"
+    line = json.dumps({"query_id": "other", "doc_id": "a", "score": 1})
+    path.write_text(f"{line}\n\n{line}\n")
+    with pytest.raises(GenirError, match=r"scores\.jsonl:3: query 'other' and document 'a' have two scores"):
+        open_teacher(str(path), TABLE, DOCUMENTS)
+    path.write_text(f"{line}\n")
+    assert np.isnan(open_teacher(str(path), TABLE, DOCUMENTS)(EXAMPLES, np.array([[0, 1], [2, -1]]))).all()
+    assert "has no score of any candidate" in " ".join(capsys.readouterr().out.split())

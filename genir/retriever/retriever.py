@@ -12,23 +12,21 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from genir.checks import is_valid_id, require_documents, require_list, require_positive_int, require_texts
-from genir.config import SoftmaxOver
 from genir.console import track
 from genir.decoding.beam import BeamResult, beam_search
+from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
 from genir.decoding.trie import AllowedDocids, Trie
 from genir.docids.assign import assign_new_docids
 from genir.docids.table import BuilderInput, CodeLayout, DocidTable
-from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
+from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder, require_finite_vectors
 from genir.errors import GenirError
-from genir.files import atomic_folder, read_json, reading_own_file, write_json
+from genir.files import atomic_folder
 from genir.model import DocidModel
 from genir.records import Document, Hits
+from genir.retriever.folder import RetrieverSettings, load_unmixed, read_settings, require_replaceable, write_settings
 from genir.t5.loading import load_t5, silence_transformers
-from genir.tokenizer import load_tokenizer, tokenize
-
-FORMAT = 2
-"""Format of genir.json. Format 1, which called softmax_over "normalize", is read too."""
+from genir.tokenizer import load_tokenizer, save_tokenizer, tokenize
 
 
 class Retriever:
@@ -83,8 +81,12 @@ class Retriever:
         device: device of the model; by default CUDA if there is a GPU, else the CPU. dtype: type of the weights;
         torch.bfloat16 is meant for GPUs. Raises GenirError if there is no retriever, or if it is damaged.
         """
-        path = find_retriever(folder)
-        base, softmax_over, max_tokens = _read_settings(path / "genir.json")
+        return load_unmixed(folder, lambda path: cls._load(path, device, dtype))
+
+    @classmethod
+    def _load(cls, path: Path, device: str | torch.device | None, dtype: torch.dtype) -> "Retriever":
+        """Load a retriever from its own folder."""
+        base, softmax_over, max_tokens = read_settings(path)
         table = DocidTable.load(path / "docids")
         layout = CodeLayout(base, table.sizes, table.text)
         model = DocidModel(load_t5(str(path), device), layout, softmax_over)
@@ -102,13 +104,12 @@ class Retriever:
         index = self._index
         with atomic_folder(Path(folder)) as new, silence_transformers():
             self.model.t5.save_pretrained(new)
-            self.tokenizer.save_pretrained(new)
+            save_tokenizer(self.tokenizer, new)
             index.table.save(new / "docids")
             index.trie.save(new / "docids" / "trie.safetensors")
             if self.embedder is not None:
                 self.embedder.save(new / "docids" / "embedder")
-            settings = {"softmax_over": self.model.softmax_over, "base": self.model.layout.base}
-            write_json(new / "genir.json", {"format": FORMAT, **settings, "max_tokens": self.max_tokens})
+            write_settings(new, RetrieverSettings(self.model.layout.base, self.model.softmax_over, self.max_tokens))
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
         """Assign docids to new documents with the stored codebooks and make them searchable, without any training.
@@ -123,8 +124,6 @@ class Retriever:
         documents = require_documents(documents)
         with self._edit_lock:
             self._require_new(documents)
-            if vectors is not None and len(vectors) != len(documents):
-                raise GenirError(f"got {len(vectors):,} vectors for {len(documents):,} new documents")
             if not documents:
                 return
             table = self.table
@@ -151,9 +150,12 @@ class Retriever:
     def _vectors_for(self, documents: Sequence[Document], given: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """The given vectors [n, D] of new documents, or those of the embedder; text docids need none (D = 0)."""
         if self.table.text:
+            if given is not None:
+                raise GenirError("the docids of this retriever are made of text; leave the vectors out")
             return np.zeros((len(documents), 0), np.float32)
         if given is not None:
-            return given
+            require_finite_vectors(given, len(documents), "the vectors of the new documents")
+            return np.asarray(given, np.float32)
         if self.embedder is None:
             raise GenirError(
                 "the retriever has no embedder, because the vectors of its first documents came from a file; give the "
@@ -181,9 +183,10 @@ class Retriever:
         beams: int | None = None,
         allowed: Collection[str] | None = None,
         exact: bool = False,
+        timeout: float | Deadline | None = None,
     ) -> Hits:
         """Find the k best documents for a query; see `search_many`."""
-        return self.search_many([query], k, beams, allowed, exact=exact)[0]
+        return self.search_many([query], k, beams, allowed, exact=exact, timeout=timeout)[0]
 
     def search_many(
         self,
@@ -194,15 +197,19 @@ class Retriever:
         batch_size: int = 32,
         show_progress: bool = False,
         exact: bool = False,
+        timeout: float | Deadline | None = None,
     ) -> list[Hits]:
         """Find the k best documents for each query. A score is the natural log-probability of a document's docid.
 
         beams: beam size; by default the larger of k and 10. allowed: doc_ids of the documents to search among, such as
         those of one tenant; the result is the same as if there were no other documents. exact: continue until the hits
         are proven to be the model's best, however long it takes; otherwise `Hits.exact` says whether they are.
-        batch_size: queries that are searched at once.
-        Raises GenirError for an empty query, an allowed document that does not exist, or NaN scores.
+        batch_size: queries that are searched at once. timeout: seconds after which the search of all queries gives up,
+        or a `Deadline`, which another thread can cancel.
+        Raises GenirError for an empty query, an allowed document that does not exist, or NaN scores, and SearchTimeout
+        if the search takes longer than the timeout.
         """
+        deadline = Deadline.of(timeout)
         index = self._index  # documents that other threads add or remove meanwhile do not change this search
         k = min(require_positive_int("k", k), len(index.table))
         batch_size = require_positive_int("batch_size", batch_size)
@@ -217,7 +224,7 @@ class Retriever:
         results: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
-            result = self._decode(index, batch, beams, k, among, exact)
+            result = self._decode(index, batch, beams, k, among, exact, deadline)
             for query, leaves, scores, is_exact, bound in zip(batch, *(x.tolist() for x in result), strict=True):
                 hits = index.list_hits(leaves, scores, k, doc_indices)
                 proven = len(hits) if is_exact else sum(hit.score > bound for hit in hits)
@@ -226,54 +233,23 @@ class Retriever:
 
     @torch.inference_mode()
     def _decode(
-        self, index: DocumentIndex, queries: Sequence[str], beams: int, k: int, among: AllowedDocids | None, exact: bool
+        self,
+        index: DocumentIndex,
+        queries: Sequence[str],
+        beams: int,
+        k: int,
+        among: AllowedDocids | None,
+        exact: bool,
+        deadline: Deadline,
     ) -> BeamResult:
         """Tokenise and encode a batch of queries, and search the trie."""
+        deadline.check()
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
         training = self.model.t5.training
         self.model.t5.train(False)  # a model that is being trained is also searched without dropout
         try:
             encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
             trie = index.trie_on(self.model.device)
-            return beam_search(self.model, trie, encoded, beams, k, among, exact, count_documents=True)
+            return beam_search(self.model, trie, encoded, beams, k, among, exact, True, deadline)
         finally:
             self.model.t5.train(training)
-
-
-def _read_settings(path: Path) -> tuple[int, SoftmaxOver, int]:
-    """Read the settings base, softmax_over and max_tokens of a genir.json."""
-    with reading_own_file(path) as file:
-        settings = read_json(file)
-        if settings["format"] not in (1, FORMAT):
-            raise GenirError(f"{path}: has format {settings['format']}; this version reads formats 1 and {FORMAT}")
-        softmax_over: SoftmaxOver = settings["normalize" if settings["format"] == 1 else "softmax_over"]
-        return settings["base"], softmax_over, settings["max_tokens"]
-
-
-def require_replaceable(folder: str | Path) -> None:
-    """Raise GenirError unless `folder` does not exist yet, is empty, or holds a retriever, which may be replaced."""
-    path = Path(folder)
-    if path.exists() and not (path / "genir.json").is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise GenirError(f"{path}: holds something that is not a retriever and would be lost; choose another folder")
-
-
-def find_retriever(folder: str | Path) -> Path:
-    """Return the path of a retriever folder: `folder` itself, RUN/retriever of a run, or a download from the hub.
-
-    Raises GenirError if none of these is a retriever.
-    """
-    path = Path(folder)
-    if (path / "genir.json").is_file():
-        return path
-    if (path / "retriever" / "genir.json").is_file():
-        return path / "retriever"
-    if path.exists():
-        raise GenirError(f"{folder}: not a retriever (it has no genir.json); a finished run has one in its retriever/")
-    if str(folder).count("/") != 1 or path.is_absolute() or path.parent.is_dir() or path.parts[0] in ("..", "~"):
-        raise GenirError(f"{folder}: no such folder")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(str(folder)))
-    except Exception as error:  # the hub raises a dozen unrelated types
-        raise GenirError(f"{folder}: no such folder, and not on the hub: {str(error).splitlines()[0]}") from None

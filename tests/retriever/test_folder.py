@@ -1,6 +1,9 @@
 """Retriever folders: saving, loading, formats, what they may replace, and errors for missing or damaged files."""
 
+import ctypes
 import json
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,16 +74,16 @@ def test_a_folder_of_format_1_gives_the_same_hits_and_can_be_extended(tokenizer,
     assert find_all(loaded) == pytest.approx(find_all(retriever))
     loaded.save_pretrained(tmp_path / "r")
     settings = json.loads((tmp_path / "r" / "genir.json").read_text())
-    assert settings["format"] == 2
+    assert settings["format"] == 3
     assert settings["softmax_over"] == "level"
     assert find_all(Retriever.from_pretrained(tmp_path / "r")) == pytest.approx(find_all(retriever))
 
 
-@pytest.mark.parametrize("number", [0, 3, "2"])
+@pytest.mark.parametrize("number", [0, 4, "2"])
 def test_a_folder_of_an_unknown_format_is_an_error_that_names_the_format(retriever, tmp_path, number):
     retriever.save_pretrained(tmp_path / "r")
     edit_json(tmp_path / "r" / "genir.json", lambda x: x.update(format=number))
-    with pytest.raises(GenirError, match=rf"genir\.json: has format {number}; this version reads formats 1 and 2"):
+    with pytest.raises(GenirError, match=rf"genir\.json: has format {number}; this version reads formats 1 to 3"):
         Retriever.from_pretrained(tmp_path / "r")
 
 
@@ -119,21 +122,107 @@ def saved(retriever, tmp_path):
     return tmp_path / "r"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"\xff\xfe", "half"])
+def flip_bit(content):
+    return content[:-1] + bytes([content[-1] ^ 4])
+
+
+DAMAGES = {
+    "missing": None,
+    "empty": lambda content: b"",
+    "other JSON": lambda content: b"{}",
+    "not UTF-8": lambda content: b"\xff\xfe",
+    "half": lambda content: content[: len(content) // 2],
+    "one bit": flip_bit,
+}
+
+
+@pytest.mark.parametrize(("number", "damage"), [*((3, damage) for damage in DAMAGES), (2, "missing"), (2, "half")])
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name, content):
+def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name, damage, number):
+    edit_json(saved / "genir.json", lambda x: x.update(format=number))
     path = saved / name
     whole = path.read_bytes()
     path.unlink()
-    if content is not None:
-        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    if DAMAGES[damage] is not None:
+        path.write_bytes(DAMAGES[damage](whole))
     with pytest.raises(GenirError) as error:
         Retriever.from_pretrained(saved)
     text = str(error.value)
     assert "\n" not in text
     assert str(saved) in text
-    if name != "tokenizer.json" and "documents and codes" not in text:  # transformers, and tables of other lengths
+    if number == 3 or (name != "tokenizer.json" and "documents and codes" not in text):
         assert path.name in text
+
+
+@pytest.mark.parametrize(
+    "name", ["genir.json", "model.safetensors", "docids/codes.safetensors", "docids/trie.safetensors"]
+)
+def test_a_file_of_another_retriever_is_refused(saved, make_retriever, tmp_path, name):
+    other = make_retriever(np.array([[0, 1], [2, 0], [1, 1], [0, 0], [2, 0]]), (3, 2))
+    with torch.no_grad():
+        other.model.t5.shared.weight += 1
+    other.save_pretrained(tmp_path / "other")
+    whole = (saved / name).read_bytes()
+    (saved / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    assert (saved / name).read_bytes() != whole
+    with pytest.raises(GenirError, match=r"is damaged, or from another retriever|genir\.json: damaged"):
+        Retriever.from_pretrained(saved)
+
+
+def test_a_used_tokenizer_is_saved_as_a_new_one_is(retriever, tmp_path):
+    """The tokenizers of transformers remember the truncation and padding of their last call."""
+    retriever.save_pretrained(tmp_path / "r")
+    retriever.search("owls")
+    retriever.save_pretrained(tmp_path / "used")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / "used" / name).read_bytes() == (tmp_path / "r" / name).read_bytes()
+        assert b'max_length": 64' not in (tmp_path / "r" / name).read_bytes()
+
+
+def test_settings_that_were_edited_by_hand_are_refused(saved):
+    edit_json(saved / "genir.json", lambda x: x.update(max_tokens=3))
+    with pytest.raises(GenirError, match=r"genir\.json: damaged, or edited after genir wrote it"):
+        Retriever.from_pretrained(saved)
+
+
+def test_other_files_in_the_folder_are_ignored(saved):
+    (saved / "README.md").write_text("a model card")
+    assert len(Retriever.from_pretrained(saved).table) == 5
+
+
+def test_a_folder_of_format_2_is_read_without_its_hashes(saved):
+    edit_json(saved / "genir.json", lambda x: (x.update(format=2), x.pop("files"), x.pop("checksum")))
+    assert len(Retriever.from_pretrained(saved).table) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exchange", [True, False])
+def test_readers_of_a_folder_that_is_replaced_get_the_old_or_the_new_retriever(
+    make_retriever, tmp_path, exchange, monkeypatch
+):
+    """Without renameat2, the folder is missing for a moment each time it is replaced."""
+    if not exchange:
+        monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    codes = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])
+    retrievers = [make_retriever(codes[order], (3, 2)) for order in ([0, 1, 2, 3, 4], [4, 3, 2, 0, 1])]
+    expected = [find_all(retriever) for retriever in retrievers]
+    assert expected[0] != pytest.approx(expected[1])
+    retrievers[0].save_pretrained(tmp_path / "r")
+    finished = threading.Event()
+
+    def replace_often():
+        for number in range(8):
+            retrievers[number % 2].save_pretrained(tmp_path / "r")
+        finished.set()
+
+    writer = threading.Thread(target=replace_often)
+    writer.start()
+    loaded = []
+    while not finished.is_set() or not loaded:
+        loaded.append(find_all(Retriever.from_pretrained(tmp_path / "r")))
+    writer.join()
+    for found in loaded:
+        assert found in (pytest.approx(expected[0]), pytest.approx(expected[1]))
 
 
 def test_a_retriever_is_found_in_its_folder_and_in_that_of_its_run(retriever, tmp_path):

@@ -6,7 +6,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genir.errors import GenirError
+from genir.decoding.deadline import Deadline
+from genir.errors import GenirError, SearchTimeout
 
 CODES = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])
 
@@ -134,6 +135,16 @@ def test_numbers_larger_than_the_collection_mean_all_documents(retriever):
 def test_an_invalid_query_is_named_in_the_error(retriever, queries, words):
     with pytest.raises(GenirError, match=words):
         retriever.search_many(queries)
+
+
+def test_a_search_that_takes_too_long_is_an_error_and_a_timeout_that_is_not_reached_changes_nothing(retriever):
+    with pytest.raises(SearchTimeout, match="stopped after 1e-09 s"):
+        retriever.search("owls", timeout=1e-9)
+    expected = retriever.search_many(["owls", "tea"], exact=True)
+    assert retriever.search_many(["owls", "tea"], exact=True, timeout=1e6) == expected
+    assert retriever.search("owls", exact=True, timeout=Deadline()) == retriever.search("owls", exact=True)
+    with pytest.raises(GenirError, match="timeout must be a positive number"):
+        retriever.search("owls", timeout=0)
 
 
 @pytest.mark.slow

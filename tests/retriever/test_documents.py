@@ -46,12 +46,12 @@ def test_documents_are_added_and_removed_without_training_and_the_others_keep_do
         retriever.remove(["d0"])
 
 
-def test_the_build_docids_program_adds_and_removes_documents_of_a_run(tmp_path, growing):
+def test_the_build_docids_program_adds_and_removes_documents_of_a_run(tmp_path, growing, capsys):
     retriever, documents, vectors = growing
     retriever.save_pretrained(tmp_path / "run" / "retriever")
-    (tmp_path / "new.jsonl").write_text(
-        "".join(f'{{"_id": "{d.id}", "title": "x", "text": ""}}\n' for d in documents[30:])
-    )
+    titles = ["x", *["owls"] * 9]
+    lines = [f'{{"_id": "d{30 + i}", "title": "{title}", "text": ""}}\n' for i, title in enumerate(titles)]
+    (tmp_path / "new.jsonl").write_text("".join(lines))
     (tmp_path / "old.txt").write_text("d0\nd7\n")
     np.save(tmp_path / "new.npy", vectors[30:])
     changes = {"add": tmp_path / "new.jsonl", "vectors": tmp_path / "new.npy", "remove": tmp_path / "old.txt"}
@@ -60,15 +60,33 @@ def test_the_build_docids_program_adds_and_removes_documents_of_a_run(tmp_path, 
         build_docids_stage.command(folder, **changes)
     assert Retriever.from_pretrained(folder).table.doc_ids == retriever.table.doc_ids
     build_docids_stage.command(folder, **changes)
+    assert "1 of the 10 new documents have no words" in " ".join(capsys.readouterr().out.split())
     assert set(Retriever.from_pretrained(folder).table.doc_ids) == {d.id for d in documents} - {"d0", "d7"}
-    with pytest.raises(GenirError, match="no document 'd0'"):
+    with pytest.raises(GenirError, match=r"old\.txt:1: no document 'd0' among the 38 of this retriever"):
         build_docids_stage.command(folder, **changes)
+    (tmp_path / "twice.txt").write_text("d1\n\nd1\n")
+    with pytest.raises(GenirError, match=r"twice\.txt:3: document 'd1' stands in line 1 already"):
+        build_docids_stage.command(folder, remove=tmp_path / "twice.txt")
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(GenirError, match=r"empty\.txt: contains no doc_ids"):
+        build_docids_stage.command(folder, remove=tmp_path / "empty.txt")
+    with pytest.raises(GenirError, match=r"--vectors .*new\.npy: .*name their file with --add FILE"):
+        build_docids_stage.command(folder, vectors=tmp_path / "new.npy")
     with pytest.raises(GenirError, match="seed=3: --add and --remove change a trained retriever"):
         build_docids_stage.command(folder, ["seed=3"], **changes)
     for option in ("add", "remove"):
         with pytest.raises(GenirError, match=r"none\.txt: cannot be read"):
             build_docids_stage.command(folder, **{option: tmp_path / "none.txt"})
     assert len(Retriever.from_pretrained(folder).table) == 38
+
+
+@pytest.mark.parametrize("field", ["title", "text", "url"])
+@pytest.mark.parametrize("value", [None, 7, b"owls", "\ud800"])
+def test_fields_that_are_not_text_are_refused_before_anything_changes(growing, field, value):
+    retriever, documents, vectors = growing
+    with pytest.raises(GenirError, match=f"the {field} of document 'd31'"):
+        retriever.add([documents[30], documents[31]._replace(**{field: value})], vectors[30:32])
+    assert len(retriever.table) == 30
 
 
 @pytest.mark.slow
@@ -82,8 +100,11 @@ def test_a_doc_id_that_cannot_be_stored_in_files_is_refused(growing, doc_id):
 
 def test_documents_without_their_vectors_or_with_repeated_doc_ids_are_refused(growing):
     retriever, documents, vectors = growing
-    with pytest.raises(GenirError, match="got 9 vectors for 10 new documents"):
-        retriever.add(documents[30:], vectors[31:])
+    for bad, problem in ((vectors[31:], "for each of the 10"), (vectors[30:] * np.nan, "not finite")):
+        with pytest.raises(GenirError, match=f"the vectors of the new documents: .*{problem}"):
+            retriever.add(documents[30:], bad)
+    with pytest.raises(GenirError, match="dimension"):
+        retriever.add(documents[30:], vectors[30:, :-1])
     with pytest.raises(GenirError, match="document 'd30' appears 2 times among the new documents"):
         retriever.add([documents[30]] * 2, vectors[:2])
     retriever.add([], vectors[:0])

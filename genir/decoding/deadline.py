@@ -1,0 +1,44 @@
+"""The deadline of a search, after which it gives up; another thread can bring it forward to now."""
+
+import math
+import time
+from typing import Union
+
+from genir.errors import GenirError, SearchTimeout
+
+
+class Deadline:
+    """The time at which a search gives up, some seconds from now; without seconds, only `cancel` ends it.
+
+    Pass it to a search as its timeout, and call `cancel` from another thread, or from a signal handler.
+
+    Raises GenirError unless `seconds` is a positive number.
+    """
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+            raise GenirError(f"timeout must be a positive number of seconds, got {seconds!r}")
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self._is_cancelled = False  # not a threading.Event, whose lock a signal handler might wait for
+
+    @classmethod
+    def of(cls, timeout: Union[float, "Deadline", None]) -> "Deadline":
+        """The deadline that the `timeout` of a search means: some seconds from now, one that exists, or none."""
+        if isinstance(timeout, Deadline):
+            return timeout
+        return cls() if timeout is None else cls(timeout)
+
+    def cancel(self) -> None:
+        """End the searches that have this deadline: they raise SearchTimeout before their next decoder pass."""
+        self._is_cancelled = True
+
+    def check(self) -> None:
+        """Raise SearchTimeout if the deadline has passed or was cancelled."""
+        if self._is_cancelled:
+            raise SearchTimeout("the search was cancelled")
+        if time.monotonic() >= self._end:
+            raise SearchTimeout(
+                f"the search was stopped after {self._seconds:g} s; allow more time, or search with fewer beams or "
+                "without exact"
+            )

@@ -1,0 +1,113 @@
+"""Signals to real processes: one line on stderr, and the exit status 130 or 143."""
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = """
+import signal, sys
+from pathlib import Path
+from genir.files import atomic_file
+from genir.pipeline.command import run_command
+
+folder = Path(sys.argv.pop())
+
+def command() -> None:
+    '''Wait for a signal while a file is being written.'''
+    with atomic_file(folder / "result.txt"):
+        print("waiting", flush=True)
+        while True:
+            signal.pause()
+
+run_command(command, "wait")
+"""
+BEFORE = "import signal\nfrom genir.pipeline.interrupts import handle_signals\nhandle_signals()\n"
+IGNORED_BY_PYTHON = """
+class Deleted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+Deleted()
+print("not reached")
+"""
+CHANGED_BY_A_LIBRARY = """
+try:
+    signal.raise_signal(signal.SIGTERM)
+except BaseException:
+    raise ImportError("failed") from None
+"""
+DURING_A_LONG_CLEANUP = """
+try:
+    signal.raise_signal(signal.SIGTERM)
+finally:
+    while True:
+        signal.raise_signal(signal.SIGINT)
+"""
+
+
+def start(*arguments, interrupt=signal.SIG_DFL, **options):
+    """Start Python; interrupt: what Ctrl-C does to it at first, which shells change for commands in the background."""
+    return subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt), **options,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "library", "number", "line"),
+    [
+        (["-m", "genir", "docids"], "genir.errors", signal.SIGTERM, "terminated"),
+        (["-m", "genir", "docids"], "numpy", signal.SIGINT, "interrupted"),
+        (["indexing/build_docids.py"], "numpy", signal.SIGINT, "interrupted"),
+    ],
+)
+def test_a_signal_while_libraries_are_imported_ends_the_program(root, program, library, number, line):
+    process = start("-X", "importtime", *program, cwd=root)  # prints a line for each module that has been imported
+    for imported in process.stderr:
+        if imported.endswith(f" {library}\n"):
+            process.send_signal(number)
+            break
+    output, printed = process.communicate()
+    assert (process.returncode, output) == (128 + number, "")
+    assert [x for x in printed.splitlines() if not re.match("import time:", x)] == [line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signals", "line"),
+    [([signal.SIGINT, signal.SIGINT], "interrupted"), ([signal.SIGTERM, signal.SIGTERM], "terminated")],
+)
+def test_signals_to_a_running_command_remove_its_temporary_files(tmp_path, signals, line):
+    process = start("-c", COMMAND, str(tmp_path))
+    assert process.stdout.readline() == "waiting\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    for number in signals:
+        process.send_signal(number)
+    _, printed = process.communicate()
+    assert (process.returncode, printed) == (128 + signals[0], f"{line}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "line"),
+    [
+        (IGNORED_BY_PYTHON, 130, "interrupted\n"),
+        (CHANGED_BY_A_LIBRARY, 143, "terminated\n"),
+        (DURING_A_LONG_CLEANUP, 143, "terminated\n"),
+    ],
+)
+def test_a_signal_ends_the_program_wherever_it_arrives(script, status, line):
+    process = start("-c", BEFORE + script)
+    assert process.communicate() == ("", line)
+    assert process.returncode == status
+
+
+def test_a_signal_that_the_parent_process_ignores_stays_ignored():
+    script = BEFORE + "signal.raise_signal(signal.SIGINT)\nprint('goes on')"
+    process = start("-c", script, interrupt=signal.SIG_IGN)
+    assert process.communicate() == ("goes on\n", "")
+    assert process.returncode == 0

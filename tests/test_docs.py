@@ -9,7 +9,7 @@ import pytest
 from genir.config import load_config
 from genir.config.renamed import RENAMED
 from tests.helpers.markdown import genir_commands, read_page, settings
-from tests.helpers.quickstart import ROOT, copy_quickstart, run_python
+from tests.helpers.quickstart import ROOT, copy_quickstart, read_help, run_python
 
 PATHS = [
     ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "configs/README.md", "data/README.md")
@@ -111,16 +111,14 @@ def test_settings_are_accepted(page):
 
 
 def test_commands_exist():
-    text = run_python(["-m", "genir", "--help"], ROOT).stdout
-    known = {*re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M)}
+    known = {*re.findall(r"^│ ([a-z][a-z-]+) ", read_help(), re.M)}
     assert {words[0] for page in PAGES.values() for words in genir_commands(page)} <= known
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", OPTIONS)
 def test_options_exist(command):
-    help_text = run_python(["-m", "genir", command, "--help"], ROOT).stdout
-    assert OPTIONS[command] <= {*re.findall(r"--[a-z-]+", help_text)}
+    assert OPTIONS[command] <= {*re.findall(r"--[a-z-]+", read_help(command))}
 
 
 @pytest.fixture(scope="module")

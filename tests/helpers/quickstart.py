@@ -45,6 +45,14 @@ def run_python(arguments: list[str], cwd: Path, text: str = "") -> subprocess.Co
     return subprocess.run(command, cwd=cwd, env=environment, input=text, capture_output=True, text=True)
 
 
+@cache
+def read_help(*command: str) -> str:
+    """Return what `genir COMMAND --help` prints; each help is read once by all tests, since it takes a process."""
+    done = run_python(["-m", "genir", *command, "--help"], ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def _is_usable(run: Path) -> bool:
     """Whether a run folder is one of the present version, whose retriever has just the documents of the collection."""
     try:

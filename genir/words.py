@@ -11,7 +11,9 @@ For texts in which no other script with marks occurs, the words are what the pat
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import regex
 
@@ -44,7 +46,7 @@ _ACCENT_RUNS = regex.compile(ACCENTS, regex.V1)
 _PLAIN_WORDS = re.compile(r"\w+")
 _PLAIN_TERMS = re.compile(r"\w\w+")
 # All marks and unspaced scripts are in these ranges. Most texts have none of them and are split faster.
-_NOT_PLAIN = re.compile("[\u0300-\u036f\u0483-\u0489\u0591-\u1dff\u20d0-\u20f0\u2cef-\U0010ffff]")
+_NOT_PLAIN = re.compile("[\u0300-\u036f\u0483-\u0489\u0591-\u1fff\u20d0-\u20f0\u2cef-\U0010ffff]")
 
 
 def find_terms(text: str, single: bool = False) -> list[str]:
@@ -127,3 +129,19 @@ def strip_accents(text: str) -> str:
 def is_plain(text: str) -> bool:
     """Whether a text has neither combining marks nor a script that is written without spaces."""
     return text.isascii() or _NOT_PLAIN.search(text) is None
+
+
+def split_special_tokens(tokenizer: Any, texts: Iterable[str]) -> list[str]:
+    """Insert a space into every special token of a tokenizer that a text spells out: "</s>" becomes "< /s>".
+
+    A query or document is only text: its words must not end, pad or mask the input. The option of the same name of
+    Hugging Face's tokenizers does not help, since the special tokens of T5 are also pieces of its vocabulary.
+    """
+    names = {str(token) for token in tokenizer.added_tokens_decoder.values()} | {*tokenizer.all_special_tokens}
+    pattern = _any_of(tuple(sorted(names, key=len, reverse=True)))
+    return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
+
+
+@lru_cache(maxsize=16)
+def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, names)) or "(?!)")

@@ -85,7 +85,7 @@ def change_retriever(folder: Path, add: Path | None, vectors: Path | None, remov
     embedder. remove: a file with one doc_id per line; these documents are removed before others are added.
     """
     with folder_lock(folder.parent):  # locks the run folder, so that no stage runs at the same time
-        remove_leftovers(folder.parent)
+        remove_leftovers(folder.parent, folder.name)
         retriever = Retriever.from_pretrained(folder)
         before = len(retriever.table)
         if remove is not None:
@@ -184,7 +184,7 @@ def print_report(report: dict[str, Any]) -> None:
         name = names.get(group["neighbours"], f"nearest neighbours {group['neighbours']}")
         console.print(f"mean prefix shared with {name}: {group['shared']:.2f} codes")
     for warning in report["warnings"]:
-        print_warning(f"{warning}")
+        print_warning(warning)
 
 
 def plot_report(report: dict[str, Any], path: Path) -> None:

@@ -16,7 +16,7 @@ from genir.console import console, print_warning, progress
 from genir.docids import BUILDERS
 from genir.embedders import ModelEmbedder, Vectors, fit_tfidf, load_vectors
 from genir.files import atomic_file, atomic_folder, content_hash, remove_folder
-from genir.files.manifest import claim_work_folder, is_intact, write_manifest
+from genir.files.manifest import can_reuse, claim_work_folder, write_manifest
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 
@@ -88,7 +88,7 @@ def embed_shards(embedder: ModelEmbedder, documents: DocumentFile, folder: Path)
             shard = folder / f"{start:010d}"
             paths.append(shard / "vectors.npy")
             part = documents[start : start + SHARD_SIZE]
-            if not is_intact(shard):
+            if not can_reuse(shard):
                 with atomic_folder(shard) as new:
                     np.save(new / "vectors.npy", embedder.embed(part), allow_pickle=False)
                     write_manifest(new)

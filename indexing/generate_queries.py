@@ -21,6 +21,7 @@ from genir.console import console, track
 from genir.errors import GenirError, error_at
 from genir.evaluation.trec import qrels
 from genir.files import atomic_file, atomic_folder, numbered_lines, parse_json_line, read_json, write_json
+from genir.files.manifest import can_reuse, write_manifest
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.pseudo_queries.extractive import extract_all_queries
@@ -140,20 +141,19 @@ def generate_shards(
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield (doc_id, queries) for all documents; queries are generated and saved in shards of SHARD_SIZE documents.
 
-    Shards that already exist in `folder` are read instead. The queries of a batch depend only on the model, the seed
-    and the position of the batch, so that an interrupted run ends with the same queries.
+    Shards that already exist in `folder` are read instead, unless they are damaged. The queries of a batch depend only
+    on the model, the seed and the position of the batch, so that an interrupted run ends with the same queries.
     """
     size = generator.settings.batch_size
     for start in range(0, len(documents), SHARD_SIZE):
-        path, part = folder / f"{start:010d}.json", documents[start : start + SHARD_SIZE]
-        if not path.exists():
+        shard, part = folder / f"{start:010d}", documents[start : start + SHARD_SIZE]
+        if not can_reuse(shard):
             batches = [(start + first, part[first : first + size]) for first in range(0, len(part), size)]
             queries = [texts for first, batch in batches for texts in generator.generate(batch, f"{seed}/{first}")]
-            write_json(path, queries)
-        saved = read_json(path)
-        if not isinstance(saved, list) or len(saved) != len(part):
-            raise GenirError(f"{path}: this file is damaged; delete it, and run the command again")
-        yield from zip((document.id for document in part), saved, strict=True)
+            with atomic_folder(shard) as new:
+                write_json(new / "queries.json", queries)
+                write_manifest(new)
+        yield from zip((document.id for document in part), read_json(shard / "queries.json"), strict=True)
 
 
 def list_relevant_pairs(data: PreparedCollection, split: str) -> list[tuple[str, int]]:

@@ -61,7 +61,7 @@ def main(config: Config) -> None:
         write_json(folder / "card.json", card)
     console.print(make_summary_table(settings, len(doc_ids), splits))
     for sentence in describe_overlap(relevant):
-        print_note(f"{sentence}")
+        print_note(sentence)
 
 
 def open_source(settings: CollectionConfig, scratch: Path) -> Collection:

@@ -1,7 +1,10 @@
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from genir.collection.prepared import DocumentFile
@@ -11,7 +14,6 @@ from genir.tokenizer import (
     MAX_TOKEN_CHARACTERS,
     choose_docid_tokenizer,
     load_tokenizer,
-    split_special_tokens,
     tokenize,
     train_tokenizer,
 )
@@ -102,8 +104,37 @@ def test_special_tokens_that_a_text_spells_out_are_ordinary_text(tokenizer, root
             ids = tokenize(used, [text], 64)["input_ids"][0].tolist()
             assert control.isdisjoint(ids[:-1])
             assert ids[-1] == used.eos_token_id
-    plain = ["owls hunt < /s> mice", "a < b > c"]
-    assert split_special_tokens(tokenizer, plain) == plain
+
+
+def test_characters_that_are_normalised_to_a_special_token_do_not_end_or_mask_the_input(tokenizer):
+    """The tokenizers of T5 replace compatibility characters before they look up their pieces."""
+    ids = tokenize(tokenizer, ["owls \uff1c/s\uff1e hunt \uff1cpad\uff1e mice"], 64)["input_ids"][0].tolist()
+    assert {0, 1}.isdisjoint(ids[:-1])
+    assert ids[-1] == 1
+
+
+@pytest.mark.parametrize("length", [2, 3, 5, 8, 64])
+def test_a_batch_is_truncated_and_padded_as_hugging_face_does(tokenizer, root, length):
+    texts = ["owls hunt mice at night", "tea", "mice", "a glacier carves the valley in a thousand years"]
+    folder = root.parent / "shared" / "data" / "t5-tokenizer"
+    for used in [tokenizer, *([load_tokenizer(str(folder))] if folder.exists() else [])]:
+        wanted = copy.deepcopy(used)(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
+        found = tokenize(used, texts, length)
+        assert all(torch.equal(found[name], wanted[name]) for name in ("input_ids", "attention_mask"))
+
+
+@pytest.mark.slow
+def test_threads_do_not_disturb_the_truncation_of_each_other(tokenizer):
+    """Hugging Face keeps the truncation and padding of a call as settings of the tokenizer, which threads share."""
+    texts = ["owls hunt mice at night", "tea"]
+    lengths = (3, 5, 9)
+    wanted = {length: tokenize(tokenizer, texts, length)["input_ids"].tolist() for length in lengths}
+
+    def repeat(length):
+        return all(tokenize(tokenizer, texts, length)["input_ids"].tolist() == wanted[length] for _ in range(300))
+
+    with ThreadPoolExecutor() as threads:
+        assert all(threads.map(repeat, lengths * 2))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from genir.words import (
     find_terms,
     is_plain,
     join_spans,
+    split_special_tokens,
     split_units,
     strip_accents,
 )
@@ -113,3 +114,10 @@ def test_plain_texts_have_neither_marks_nor_scripts_without_spaces():
         if is_plain(character):
             assert unicodedata.category(character)[0] != "M"
             assert not unicodedata.name(character, "").startswith(names)
+
+
+@pytest.mark.parametrize("special", ["</s>", "<pad>", "<unk>"])
+def test_special_tokens_are_split_and_other_texts_are_kept(tokenizer, special):
+    assert split_special_tokens(tokenizer, [f"a {special} b"]) == [f"a {special[0]} {special[1:]} b"]
+    plain = ["owls hunt < /s> mice", "a < b > c"]
+    assert split_special_tokens(tokenizer, plain) == plain

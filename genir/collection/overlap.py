@@ -34,8 +34,8 @@ def describe_overlap(pairs: Mapping[str, set[RelevantPair]]) -> Iterator[str]:
         queries = {pair.query for pair in own}
         if split != "train" and (shared := len(queries & train_queries)):
             yield (
-                f"{shared:,} of the {len(queries):,} different queries of {split} are also in train, and {split} and "
-                f"train share {len(own & train):,} of its {len(own):,} relevant documents"
+                f"{shared:,} of the {len(queries):,} different queries of {split} are also in train, and so are "
+                f"{len(own & train):,} of its {len(own):,} judgments of relevant documents"
             )
 
 

@@ -26,6 +26,8 @@ class DocumentFile(Sequence[Document]):
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise GenirError(f"{path}: no such file; run the prepare stage first")
+        if path.stat().st_size == 0:
+            raise GenirError(f"{path}: this file is empty; run the prepare stage again")
         self.path = path
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
         block = 1 << 26  # line ends are searched in 64 MB at a time, since the file may be larger than the memory

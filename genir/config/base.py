@@ -37,7 +37,12 @@ MixWeights = Annotated[dict[Mix, Annotated[float, Field(ge=0, le=1e9)]], AfterVa
 
 
 def _expand_path(text: str) -> str:
-    """Expand ~ and environment variables, and raise ValueError for a text that cannot be a path."""
+    """Expand ~ and environment variables, and raise ValueError for a text that cannot be a path.
+
+    A path that exists as it is written is not expanded: the names of folders may begin with ~ or contain a $.
+    """
+    if os.path.exists(text):  # noqa: PTH110  Path.exists raises an error for a name that is too long
+        return text
     path = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111  a Path would shorten names such as ./x
     if not path.strip():
         raise ValueError("is empty; give a path or a name")

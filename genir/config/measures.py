@@ -27,6 +27,10 @@ def parse_measure(name: str) -> Any:
     cutoff = measure.params.get("cutoff", 1)
     if type(cutoff) is not int or not 1 <= cutoff <= MAX_CUTOFF:  # trec_eval ends the process if it is 0
         raise ValueError(f"{name}: the cut-off must be a whole number from 1 to {MAX_CUTOFF:,}; {EXAMPLES}")
+    if "cutoff" in measure.params and cutoff != find_cutoff(name):  # ir-measures takes 1_0 for 10
+        raise ValueError(f"{name}: write the cut-off in the digits 0 to 9; {EXAMPLES}")
+    if not 0 <= measure.params.get("recall", 0) <= 1:
+        raise ValueError(f"{name} cannot be computed: invalid parameter recall={measure.params['recall']:g}")
     try:
         list(ir_measures.iter_calc([measure], _JUDGED, _RUN))
     except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:

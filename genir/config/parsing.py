@@ -5,6 +5,7 @@ of these is a string, which a setting that needs a number, true or false then re
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -43,13 +44,21 @@ def _require_encodable(text: str) -> str:
     return text
 
 
+def _parse_number(node: Any, parse: Callable[[str], float]) -> float:
+    """Convert a number; raises YAMLError with the line of one that is too large."""
+    try:
+        return parse(str(node.value))
+    except ValueError as error:
+        raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from None
+
+
 _Loader.add_implicit_resolver(f"{_TAG}null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
 _Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), [*"tTfF"])
 _Loader.add_implicit_resolver(f"{_TAG}int", re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z"), [*"-+0123456789"])
 _Loader.add_implicit_resolver(f"{_TAG}merge", re.compile(r"<<\Z"), ["<"])
 _Loader.add_implicit_resolver(f"{_TAG}float", _FLOAT, [*"-+.0123456789"])
-_Loader.add_constructor(f"{_TAG}int", lambda loader, node: parse_int(str(node.value)))
-_Loader.add_constructor(f"{_TAG}float", lambda loader, node: parse_float(str(node.value)))
+_Loader.add_constructor(f"{_TAG}int", lambda loader, node: _parse_number(node, parse_int))
+_Loader.add_constructor(f"{_TAG}float", lambda loader, node: _parse_number(node, parse_float))
 _Loader.add_constructor(f"{_TAG}str", lambda loader, node: _require_encodable(str(node.value)))
 _Dumper.add_implicit_resolver(f"{_TAG}float", _FLOAT, [*"-+.0123456789"])
 

@@ -6,6 +6,9 @@ from typing import Union
 
 from genir.errors import GenirError, SearchTimeout
 
+MAX_SECONDS = 1e9
+"""Longer times, such as infinity, mean this one, which is thirty years."""
+
 
 class Deadline:
     """The time at which a search gives up, some seconds from now; without seconds, only `cancel` ends it.
@@ -18,8 +21,8 @@ class Deadline:
     def __init__(self, seconds: float = math.inf) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
             raise GenirError(f"timeout must be a positive number of seconds, got {seconds!r}")
-        self._seconds = seconds
-        self._end = time.monotonic() + seconds
+        self._seconds = min(seconds, MAX_SECONDS)
+        self._end = time.monotonic() + self._seconds
         self._is_cancelled = False  # not a threading.Event, whose lock a signal handler might wait for
 
     @classmethod

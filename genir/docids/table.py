@@ -214,9 +214,9 @@ class DocidTable:
                 f"{folder}: documents.tsv has {len(lines)} documents and codes.safetensors {len(codes)} docids, but "
                 f"docids.json says {count}; build the docids again"
             )
-        return cls.from_codes(
-            Codes(codes, tuple(sizes), codebooks), doc_ids=doc_ids, titles=titles, settings=settings, text=text
-        )
+        found = Codes(codes, tuple(sizes), codebooks)
+        with reading_own_file(folder / "codes.safetensors"):  # from_codes checks the codes
+            return cls.from_codes(found, doc_ids=doc_ids, titles=titles, settings=settings, text=text)
 
 
 def _format_lines(doc_ids: Iterable[str], titles: Iterable[str]) -> Iterable[str]:

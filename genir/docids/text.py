@@ -117,8 +117,8 @@ def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[lis
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     if not texts:
         return []
-    encoded = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_tokens, verbose=False)
-    return [[token for token in ids if token not in special] for ids in encoded["input_ids"]]
+    encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)
+    return [[token for token in ids[:max_tokens] if token not in special] for ids in encoded["input_ids"]]
 
 
 def pad_docids(docids: Sequence[Sequence[int]]) -> NDArray[np.int32]:

@@ -58,10 +58,10 @@ def describe_damage(folder: Path) -> str | None:
     return None if found is None else f"{found[0].name} {found[1]}"
 
 
-def is_intact(folder: Path) -> bool:
-    """Whether a folder with a manifest exists and is as it was written; otherwise it is deleted.
+def can_reuse(folder: Path) -> bool:
+    """Whether a folder with a manifest exists and is as it was written.
 
-    A damaged folder, which is computed again, is named in a note.
+    A damaged folder is deleted and named in a note, so that the caller computes it again.
     """
     if not folder.exists():
         return False

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]+\.(?P<kind>tmp|old)", re.DOTALL)
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.(?P<kind>tmp|old)", re.DOTALL)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -65,7 +65,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def replace_folder(temporary: Path, path: Path) -> None:
-    """Rename the folder `temporary` to `path`, and delete what was there.
+    """Rename the folder `temporary` to `path`; what was there is deleted now, or takes its name.
 
     The two folders change places in one step where the operating system and the file system can do that. Elsewhere the
     old one is first renamed to .NAME.TOKEN.old, from which `restore_replaced` restores it if the process is killed.
@@ -74,8 +74,7 @@ def replace_folder(temporary: Path, path: Path) -> None:
         if not os.path.lexists(path):
             os.replace(temporary, path)
             return
-        if _exchange(temporary, path):
-            _delete(temporary)
+        if _exchange(temporary, path):  # `temporary_path` deletes the old folder, which now has the temporary name
             return
         old = path.with_name(f".{path.name}.{secrets.token_hex(8)}.old")
         os.replace(path, old)

@@ -11,12 +11,19 @@ from typing import NamedTuple
 from rich.text import Text
 
 from genir.config import Config, save_config
-from genir.console import console
+from genir.console import console, print_warning
 from genir.errors import make_printable
 from genir.files import folder_lock, remove_leftovers, write_json
 from genir.pipeline.interrupts import Interrupted
 from genir.pipeline.process import library_versions, peak_memory_mb, prepare_process, torch_threads
-from genir.pipeline.staleness import hash_paths, load_hashes, load_records, stale_because, wanted_state
+from genir.pipeline.staleness import (
+    find_changed_inputs,
+    hash_paths,
+    load_hashes,
+    load_records,
+    stale_because,
+    wanted_state,
+)
 
 
 class Stage(NamedTuple):
@@ -49,7 +56,8 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
         remove_leftovers(folder)
     hashes = load_hashes(run_folder / ".hashes.json")
     wanted = wanted_state(config, stage.settings, stage.reads, stage.external, hashes)
-    record = load_records(run_folder / "stage.json").get(stage.name)
+    records = load_records(run_folder / "stage.json")
+    record = records.get(stage.name)
     if record is not None and set(record.get("outputs", {})) != set(stage.writes):
         reason: str | None = f"its outputs are now {', '.join(stage.writes).replace('?', '')}"
     else:
@@ -60,6 +68,10 @@ def execute(stage: Stage, main: Main, config: Config, force: bool = False) -> No
     with folder_lock(run_folder):
         shown = "" if record is None else f" (runs again: {reason or '--force'})"
         console.print(Text.assemble((stage.name, "bold"), (make_printable(shown), "dim")))
+        for path, writer in find_changed_inputs(records, wanted["inputs"]):
+            print_warning(
+                f"{run_folder / path} was changed after the stage {writer} wrote it; `genir run` writes it again"
+            )
         save_config(config, run_folder / "config.yaml")
         prepare_process(config)
         started = time.perf_counter()

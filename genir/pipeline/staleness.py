@@ -42,6 +42,21 @@ def stale_because(
     return None
 
 
+def find_changed_inputs(
+    records: Mapping[str, Mapping[str, Any]], inputs: Mapping[str, str | None]
+) -> Iterator[tuple[str, str]]:
+    """Yield each input of a stage that is not as the stage that writes it left it, and the name of that stage.
+
+    records: the records of stage.json. inputs: the hashes of the inputs of a stage, see `wanted_state`.
+    """
+    for writer, record in records.items():
+        written = {name.removesuffix("?"): digest for name, digest in record.get("outputs", {}).items()}
+        for name, digest in inputs.items():
+            path = name.removesuffix("?")
+            if path in written and digest != written[path]:
+                yield path, writer
+
+
 def output_changed(name: str) -> str:
     """The reason of `stale_because` for an output that is no longer as the stage left it."""
     return f"output {name} was changed"

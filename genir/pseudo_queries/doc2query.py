@@ -17,7 +17,7 @@ from genir.config import QueriesConfig
 from genir.files import atomic_folder, explain_os_errors
 from genir.records import Document
 from genir.t5.loading import load_seq2seq, silence_transformers
-from genir.tokenizer import load_tokenizer, split_special_tokens
+from genir.tokenizer import load_tokenizer, save_tokenizer, tokenize
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 from genir.training.trainer import make_training_arguments, run_trainer
@@ -39,17 +39,11 @@ class QueryGenerator:
         """Sample `per_document` queries for each document; the same documents and seed give the same queries."""
         settings = self.settings
         set_seed(zlib.crc32(seed.encode()))
-        inputs = self.tokenizer(
-            split_special_tokens(self.tokenizer, [document.body for document in documents]),
-            padding=True,
-            truncation=True,
-            max_length=settings.document_tokens,
-            return_tensors="pt",
-        ).to(self.model.device)
+        inputs = tokenize(self.tokenizer, [document.body for document in documents], settings.document_tokens)
         with silence_transformers():
             output = self.model.generate(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
+                input_ids=inputs["input_ids"].to(self.model.device),
+                attention_mask=inputs["attention_mask"].to(self.model.device),
                 do_sample=True,
                 top_k=settings.top_k,
                 num_beams=1,
@@ -85,10 +79,9 @@ class QueryPairs(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         query, doc_index = self.pairs[index]
-        document, query = split_special_tokens(self.tokenizer, [self.documents[doc_index].body, query])
-        inputs = self.tokenizer(document, truncation=True, max_length=self.settings.document_tokens)
-        labels = self.tokenizer(query, truncation=True, max_length=self.settings.query_tokens)
-        return {"input_ids": inputs["input_ids"], "labels": labels["input_ids"]}
+        inputs = tokenize(self.tokenizer, [self.documents[doc_index].body], self.settings.document_tokens)
+        labels = tokenize(self.tokenizer, [query], self.settings.query_tokens)
+        return {"input_ids": inputs["input_ids"][0].tolist(), "labels": labels["input_ids"][0].tolist()}
 
 
 def fine_tune(
@@ -129,4 +122,4 @@ def fine_tune(
     run_trainer(trainer, ShowProgress("doc2query", "loss"), resume)
     with silence_transformers(), explain_os_errors(checkpoints), atomic_folder(folder) as new:
         model.save_pretrained(new)
-        tokenizer.save_pretrained(new)
+        save_tokenizer(tokenizer, new)

@@ -23,7 +23,7 @@ from genir.console import console, track
 from genir.docids.order import docid_numbers
 from genir.docids.table import DocidTable
 from genir.files import atomic_folder
-from genir.files.manifest import is_intact, write_manifest
+from genir.files.manifest import can_reuse, write_manifest
 from genir.retriever import Retriever
 from genir.tokenizer import tokenize
 from genir.training.examples import ExampleStream, LabelledQuery, gather_codes
@@ -153,7 +153,7 @@ def reference_logps(
         lists = json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens])
         key = hashlib.sha256(f"{lists}{_hash_weights(reference)}".encode()).hexdigest()[:16]
         path = folder / f"reference-{key}"
-    if path is None or not is_intact(path):
+    if path is None or not can_reuse(path):
         parts = []
         for start in track(range(0, len(texts), settings.batch_size), "reference"):
             part = slice(start, start + settings.batch_size)

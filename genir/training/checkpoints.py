@@ -14,15 +14,15 @@ from genir.retriever import Retriever
 def find_last_checkpoint(folder: Path) -> str | None:
     """Return the path of the newest checkpoint from which a training can resume exactly, or None.
 
-    Incomplete checkpoints are deleted. So are damaged ones, and those whose best weights were in a damaged one, with a
-    note; the training then resumes from the checkpoint before, to the same result.
+    Incomplete checkpoints are deleted. So are damaged ones, with a note, and those whose best weights were in a damaged
+    one; the training then resumes from the checkpoint before, or begins again, to the same result.
     """
     steps: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
         if not is_complete(path):
             remove_folder(path)
         elif (damage := describe_damage(path)) is not None:
-            print_note(f"{path}: {damage}; an earlier checkpoint is used")
+            print_note(f"{path}: {damage}; the training resumes from the checkpoint before, if there is one")
             remove_folder(path)
         else:
             steps[int(path.name.rpartition("-")[2])] = path

@@ -30,7 +30,7 @@ from genir.docids.order import Array
 from genir.docids.table import CodeLayout
 from genir.errors import GenirError
 from genir.model import DocidModel
-from genir.tokenizer import split_special_tokens
+from genir.words import split_special_tokens
 
 K1, B = 0.9, 0.4  # Anserini's default parameters of BM25
 EMBEDDING_SCALE = 0.1  # root mean square of an embedding: small enough for Adam to move it

@@ -54,7 +54,7 @@ def _load_initial_model(
 
     They are stored because a resumed training run must start from the same weights.
     """
-    if not _is_intact_retriever(folder):
+    if not _can_reuse_retriever(folder):
         tokenizer = _choose_tokenizer(config, data, table)
         model = build_model(config.model, tokenizer, table.sizes, table.text)
         if config.model.pretrained is None and config.model.init == "bm25":
@@ -64,7 +64,7 @@ def _load_initial_model(
     return initial.model, initial.tokenizer
 
 
-def _is_intact_retriever(folder: Path) -> bool:
+def _can_reuse_retriever(folder: Path) -> bool:
     """Whether a retriever folder exists and none of its files is damaged; a damaged folder is deleted with a note."""
     if not folder.exists():
         return False

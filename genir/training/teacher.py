@@ -18,6 +18,7 @@ from genir.errors import GenirError, error_at
 from genir.files import numbered_lines, parse_json_line
 from genir.records import Document
 from genir.training.examples import LabelledQuery
+from genir.words import split_special_tokens
 
 MAX_GRADE = 3.0
 """Grade of the candidate with the teacher's highest score in its list; the candidate with the lowest score gets 0."""
@@ -101,7 +102,7 @@ def load_cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
             "of scores"
         ) from None
     try:
-        model: Any = CrossEncoder(name)
+        model: Any = CrossEncoder(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise GenirError(f"teacher {name}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
@@ -109,7 +110,9 @@ def load_cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
         found = np.full(doc_indices.shape, np.nan, np.float32)
         for number, example in enumerate(track(examples, "teacher", len(examples))):
             real = doc_indices[number] >= 0
-            pairs = [(example.text, documents[doc_index].body) for doc_index in doc_indices[number][real].tolist()]
+            bodies = [documents[doc_index].body for doc_index in doc_indices[number][real].tolist()]
+            query, *bodies = split_special_tokens(model.tokenizer, [example.text, *bodies])
+            pairs = [(query, body) for body in bodies]
             found[number][real] = model.predict(pairs, show_progress_bar=False)
         return found
 

@@ -22,7 +22,7 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.config import LoopConfig
 from genir.files import atomic_folder, explain_os_errors, read_json, write_json
-from genir.files.manifest import is_intact, write_manifest
+from genir.files.manifest import can_reuse, write_manifest
 from genir.model import DocidModel
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, silence_transformers
@@ -73,7 +73,7 @@ def run_phase(
     is not called.
     """
     done = work / f"done-{number}"
-    if not is_intact(done):
+    if not can_reuse(done):
         job = make_job()
         log = train(job)
         with atomic_folder(done) as folder, silence_transformers():

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from tests.campaigns.mutators import CHANGED, DAMAGE, TEXT, VECTORS, Expected, Mutator, allow, json_lines, table
+from tests.campaigns.mutators import CHANGED, DAMAGE, TEXT, VECTORS, Expected, Mutator, expect, json_lines, table
 
 RUN = "runs/small"
 
@@ -94,8 +94,8 @@ def wrong_values(value: Any) -> list[str]:
 
 
 DOCUMENT = json_lines(ids=["_id"], texts=["text"])
-TREC = allow(table(" ", ids=[0, 2], numbers=[3, 4], known=False), "delete")
-JUDGMENTS = allow(table("\t", ids=[0, 1], numbers=[2], known=True), "delete")  # without dev, a split is carved
+TREC = expect("any", ["delete", "empty"], table(" ", ids=[0, 2], numbers=[3, 4], known=False))
+JUDGMENTS = expect("any", ["delete"], table("\t", ids=[0, 1], numbers=[2], known=True))  # a dev split can be carved
 UNTIL_NEGATIVES = ("run", "small.yaml", "--until", "negatives")
 INPUTS: dict[str, Files | Settings] = {
     "collection": Files(
@@ -117,7 +117,8 @@ INPUTS: dict[str, Files | Settings] = {
         ("queries", "small.yaml", "queries.method=queries.jsonl"), f"{RUN}/pseudo_queries",
     ),
     "teacher": Files(
-        "trained", ("teacher.jsonl",), json_lines(ids=["query_id", "doc_id"], numbers=["score"]),
+        "trained", ("teacher.jsonl",),
+        expect("noticed", ["empty"], json_lines(ids=["query_id", "doc_id"], numbers=["score"])),
         ("train", "small.yaml", "ddro.teacher=teacher.jsonl"), f"{RUN}/ddro",
     ),
     "documents to add": Files(

@@ -165,9 +165,9 @@ def table(separator: str, ids: Sequence[int], numbers: Sequence[int], known: boo
     )
 
 
-def allow(mutators: Sequence[Mutator], name: str) -> tuple[Mutator, ...]:
-    """Return the mutators, where the one of the given name makes a file that is valid, with another result."""
-    return tuple(mutator._replace(expected="any") if mutator.name == name else mutator for mutator in mutators)
+def expect(expected: Expected, names: Sequence[str], mutators: Sequence[Mutator]) -> tuple[Mutator, ...]:
+    """Return the mutators; what must follow those of the given names is `expected`."""
+    return tuple(mutator._replace(expected=expected) if mutator.name in names else mutator for mutator in mutators)
 
 
 def array(change: Callable[[Random, Any], Any], pickled: bool = False) -> Change:

@@ -109,5 +109,5 @@ def write_inputs(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "gone.txt").write_text("d3\nd5\n")
     np.save(folder / "vectors.npy", np.random.default_rng(0).normal(size=(12, 6)).astype(np.float32))
-    ranked = [(f"q{i}-test", f"d{(i + 5 * rank) % 12}", rank) for i in range(12) for rank in range(1, 7)]
+    ranked = [(f"q{i}-test", f"d{(i + 5 * rank + 2) % 12}", rank) for i in range(12) for rank in range(1, 7)]
     (folder / "own.test.trec").write_text("".join(f"{q} Q0 {d} {rank} {9 - rank} own\n" for q, d, rank in ranked))

@@ -15,7 +15,7 @@ def test_queries_and_relevant_documents_that_are_also_in_train_are_counted_by_th
     }
     pairs = {name: relevant_pairs([Judgment(*row) for row in rows], TEXTS) for name, rows in splits.items()}
     assert list(describe_overlap(pairs)) == [
-        "1 of the 2 different queries of test are also in train, and test and train share 1 of its 3 relevant documents"
+        "1 of the 2 different queries of test are also in train, and so are 1 of its 3 judgments of relevant documents"
     ]
     assert list(describe_overlap({"test": pairs["test"]})) == []
 

@@ -33,6 +33,9 @@ def test_a_document_file_behaves_as_the_list_of_its_documents(tmp_path_factory, 
 def test_a_document_file_that_does_not_exist_says_which_stage_to_run(tmp_path):
     with pytest.raises(GenirError, match="run the prepare stage first"):
         DocumentFile(tmp_path / "corpus.jsonl")
+    (tmp_path / "corpus.jsonl").write_text("")
+    with pytest.raises(GenirError, match=r"corpus\.jsonl: this file is empty; run the prepare stage again"):
+        DocumentFile(tmp_path / "corpus.jsonl")
 
 
 def test_a_prepared_collection_gives_the_judged_queries_of_a_split_in_the_order_of_its_judgments(tmp_path):

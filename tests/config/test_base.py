@@ -78,3 +78,12 @@ def test_paths_are_expanded(monkeypatch):
 def test_a_text_that_cannot_be_a_path_is_an_error(text, words):
     with pytest.raises(ValidationError, match=words):
         TypeAdapter(PathText).validate_python(text)
+
+
+@pytest.mark.parametrize("name", ["q$NO_SUCH_VARIABLE", "p$HOME", "~x"])
+def test_a_path_that_exists_is_not_expanded(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    parse = TypeAdapter(PathText).validate_python
+    for text in (name, str(tmp_path / name)):
+        assert parse(text) == text

@@ -25,6 +25,8 @@ def test_a_measure_that_can_be_computed_is_parsed(name):
         ("R", "R cannot be computed: the parameter cutoff is missing; write it as in R@100"),
         ("IPrec", "the parameter recall is missing"),
         ("P(rel=0)@5", "cannot be computed"),
+        ("nDCG@1_0", "write the cut-off in the digits 0 to 9"),
+        ("IPrec@2.0", "cannot be computed: invalid parameter recall=2"),
         ("IPrec@2", "cannot be computed: invalid parameter recall=2"),
         ("alpha_nDCG@10", "alpha_nDCG@10 cannot be computed: no installed package provides it; it needs pyndeval"),
         ("RBP", "RBP cannot be computed: no installed package provides it"),

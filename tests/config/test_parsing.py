@@ -71,7 +71,7 @@ def test_an_unpaired_surrogate_in_an_override_is_an_error():
 
 @pytest.mark.parametrize("text", ["!!int 1_000", "!!float .inf", "1e999", "9" * 5000])
 def test_a_number_that_is_not_plain_or_too_large_is_an_error(text):
-    with pytest.raises(ValueError, match=r"digits|too large|Exceeds"):
+    with pytest.raises(yaml.YAMLError, match=r"digits|too large|Exceeds"):
         parse_yaml(text)
 
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors.numpy import save_file
 
 from genir.docids import Codes, DocidTable
 from genir.docids.table import CodeLayout
@@ -90,6 +91,10 @@ def test_the_error_for_a_damaged_table_names_its_folder(tmp_path):
     (tmp_path / "docids" / "documents.tsv").write_text("a\t\n")
     with pytest.raises(GenirError, match=r"docids: documents\.tsv has 1 documents and codes\.safetensors 2 docids"):
         DocidTable.load(tmp_path / "docids")
+    make_table([[0], [1]], (2,)).save(tmp_path / "other")
+    save_file({"codes": np.array([[0], [2]], np.int32)}, tmp_path / "other" / "codes.safetensors")
+    with pytest.raises(GenirError, match=r"codes\.safetensors: damaged .*a code is outside its codebook"):
+        DocidTable.load(tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genir.files.manifest import claim_work_folder, describe_damage, is_complete, is_intact, write_manifest
+from genir.files.manifest import can_reuse, claim_work_folder, describe_damage, is_complete, write_manifest
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def test_a_damaged_manifest_is_damage(checkpoint, content):
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "manifest.json"])
 def test_a_damaged_or_incomplete_folder_is_deleted_with_a_note(checkpoint, name, capsys):
-    assert is_intact(checkpoint)
+    assert can_reuse(checkpoint)
     assert capsys.readouterr().out == ""
     (checkpoint / name).unlink()
-    assert not is_intact(checkpoint)
+    assert not can_reuse(checkpoint)
     assert f"{name} is missing; it is computed again" in " ".join(capsys.readouterr().out.split())
     assert not checkpoint.exists()
-    assert not is_intact(checkpoint)
+    assert not can_reuse(checkpoint)
     assert capsys.readouterr().out == ""
 
 

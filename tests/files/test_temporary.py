@@ -5,6 +5,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -59,7 +60,16 @@ def test_leftovers_of_a_killed_process_are_deleted_and_those_of_a_running_one_ar
 
 
 def test_other_hidden_files_and_the_files_of_other_names_are_kept(tmp_path):
-    for name in (".f.tmp", ".lock", ".f.12.tmp.gz", ".f.notes.tmp", "f.12.tmp", ".g.12.tmp"):
+    for name in (
+        ".f.tmp",
+        ".lock",
+        ".f.0123456789abcdef.tmp.gz",
+        ".f.2024.tmp",
+        ".f.0123456789ABCDEF.tmp",
+        ".f.notes.tmp",
+        "f.0123456789abcdef.tmp",
+        ".g.0123456789abcdef.tmp",
+    ):
         (tmp_path / name).touch()
     before = names_in(tmp_path)
     remove_leftovers(tmp_path, "f")
@@ -70,7 +80,7 @@ def test_other_hidden_files_and_the_files_of_other_names_are_kept(tmp_path):
 def test_a_link_that_looks_like_a_temporary_file_is_not_followed(tmp_path):
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "x").write_text("mine")
-    (tmp_path / ".f.12.tmp").symlink_to(tmp_path / "secret")
+    (tmp_path / ".f.0123456789abcdef.tmp").symlink_to(tmp_path / "secret")
     write(tmp_path / "f", "new")
     assert (tmp_path / "secret" / "x").read_text() == "mine"
 
@@ -110,7 +120,7 @@ def test_a_folder_that_cannot_be_replaced_keeps_its_content(tmp_path, monkeypatc
 
 def test_a_folder_is_restored_if_the_process_was_killed_between_the_two_renames(tmp_path):
     write(tmp_path / "f", "old")
-    (tmp_path / "f").rename(tmp_path / ".f.12ab.old")
+    (tmp_path / "f").rename(tmp_path / ".f.0123456789abcdef.old")
     restore_replaced(tmp_path / "f")
     assert (tmp_path / "f" / "x").read_text() == "old"
     assert names_in(tmp_path) == ["f"]
@@ -118,7 +128,7 @@ def test_a_folder_is_restored_if_the_process_was_killed_between_the_two_renames(
 
 def test_an_old_folder_that_was_replaced_is_a_leftover(tmp_path):
     write(tmp_path / "f", "new")
-    write(tmp_path / ".f.12ab.old", "old")
+    write(tmp_path / ".f.0123456789abcdef.old", "old")
     remove_leftovers(tmp_path)
     assert (tmp_path / "f" / "x").read_text() == "new"
     assert names_in(tmp_path) == ["f"]
@@ -132,3 +142,22 @@ def test_removing_a_folder_removes_a_link_but_not_its_target(tmp_path):
         remove_folder(tmp_path / name)
     assert names_in(tmp_path) == ["target"]
     assert (tmp_path / "target" / "x").read_text() == "mine"
+
+
+def test_a_folder_can_be_replaced_beside_processes_that_look_for_leftovers(tmp_path, way):
+    stopped = threading.Event()
+
+    def sweep():
+        while not stopped.is_set():
+            remove_leftovers(tmp_path)
+
+    thread = threading.Thread(target=sweep)
+    thread.start()
+    try:
+        for number in range(30):
+            write(tmp_path / "f", str(number))
+            assert (tmp_path / "f" / "x").read_text() == str(number)
+    finally:
+        stopped.set()
+        thread.join()
+    assert names_in(tmp_path) == ["f"]

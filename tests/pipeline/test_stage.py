@@ -109,3 +109,16 @@ def test_a_stage_that_runs_again_prints_the_reason(run, capsys):
     assert "runs again: setting baseline.k1 changed from 0.9 to 1.2" in capsys.readouterr().out
     run("baseline.k1=1.2", force=True)
     assert "runs again: --force" in capsys.readouterr().out
+
+
+def test_a_stage_warns_of_inputs_that_were_changed_after_the_stage_that_writes_them(run, tmp_path, capsys):
+    (tmp_path / "r" / "in.txt").unlink()
+    writer = Stage("writer", writes=("in.txt", "other.txt?"))
+    config = load_config(tmp_path / "r.yaml")
+    execute(writer, lambda config: (tmp_path / "r" / "in.txt").write_text("one"), config)
+    assert run()
+    assert "warning" not in capsys.readouterr().out
+    (tmp_path / "r" / "in.txt").write_text("two")
+    assert run()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "in.txt was changed after the stage writer wrote it; `genir run` writes it again" in shown

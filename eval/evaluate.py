@@ -16,7 +16,7 @@ from rich.text import Text
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config
 from genir.config.measures import find_cutoff
-from genir.console import console, print_note
+from genir.console import console, print_note, print_warning
 from genir.docids import DocidTable
 from genir.docids.order import docid_numbers
 from genir.errors import GenirError, make_printable
@@ -66,6 +66,8 @@ def main(config: Config) -> None:
         split = Split(name, judged, {query: is_seen(grades, trained) for query, grades in judged.items()})
         for path in list_run_files(config, name):
             run_name, run = path.name.removesuffix(f".{name}.trec"), read_run(path)
+            if not run:
+                print_warning(f"{path} has no hits, so that its measures are 0")
             for query_id, ranked in run.items():
                 if data.is_ignored(query_id, query_id):
                     ranked.pop(query_id, None)

@@ -17,7 +17,7 @@ SAMPLE_MUTATIONS = 24
 
 
 def main(
-    kills: Annotated[int, typer.Option(help="Kills of each scenario, at evenly spaced file operations.")] = 12,
+    kills: Annotated[int, typer.Option(help="Kills of each scenario, at evenly spaced file operations.")] = 8,
     mutations: Annotated[int, typer.Option(help="Mutated inputs in all.")] = 1000,
     sample: Annotated[bool, typer.Option("--sample", help="Run eight kills and 24 mutated inputs only.")] = False,
     only: Annotated[str, typer.Option(help="Only scenarios and inputs whose names contain this text.")] = "",

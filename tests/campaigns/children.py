@@ -20,8 +20,6 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-KILLED = 137
-"""The exit status with which a child ends that is killed at a file operation."""
 
 
 class Outcome(NamedTuple):

@@ -143,12 +143,12 @@ INPUTS: dict[str, Files | Settings] = {
     ),
     "files of the stages before training, genir train": Files(
         "prepared", tuple(f"{RUN}/{name}/**/*" for name in ("collection", "docids", "negatives", "pseudo_queries")),
-        CHANGED, ("train", "small.yaml"),
+        DAMAGE, ("train", "small.yaml"), f"{RUN}/sft",
     ),
     "files of the evaluation": Files(
         "finished",
         tuple(f"{RUN}/{name}" for name in ("runs/*", "baseline/*", "collection/**/*", "docids/docids.json")),
-        CHANGED, ("evaluate", "small.yaml"),
+        DAMAGE, ("evaluate", "small.yaml"), f"{RUN}/evaluation",
     ),
     "results": Files(
         "finished", (f"{RUN}/evaluation/*", f"{RUN}/comparison/*"), CHANGED, ("report", "small.yaml")

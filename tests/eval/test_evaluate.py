@@ -105,16 +105,18 @@ def test_the_table_keeps_numbers_whole_in_a_terminal_of_80_columns(measures, cap
     assert {"12,345", "100.0%", "documents", "certified"} <= {*words}
 
 
-def test_run_files_are_told_apart_by_their_whole_names(beir, tmp_path):
+def test_run_files_are_told_apart_by_their_whole_names(beir, tmp_path, capsys):
     config = make_evaluated_run(beir, tmp_path, "a", "search.splits=[test]")
     runs = config.run_folder / "runs"
     queries = [f"q{number}-test" for number in range(12)]
     write_run({query: {f"d{number}": 1.0} for number, query in enumerate(queries)}, runs / "mine.v1.test.trec", "x")
     write_run({query: {"nothing": 1.0} for query in queries}, runs / "mine.v2.test.trec", "x")
     shutil.copy(runs / "mine.v2.test.trec", runs / "sft.x.test.trec")
+    (runs / "empty.test.trec").touch()
     evaluate.main(config)
+    assert "empty.test.trec has no hits, so that its measures are 0" in " ".join(capsys.readouterr().out.split())
     found = read_evaluation(config, "measures.json")["test"]
-    assert list(found) == ["bm25", "sft", "mine.v1", "mine.v2", "sft.x"]
+    assert list(found) == ["bm25", "sft", "empty", "mine.v1", "mine.v2", "sft.x"]
     means = {name: found[name]["RR@10"]["all"]["mean"] for name in found}
     assert (means["mine.v1"], means["mine.v2"], means["sft.x"]) == (1.0, 0.0, 0.0)
     assert means["sft"] == pytest.approx(1 / 12)

@@ -111,7 +111,8 @@ def test_documents_without_their_vectors_or_with_repeated_doc_ids_are_refused(gr
     assert len(retriever.table) == 30
 
 
-def test_a_new_text_docid_may_be_longer_than_all_others(tmp_path, tokenizer):
+def text_retriever(tokenizer):
+    """A retriever whose docids are the titles of four documents."""
     documents = [Document(f"d{i}", title, "") for i, title in enumerate(("owls", "tea", "mice", "ice"))]
     config = TextConfig(source="title")
     _, built = build_docids(BuilderInput(documents, np.zeros((4, 0), np.float32), tokenizer), config, 0)
@@ -120,11 +121,15 @@ def test_a_new_text_docid_may_be_longer_than_all_others(tmp_path, tokenizer):
         built, doc_ids=names, titles=names, settings={"docids": config.model_dump()}, text=True
     )
     t5 = make_model((9,), base=len(tokenizer)).t5
-    layout = CodeLayout(0, built.sizes, True)
-    retriever = Retriever(DocidModel(t5, layout, None), tokenizer, table)
+    return Retriever(DocidModel(t5, CodeLayout(0, built.sizes, True), None), tokenizer, table)
+
+
+def test_a_new_text_docid_may_be_longer_than_all_others(tmp_path, tokenizer):
+    retriever = text_retriever(tokenizer)
+    names, levels = retriever.table.doc_ids, len(retriever.table.sizes)
     before = {hit.doc_id: hit.score for hit in retriever.search("owls", exact=True)}
     retriever.add([Document("long", "glaciers carve valleys while bridges carry trains and owls hunt mice", "")])
-    assert len(retriever.table.sizes) > len(layout.sizes) + 5
+    assert len(retriever.table.sizes) > levels + 5
     retriever.save_pretrained(tmp_path / "r")
     for one in (retriever, Retriever.from_pretrained(tmp_path / "r")):
         after = {hit.doc_id: hit.score for hit in one.search("owls", exact=True)}
@@ -167,6 +172,30 @@ def test_a_search_beside_changes_of_other_threads_sees_one_state_of_the_document
             for hit in retriever.search("owls", k=10, beams=20):
                 assert docid_of[hit.doc_id] == hit.docid
                 assert score_of[hit.docid] == pytest.approx(hit.score, abs=1e-4)
+    finally:
+        stopped.set()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_searches_beside_additions_of_text_docids_keep_their_scores(tokenizer):
+    """Both use the tokenizer, a search with another truncation than an addition."""
+    retriever = text_retriever(tokenizer)
+    query = "glaciers carve valleys while bridges carry trains and owls hunt mice at night"
+    expected = {hit.doc_id: hit.score for hit in retriever.search(query, exact=True)}
+    stopped = threading.Event()
+
+    def change():
+        while not stopped.is_set():
+            retriever.add([Document("new", "ice and tea", "")])
+            retriever.remove(["new"])
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(60):
+            found = {hit.doc_id: hit.score for hit in retriever.search(query, exact=True)}
+            assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-4)
     finally:
         stopped.set()
         thread.join()

@@ -1,5 +1,6 @@
 """Adding documents to a retriever and removing them, without training."""
 
+import sys
 import threading
 
 import numpy as np
@@ -19,6 +20,15 @@ from genir.tokenizer import tokenize
 from indexing import build_docids as build_docids_stage
 from tests.helpers.models import make_model
 from tests.helpers.retrievers import find_all, growing_retriever
+
+
+@pytest.fixture
+def frequent_switches():
+    """Let threads take turns often: with Python's 5 ms, a busy thread would hold up each operation of the other."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture
@@ -151,7 +161,7 @@ def test_the_last_document_cannot_be_removed(make_retriever):
 
 
 @pytest.mark.slow
-def test_a_search_beside_changes_of_other_threads_sees_one_state_of_the_documents(make_retriever):
+def test_a_search_beside_changes_of_other_threads_sees_one_state_of_the_documents(make_retriever, frequent_switches):
     """Every hit has the docid that its document had at some time, and a score that belongs to that docid."""
     codes = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), 1)
     retriever = make_retriever(codes, (3, 4, 5))
@@ -168,7 +178,7 @@ def test_a_search_beside_changes_of_other_threads_sees_one_state_of_the_document
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        for _ in range(150):
+        for _ in range(15):
             for hit in retriever.search("owls", k=10, beams=20):
                 assert docid_of[hit.doc_id] == hit.docid
                 assert score_of[hit.docid] == pytest.approx(hit.score, abs=1e-4)
@@ -178,7 +188,7 @@ def test_a_search_beside_changes_of_other_threads_sees_one_state_of_the_document
 
 
 @pytest.mark.slow
-def test_searches_beside_additions_of_text_docids_keep_their_scores(tokenizer):
+def test_searches_beside_additions_of_text_docids_keep_their_scores(tokenizer, frequent_switches):
     """Both use the tokenizer, a search with another truncation than an addition."""
     retriever = text_retriever(tokenizer)
     query = "glaciers carve valleys while bridges carry trains and owls hunt mice at night"
@@ -193,7 +203,7 @@ def test_searches_beside_additions_of_text_docids_keep_their_scores(tokenizer):
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        for _ in range(60):
+        for _ in range(15):
             found = {hit.doc_id: hit.score for hit in retriever.search(query, exact=True)}
             assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-4)
     finally:

@@ -1,6 +1,6 @@
-"""benchmark_decoding: compare the time of constrained decoding with that of `generate`, and with an upper bound.
+"""benchmark_decoding: compare the time of constrained decoding with that of Hugging Face's `generate`.
 
-Shapes: B queries, S source tokens, L levels.
+Shapes: B queries, S source tokens, L levels, m expert scores of all queries.
 """
 
 import math
@@ -22,14 +22,22 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genir.benchmarks.hf_generate import compare_rankings, generate, make_dict_trie
-from genir.benchmarks.synthetic import make_docid_model, make_docids, make_queries, make_random_t5, make_trained_t5
+from genir.benchmarks.hf_generate import DictTrie, compare_rankings, generate, make_dict_trie
+from genir.benchmarks.synthetic import (
+    make_docid_model,
+    make_docids,
+    make_expert_scores,
+    make_queries,
+    make_random_t5,
+    make_trained_t5,
+)
 from genir.console import console, track
 from genir.decoding.beam import beam_search
-from genir.decoding.trie import Trie
+from genir.docids.trie import Trie
 from genir.files import atomic_file, read_json, reading_own_file, write_json
 from genir.model import DocidModel
 from genir.pipeline.command import run_command
+from genir.scoring.masses import Masses
 
 matplotlib.use("Agg")  # writes files only and needs no display
 from matplotlib import pyplot as plt
@@ -52,24 +60,44 @@ class Case(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What all cases with one model need: the model, its docids [N, L], and their trie as nested dicts."""
+    """What all cases with one model need: the model, its docids [N, L], and the tries of genir and of `generate`."""
 
     model: DocidModel
     codes: NDArray[np.int64]
-    root: dict[int, Any]
+    trie: Trie
+    root: DictTrie
+
+    @classmethod
+    def make(cls, model: DocidModel, codes: NDArray[np.int64]) -> "Setup":
+        """Build both tries of the docids [N, L]."""
+        trie = Trie.from_codes(codes)
+        docids = trie.generated_codes(torch.arange(trie.size))
+        return cls(model, codes, trie, make_dict_trie(model.codes_to_tokens(docids)))
+
+
+class Queries(NamedTuple):
+    """A batch of queries: token ids [B, S], and the keys [m] and scores [m] of a synthetic expert (see `Masses`)."""
+
+    ids: Tensor
+    keys: Tensor
+    scores: Tensor
+
+    @classmethod
+    def make(cls, codes: NDArray[np.int64], count: int, rng: np.random.Generator) -> "Queries":
+        """Make queries for random documents among those with the docids [N, L]."""
+        ids = make_queries(codes[rng.integers(0, len(codes), count)], rng)
+        return cls(ids, *make_expert_scores(count, len(codes), rng))
 
 
 class Seconds(NamedTuple):
     """Processor seconds of a batch.
 
-    generate: the baseline. genir: the search of genir. products: only the matrix products of genir's search. bound: a
-    search that runs the number of decoder tokens that `count_min_tokens` returns.
+    generate: the baseline. genir: the search of genir. products: only the matrix products of genir's search.
     """
 
     generate: float
     genir: float
     products: float
-    bound: float
 
 
 class Batch(NamedTuple):
@@ -80,40 +108,13 @@ class Batch(NamedTuple):
     score_difference: float
 
 
-def search(model: DocidModel, trie: Trie, ids: Tensor, beams: int) -> tuple[Tensor, Tensor]:
-    """Search with genir for queries [B, S]; returns the tokens [B, K, L] and scores [B, K] of the docids found."""
+def search(setup: Setup, queries: Queries, beams: int) -> tuple[Tensor, Tensor]:
+    """Search with genir; returns the tokens [B, K, L] and scores [B, K] of the docids found."""
+    model, trie, (ids, keys, scores) = setup.model, setup.trie, queries
     with torch.inference_mode():
-        result = beam_search(model, trie, model.encode(ids, torch.ones_like(ids)), beams, K)
-    return model.codes_to_tokens(trie.codes[result.leaves].long()), result.scores
-
-
-def time_scoring(model: DocidModel, ids: Tensor, codes: Tensor) -> tuple[Tensor, float, float]:
-    """Compute log-probabilities [B, K] of known docids [B, K, L]; also returns the seconds of encoder and decoder."""
-    started = time.process_time()
-    with torch.inference_mode():
-        encoded = model.encode(ids, torch.ones_like(ids))
-        encoder_done = time.process_time()
-        logps = model.sequence_logps(encoded, codes)
-    return logps, encoder_done - started, time.process_time() - encoder_done
-
-
-def count_min_tokens(model: DocidModel, trie: Trie, ids: Tensor, beams: int) -> int:
-    """Count the decoder tokens that a beam search must run even if it knows the K-th score beforehand.
-
-    These are the distinct prefixes of the final beams whose score is at least that of the K-th docid, and a start token
-    for each query.
-    """
-    with torch.inference_mode():
-        encoded = model.encode(ids, torch.ones_like(ids))
-        codes = trie.codes[beam_search(model, trie, encoded, beams, beams).leaves].long()
-        logps = model.code_logps(encoded, codes)
-    before = logps.cumsum(-1) - logps
-    thresholds = logps.sum(-1).topk(K).values[:, -1:]
-    return len(codes) + sum(
-        len(docids[needed[:, level], :level].unique(dim=0))
-        for docids, needed in zip(codes, before >= thresholds.unsqueeze(-1), strict=True)
-        for level in range(1, codes.shape[-1])
-    )
+        masses = Masses(trie, len(ids), keys, scores)
+        result = beam_search(model, trie, model.encode(ids, torch.ones_like(ids)), beams, K, masses=masses)
+    return model.codes_to_tokens(trie.generated_codes(result.leaves)), result.scores
 
 
 class MatrixProducts(TorchDispatchMode):
@@ -152,43 +153,40 @@ def time_products(counts: Counter[tuple[Any, ...]], clock: Callable[[], float]) 
     return total
 
 
-def measure_batch(case: Case, setup: Setup, trie: Trie, ids: Tensor) -> Batch:
-    """Measure `generate` and genir, one after the other, on queries [B, S]."""
-    clock, model = time.process_time, setup.model
+def measure_batch(case: Case, setup: Setup, queries: Queries) -> Batch:
+    """Measure `generate` and genir, one after the other, on a batch."""
+    clock, ids = time.process_time, queries.ids
+    log_priors = torch.zeros(len(ids) * setup.trie.size)
+    log_priors[queries.keys] = queries.scores
+    log_priors = log_priors.view(len(ids), -1)
     started = clock()
-    theirs = generate(model, setup.root, ids, torch.ones_like(ids), case.beams, K)
+    theirs = generate(setup.model, setup.root, ids, torch.ones_like(ids), case.beams, K, log_priors)
     generate_done = clock()
-    ours = search(model, trie, ids, case.beams)
+    ours = search(setup, queries, case.beams)
     genir_done = clock()
-    codes = ours[0] - model.codes_to_tokens(torch.zeros(case.levels, dtype=torch.long))
-    logps, encoder, decoder = time_scoring(model, ids, codes)
     with MatrixProducts() as products:
-        search(model, trie, ids, case.beams)
+        search(setup, queries, case.beams)
     seconds = Seconds(
         generate=generate_done - started,
         genir=genir_done - generate_done,
         products=time_products(products.counts, clock),
-        bound=encoder + decoder * count_min_tokens(model, trie, ids, case.beams) / codes.numel(),
     )
-    difference = max(float((other - ours[1]).abs().max()) for other in (theirs[1], logps))
-    return Batch(seconds, compare_rankings(theirs, ours), difference)
+    return Batch(seconds, compare_rankings(theirs, ours), float((theirs[1] - ours[1]).abs().max()))
 
 
 def measure(case: Case, setup: Setup) -> dict[str, Any]:
     """Measure a case and return a record: means over up to `MAX_BATCHES` batches, and the worst agreement."""
-    trie, codes = Trie.from_codes(setup.codes), setup.codes
     rng = np.random.default_rng(2)
     batches: list[Batch] = []
-    search(setup.model, trie, make_queries(codes[: case.queries], rng), case.beams)
+    search(setup, Queries.make(setup.codes, case.queries, rng), case.beams)
     while len(batches) < MAX_BATCHES and sum(batch.seconds.generate for batch in batches) < MAX_SECONDS:
-        ids = make_queries(codes[rng.integers(0, len(codes), case.queries)], rng)
-        batches.append(measure_batch(case, setup, trie, ids))
+        batches.append(measure_batch(case, setup, Queries.make(setup.codes, case.queries, rng)))
     mean = Seconds(*(statistics.fmean(times) for times in zip(*(batch.seconds for batch in batches), strict=True)))
     return case._asdict() | {
+        "masses": True,
         "seconds": mean._asdict(),
         "batches": len(batches),
         "speedup": mean.generate / mean.genir,
-        "max_speedup": mean.generate / mean.bound,
         "time_over_products": mean.genir / mean.products,
         "same": min(batch.same for batch in batches),
         "score_difference": max(batch.score_difference for batch in batches),
@@ -199,14 +197,13 @@ def make_table(records: list[dict[str, Any]]) -> Table:
     """Make a table with one line per case."""
     table = Table(title=f"{find_processor_name()}; one thread, fp32, processor seconds per batch", title_justify="left")
     table.add_column("weights, shape, levels, beams, queries", min_width=25)
-    for name in ("generate", "genir", "times as fast", "upper bound", "time / matrix products", "same"):
+    for name in ("generate", "genir", "times as fast", "time / matrix products", "same"):
         table.add_column(name, justify="right")
     for record in records:
         table.add_row(
             ", ".join(str(record[name]) for name in Case._fields),
             *(f"{record['seconds'][name]:.2f}" for name in ("generate", "genir")),
             f"{record['speedup']:.1f}",
-            f"{record['max_speedup']:.1f}",
             f"{record['time_over_products']:.2f}",
             record["same"],
         )
@@ -221,7 +218,7 @@ def find_processor_name() -> str:
 
 
 def plot_speedups(records: list[dict[str, Any]], path: Path) -> None:
-    """Draw the speedup over `generate` as one bar per case, and mark the upper bounds."""
+    """Draw the speedup over `generate` as one bar per case."""
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.24 * len(records)), layout="constrained")
     labels = [f"{x['shape']}, {x['levels']} levels, {x['beams']} beams, {x['queries']} q." for x in records]
     positions = np.arange(len(records))
@@ -231,7 +228,6 @@ def plot_speedups(records: list[dict[str, Any]], path: Path) -> None:
             speedups = [records[number]["speedup"] for number in mine]
             bars = axes.barh(positions[mine], speedups, color=colour, label=f"genir, {weights} weights")
             axes.bar_label(bars, [f"{x:.1f}" for x in speedups], label_type="center", color="white", fontsize=7)
-    axes.plot([x["max_speedup"] for x in records], positions, "k|", markersize=9, label="upper bound")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(positions, labels, fontsize=7)
     axes.invert_yaxis()
@@ -244,13 +240,12 @@ def plot_speedups(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def read_results(path: Path) -> dict[Case, dict[str, Any]]:
-    """Read the records of an earlier run, by their cases; those of older versions are left out."""
+    """Read the records of an earlier run, by their cases; those of older versions, without masses, are left out."""
     if not path.exists():
         return {}
     with reading_own_file(path):
-        return {
-            Case(*(record[name] for name in Case._fields)): record for record in read_json(path) if "speedup" in record
-        }
+        records = [record for record in read_json(path) if record.get("masses")]
+        return {Case(*(record[name] for name in Case._fields)): record for record in records}
 
 
 def command(
@@ -262,17 +257,18 @@ def command(
 ) -> None:
     """Compare the time of constrained decoding with that of Hugging Face's `generate`, constrained by a trie of dicts.
 
-    Each search finds the best 10 of 100,000 synthetic docids. Weights are random or trained, in the shapes of T5-small
-    and T5-base. The time is also compared with that of the search's own matrix products, each run alone. The upper
-    bound is the speed of a search that knows the tenth score beforehand and runs no unnecessary decoder token. Cases
-    that are already in runs/benchmark_decoding/results.json are not measured again.
+    Each search finds the best 10 of 100,000 synthetic documents by the probabilities over the trie's children, with the
+    prior masses of 3,000 random expert scores per query. The baseline adds the logarithms of the same masses to its
+    logits. Weights are random or trained, in the shapes of T5-small and T5-base. The time is also compared with that of
+    the search's own matrix products, each run alone. Cases that are already in
+    runs/benchmark_decoding/results.json are not measured again.
     """
     torch.set_num_threads(1)
     path = FOLDER / "results.json"
     results = read_results(path)
     codes = make_docids(docids)
     cases = [Case(*x) for x in product(("trained", "random"), ("small", "base"), (24, 8), (10, 100), (1, 8))]
-    trained_folder = FOLDER / f"trained-{docids}-{steps}"
+    trained_folder = FOLDER / f"trained-trie-{docids}-{steps}"
     setups: dict[Any, Setup] = {}
     for case in track(cases, "benchmark"):
         if case in results or not " ".join(map(str, case)).startswith(only):
@@ -284,8 +280,8 @@ def command(
                 if case.weights == "random"
                 else make_trained_t5(case.shape, codes, steps, trained_folder)
             )
-            model, part = make_docid_model(t5, case.levels), codes[:, : case.levels]
-            setups = {key: Setup(model, part, make_dict_trie(model.codes_to_tokens(torch.from_numpy(part))))}
+            setups = {}  # so that two dict tries are never in memory at once
+            setups = {key: Setup.make(make_docid_model(t5, case.levels), codes[:, : case.levels])}
         results[case] = measure(case, setups[key])
         write_json(path, list(results.values()))
         console.print(" ".join(map(str, case)), f"{results[case]['speedup']:.1f} times as fast")

@@ -50,10 +50,10 @@ def make_vectors(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float
 
 def benchmark_build(name: str, count: int) -> dict[str, Any]:
     """Build docids for synthetic vectors, write the table and the trie, and make the report; returns measurements."""
-    from genir.decoding.trie import Trie
     from genir.docids import BuilderInput, DocidTable
     from genir.docids.assign import build_docids
     from genir.docids.report import make_report
+    from genir.docids.trie import Trie
 
     vectors = make_vectors(count)
     doc_ids = [f"D{number}" for number in range(count)]
@@ -81,7 +81,7 @@ def benchmark_trie(name: str, share: float) -> dict[str, Any]:
 
     Returns measurements: "build MB" is the memory for building, including the trie; "reader MB" is that for looking up.
     """
-    from genir.decoding.trie import Trie
+    from genir.docids.trie import Trie
 
     count, levels = int(TRIES[name][0] * share), TRIES[name][1]
     codes = np.random.default_rng(0).integers(0, 256, (count, levels), dtype=np.uint8)
@@ -95,9 +95,9 @@ def benchmark_trie(name: str, share: float) -> dict[str, Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     built.save(path)
     peak = peak_memory_mb()
-    del built, codes
+    del built
     before_load = resident_mb()
-    mapped = Trie.load(path)
+    mapped = Trie.load(path, codes)
     look_up(mapped, levels, 1000)
     return {
         "seconds": seconds,

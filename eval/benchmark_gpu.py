@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
-from genir.benchmarks.hf_generate import compare_rankings, generate, make_dict_trie
+from genir.benchmarks.hf_generate import DictTrie, compare_rankings, generate, make_dict_trie
 from genir.benchmarks.synthetic import (
     CODEBOOK_SIZE,
     LEVELS,
@@ -28,7 +28,7 @@ from genir.benchmarks.synthetic import (
 from genir.console import console
 from genir.decoding.beam import beam_search
 from genir.decoding.step import Beams, count_descendants, expand_beams
-from genir.decoding.trie import Trie
+from genir.docids.trie import Trie
 from genir.errors import GenirError
 from genir.files import write_json
 from genir.model import DocidModel
@@ -45,7 +45,7 @@ def search(model: DocidModel, trie: Trie, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Search with genir for queries [B, S]; returns the tokens [B, K, L] and scores [B, K] of the docids found."""
     with torch.inference_mode():
         result = beam_search(model, trie, model.encode(ids, torch.ones_like(ids)), BEAMS, K)
-    return model.codes_to_tokens(trie.codes[result.leaves].long()), result.scores
+    return model.codes_to_tokens(trie.generated_codes(result.leaves)), result.scores
 
 
 def measure_seconds(function: Callable[..., object], *arguments: object) -> float:
@@ -64,7 +64,7 @@ def make_batches(codes: NDArray[np.int64], count: int) -> list[Tensor]:
 
 
 def measure_trie_seconds(trie: Trie, queries: int) -> float:
-    """Measure the seconds that the trie takes per level, as a CUDA graph like in a search.
+    """Measure the seconds that the trie takes per level, as a CUDA graph like in a search with softmax_over "full".
 
     The graph expands all beams into their children and counts the descendants of as many children. The beams of each
     query are the first BEAMS nodes of two codes. The graph is started 50 times without synchronising, just as in a
@@ -111,7 +111,7 @@ def measure(model: DocidModel, trie: Trie, batches: list[Tensor]) -> dict[str, A
     }
 
 
-def measure_generate(model: DocidModel, root: dict[int, Any], trie: Trie, batches: list[Tensor]) -> dict[str, Any]:
+def measure_generate(model: DocidModel, root: DictTrie, trie: Trie, batches: list[Tensor]) -> dict[str, Any]:
     """Measure the milliseconds per query of `generate`, and whether it finds the same K docids as genir."""
     queries, found = len(batches[0]), []
 
@@ -131,17 +131,17 @@ def measure_all() -> list[dict[str, Any]]:
     for docids in COLLECTION_SIZES:
         codes = make_docids(docids)
         trie = Trie.from_codes(codes).to("cuda")
-        t5 = make_trained_t5("base", codes, 1600, FOLDER / f"trained-{docids}-1600")
-        root: dict[int, Any] = {}
+        t5 = make_trained_t5("base", codes, 1600, FOLDER / f"trained-trie-{docids}-1600")
+        root: DictTrie | None = None
         if docids == COLLECTION_SIZES[0]:  # a trie of dicts for millions of docids would take tens of gigabytes
-            root = make_dict_trie(make_docid_model(t5, LEVELS).codes_to_tokens(torch.from_numpy(codes)))
+            root = make_dict_trie(make_docid_model(t5, LEVELS).codes_to_tokens(trie.codes.cpu().long()))
         for dtype, queries in product((torch.float32, torch.bfloat16), BATCH_SIZES):
             torch.nn.Module.to(t5, "cuda", dtype)
             model = make_docid_model(t5, LEVELS)
             batches = make_batches(codes, queries)
             record = {"docids": docids, "type": "fp32" if dtype == torch.float32 else "bf16"}
             record |= measure(model, trie, batches)
-            if root and dtype == torch.float32 and queries < max(BATCH_SIZES):
+            if root is not None and dtype == torch.float32 and queries < max(BATCH_SIZES):
                 record |= measure_generate(model, root, trie, batches[-4:])
             records.append(record)
             write_json(FOLDER / "results.json", {"device": torch.cuda.get_device_name(), "rows": records})

@@ -1,6 +1,6 @@
-"""benchmark_training: time a refinement step of genir and of a straightforward implementation, in turns.
+"""benchmark_training: time a refinement step of genir and of other implementations, in turns.
 
-Shapes: B queries, N candidates, L levels.
+Shapes: B queries, N candidates, L levels, K codes of a level, V vocabulary.
 """
 
 import platform
@@ -15,18 +15,24 @@ import torch
 import typer
 from rich.table import Table
 from torch import Tensor
+from torch.nn import functional
 from transformers import T5Config, T5ForConditionalGeneration
 
+from genir.benchmarks.synthetic import CODEBOOK_SIZE, make_docids
 from genir.console import console, track
 from genir.docids.table import CodeLayout
+from genir.docids.trie import Trie
 from genir.files import write_json
 from genir.losses import LOSSES, CandidateBatch
 from genir.model import SIZES, DocidModel
 from genir.pipeline.command import run_command
+from genir.scoring.logps import document_logps
 from genir.t5.loading import untie
 
-TEXT_TOKENS, CODEBOOK_SIZE = 32_128, 256
-"""Text tokens in the vocabulary, and codes per level."""
+TEXT_TOKENS = 32_128
+"""Text tokens in the vocabulary."""
+DOCUMENTS = 100_000
+"""Number of synthetic documents."""
 BETA = 0.4
 """The losses' inverse temperature; it does not change the time."""
 
@@ -65,14 +71,37 @@ def make_model(size: str, levels: int) -> DocidModel:
     config = T5Config(**settings)
     t5 = T5ForConditionalGeneration(config)
     untie(t5, torch.randn_like(t5.shared.weight) * config.d_model**-0.5)
-    return DocidModel(t5, layout, "level")
+    return DocidModel(t5, layout)
 
 
-def compute_genir_loss(policy: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
-    """Compute the loss as genir does: each query is encoded once, and the reference's log-probs come from a cache."""
-    encoded = policy.encode(batch["input_ids"], batch["attention_mask"])
-    logps = policy.sequence_logps(encoded, batch["codes"])
+def compute_loss(logps: Tensor, batch: dict[str, Tensor], loss: str) -> Tensor:
+    """Compute the mean loss from log-probabilities [B, N]; those of the reference are in the batch."""
     return LOSSES[loss](CandidateBatch(logps, batch["reference"], batch["grades"], batch["mask"]), BETA).mean()
+
+
+def compute_genir_loss(policy: DocidModel, trie: Trie, batch: dict[str, Tensor], loss: str) -> Tensor:
+    """Compute the loss as genir does: each query is encoded once, and only codes with alternatives are decoded.
+
+    The reference's log-probs come from a cache.
+    """
+    encoded = policy.encode(batch["input_ids"], batch["attention_mask"])
+    return compute_loss(document_logps(policy, encoded, trie, batch["leaves"]), batch, loss)
+
+
+def compute_level_loss(policy: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
+    """Compute the loss with a softmax over the codebook of each level, for which every code of a docid is decoded.
+
+    Otherwise it shares encodings as genir does. Its log-probabilities, and so its loss, are other ones.
+    """
+    encoded = policy.encode(batch["input_ids"], batch["attention_mask"])
+    states = policy.decode(policy.precompute_cross_attention(encoded), policy.decoder_inputs(batch["codes"][..., :-1]))
+    logps = torch.zeros(batch["codes"].shape[:2])
+    for level, offset in enumerate(policy.layout.offsets):
+        start = policy.layout.base + offset
+        head = policy.t5.lm_head.weight[start : start + CODEBOOK_SIZE]
+        level_logps = functional.linear(states[:, :, level], head).log_softmax(-1)
+        logps = logps + level_logps.gather(2, batch["codes"][:, :, level : level + 1])[..., 0]
+    return compute_loss(logps, batch, loss)
 
 
 def compute_straightforward_loss(
@@ -86,24 +115,25 @@ def compute_straightforward_loss(
         batch = split_into_pairs(batch)
     with torch.no_grad():
         reference_logps = pairwise_logps(reference, batch)
-    candidates = CandidateBatch(pairwise_logps(policy, batch), reference_logps, batch["grades"], batch["mask"])
-    return LOSSES[loss](candidates, BETA).mean()
+    return compute_loss(pairwise_logps(policy, batch), batch | {"reference": reference_logps}, loss)
 
 
 def split_into_pairs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Make an example of each pair of a query's first candidate and another one: B * (N - 1) lists of two."""
     negatives = batch["codes"].shape[1] - 1
-    codes = batch["codes"]
-    both = torch.stack([codes[:, :1].expand(-1, negatives, -1), codes[:, 1:]], 2).flatten(0, 1)
+
+    def pair(x: Tensor) -> Tensor:
+        return torch.stack([x[:, :1].expand_as(x[:, 1:]), x[:, 1:]], 2).flatten(0, 1)
+
     repeated = {name: batch[name].repeat_interleave(negatives, 0) for name in ("input_ids", "attention_mask")}
     narrow = {name: batch[name][:, :2].repeat_interleave(negatives, 0) for name in ("grades", "mask")}
-    return repeated | narrow | {"codes": both}
+    return repeated | narrow | {name: pair(batch[name]) for name in ("codes", "log_masses")}
 
 
 def pairwise_logps(docid_model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
-    """Compute log p(docid | query) [B, N] from B * N independent sequences, with logits over the whole vocabulary."""
+    """Compute log p(d | q) [B, N] from B * N independent sequences, with logits over the whole vocabulary."""
     count = batch["codes"].shape[1]
-    tokens = docid_model.codes_to_tokens(batch["codes"]).flatten(0, 1)
+    tokens, log_masses = docid_model.codes_to_tokens(batch["codes"]).flatten(0, 1), batch["log_masses"].flatten(0, 1)
     logits = docid_model.t5(
         input_ids=batch["input_ids"].repeat_interleave(count, 0),
         attention_mask=batch["attention_mask"].repeat_interleave(count, 0),
@@ -112,25 +142,43 @@ def pairwise_logps(docid_model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
     total = torch.zeros(len(tokens))
     for level, offset in enumerate(docid_model.layout.offsets):
         start = docid_model.layout.base + offset
-        logps = logits[:, level, start : start + docid_model.layout.sizes[level]].log_softmax(-1)
+        level_logits = logits[:, level, start : start + CODEBOOK_SIZE]
+        logps = (level_logits + log_masses[:, level]).log_softmax(-1)
         total = total + logps.gather(1, (tokens[:, level] - start).unsqueeze(1))[:, 0]
     return total.view(-1, count)
 
 
-def make_batch(reference: DocidModel, case: Case, words: int) -> dict[str, Tensor]:
-    """Make queries of `words` tokens with random candidates [B, N, L], of which the first is relevant."""
+def list_log_masses(trie: Trie, leaves: Tensor) -> Tensor:
+    """List log M of all codes that may follow each prefix of some documents [n], without experts: [n, L, K].
+
+    It is -inf for codes that no docid has there.
+    """
+    log_masses = torch.full((len(leaves), trie.levels, CODEBOOK_SIZE), -torch.inf)
+    first, last = torch.zeros_like(leaves), torch.full_like(leaves, trie.size)
+    for level in range(trie.levels):
+        children = trie.expand(level, first, last)
+        log_masses[children.parent, level, children.code] = (children.last - children.first).float().log()
+        first, last = trie.descend(level, first, last, leaves)
+    return log_masses
+
+
+def make_batch(reference: DocidModel, trie: Trie, case: Case, words: int) -> dict[str, Tensor]:
+    """Make queries of `words` tokens with random candidates [B, N], of which the first is relevant."""
     generator = torch.Generator().manual_seed(1)
     shape = case.queries, case.candidates
+    leaves = torch.randint(0, trie.size, shape, generator=generator)
     batch = {
         "input_ids": torch.randint(3, TEXT_TOKENS, (case.queries, words), generator=generator),
         "attention_mask": torch.ones(case.queries, words, dtype=torch.long),
-        "codes": torch.randint(0, CODEBOOK_SIZE, (*shape, case.levels), generator=generator),
+        "leaves": leaves,
+        "codes": trie.generated_codes(leaves),
+        "log_masses": list_log_masses(trie, leaves.flatten()).view(*shape, trie.levels, CODEBOOK_SIZE),
         "grades": torch.eye(case.candidates)[0].expand(case.queries, -1),
         "mask": torch.ones(*shape, dtype=torch.bool),
     }
     with torch.no_grad():
         encoded = reference.encode(batch["input_ids"], batch["attention_mask"])
-        batch["reference"] = reference.sequence_logps(encoded, batch["codes"])
+        batch["reference"] = document_logps(reference, encoded, trie, leaves)
     return batch
 
 
@@ -143,28 +191,34 @@ def time_step(loss: Callable[[], Tensor], policy: DocidModel) -> float:
 
 
 def measure(size: str, case: Case, words: int, repeats: int) -> dict[str, Any]:
-    """Time both implementations in turns.
+    """Time all implementations in turns.
 
-    Returns the median seconds of a step of each, the median ratio of the times of successive steps, and the difference
-    between the two losses.
+    Returns the median seconds of a step of each, the median ratios of the others' times to genir's in the same turn,
+    and the difference between the losses of genir and of the straightforward implementation.
     """
     policy, reference = make_model(size, case.levels), make_model(size, case.levels)
     with torch.no_grad():
         for weight in policy.t5.parameters():
             weight.mul_(1.01)  # so that policy and reference differ
-    batch = make_batch(reference, case, words)
+    trie = Trie.from_codes(make_docids(DOCUMENTS)[:, : case.levels])
+    batch = make_batch(reference, trie, case, words)
     losses = {
         "straightforward": partial(compute_straightforward_loss, policy, reference, batch, case.loss),
-        "genir": partial(compute_genir_loss, policy, batch, case.loss),
+        "level softmax": partial(compute_level_loss, policy, batch, case.loss),
+        "genir": partial(compute_genir_loss, policy, trie, batch, case.loss),
     }
     difference = abs(float(losses["genir"]().detach() - losses["straightforward"]().detach()))
     times: dict[str, list[float]] = {name: [] for name in losses}
     for _ in range(repeats):
         for name, loss in losses.items():
             times[name].append(time_step(loss, policy))
-    ratio = statistics.median(a / b for a, b in zip(times["straightforward"], times["genir"], strict=True))
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(times[name], times["genir"], strict=True))
+        for name in losses
+        if name != "genir"
+    }
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    return {"ratio": ratio, "loss_difference": difference, "seconds": medians}
+    return {"ratios": ratios, "loss_difference": difference, "seconds": medians}
 
 
 def command(
@@ -172,23 +226,25 @@ def command(
     words: Annotated[int, typer.Option(help="Length of a query, in tokens.")] = 32,
     repeats: Annotated[int, typer.Option(help="Number of timed steps of each implementation.")] = 7,
 ) -> None:
-    """Time a refinement step (forward and backward) of genir and of a straightforward implementation.
+    """Time a refinement step (forward and backward) of genir and of two other implementations.
 
-    genir encodes each query once for all its candidates, computes log-probabilities over the codebook of each level,
-    and takes those of the reference from a cache. The straightforward implementation runs policy and reference on every
-    pair of a query and a candidate, with logits over the whole vocabulary. The losses are those of DDRO and IRPO, and
-    both implementations run on one thread. Prints the medians and writes them to
-    runs/benchmark_training/results.json.
+    genir encodes each query once for all its candidates, decodes only codes that have alternatives among 100,000
+    synthetic docids, and takes the log-probabilities of the reference from a cache. The straightforward implementation
+    runs policy and reference on every pair of a query and a candidate, with logits over the whole vocabulary; its
+    losses are the same. The one with a softmax over the codebook of each level shares encodings as genir does, but
+    decodes every code. The losses are those of DDRO and IRPO, and all implementations run on one thread. Prints the
+    medians and writes them to runs/benchmark_training/results.json.
     """
     torch.set_num_threads(1)
     table = Table(title=f"t5 {size}, queries of {words} tokens, {platform.machine()}, one thread, fp32")
-    for column in ("case", "straightforward", "genir", "speedup", "loss difference"):
+    for column in ("case", "straightforward", "level softmax", "genir", "speedups", "loss difference"):
         table.add_column(column, justify="left" if column == "case" else "right")
     results = {}
     for name, case in track(CASES.items(), "benchmark"):
         results[name] = found = measure(size, case, words, repeats)
-        milliseconds = [f"{found['seconds'][key] * 1000:,.0f} ms" for key in ("straightforward", "genir")]
-        table.add_row(name, *milliseconds, f"{found['ratio']:.1f}", f"{found['loss_difference']:.0e}")
+        milliseconds = [f"{seconds * 1000:,.0f} ms" for seconds in found["seconds"].values()]
+        speedups = ", ".join(f"{ratio:.1f}" for ratio in found["ratios"].values())
+        table.add_row(name, *milliseconds, speedups, f"{found['loss_difference']:.0e}")
     console.print(table)
     write_json(Path("runs") / "benchmark_training" / "results.json", results)
 

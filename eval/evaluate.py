@@ -122,7 +122,7 @@ def is_seen(grades: Mapping[str, int], trained: set[str]) -> bool:
 
 
 def list_run_files(config: Config, split: str) -> list[Path]:
-    """List the run files NAME.SPLIT.trec of a split: the baseline's, those of the training stages, then all others.
+    """List the run files NAME.SPLIT.trec of a split: those of the baseline, experts, training stages, then all others.
 
     Raises GenirError if two of them have the same name, such as one of the user's that is named as the baseline.
     """
@@ -131,8 +131,10 @@ def list_run_files(config: Config, split: str) -> list[Path]:
     longer = tuple(f".{other}.trec" for other in config.search.splits if other.endswith(f".{split}"))
     names = [name for name in list_folder(folder) if not name.startswith(".")]
     found = {folder / name for name in names if name.endswith(f".{split}.trec") and not name.endswith(longer)}
-    by_stage = {name: path for name in TRAINING_STAGES if (path := folder / f"{name}.{split}.trec") in found}
-    for name in [name for name in by_stage if name not in config.training_stages]:  # written by an earlier config
+    own = ("experts", *TRAINING_STAGES)
+    by_stage = {name: path for name in own if (path := folder / f"{name}.{split}.trec") in found}
+    wanted = [*(["experts"] if config.uses_experts else []), *config.training_stages]
+    for name in [name for name in by_stage if name not in wanted]:  # written by an earlier config
         print_note(f"{by_stage[name]} is ignored, since the config has no section {name}")
         found.remove(by_stage.pop(name))
     stages = list(by_stage.values())

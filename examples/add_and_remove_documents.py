@@ -25,7 +25,7 @@ def main(folder: str) -> None:
     print("before:", retriever.search(QUERY))
 
     # The new document gets its docid from the codebooks that are stored with the retriever. The model has never seen
-    # it, but finds it through the codes that it shares with similar documents: among the top 10, though not first.
+    # it, but BM25, the retriever's expert, knows its words at once.
     retriever.add([EAGLE_OWL])
     print("\nafter:", retriever.search(QUERY))
 

@@ -23,7 +23,7 @@ def main(folder: str, query: str) -> None:
     print(f"\n{count_common(hits, exact)} of these {len(hits)} hits are among the model's true {len(exact)} best")
 
     # `allowed` restricts the search to some documents, for example those that a user may read. It does not filter the
-    # hits afterwards: the result is the same as if there were no other documents.
+    # hits afterwards: the scores are the probabilities given that one of these documents is the answer.
     others = set(retriever.table.doc_ids) - {hit.doc_id for hit in hits}
     print("\nwithout these hits,", retriever.search(query, k=5, allowed=others))
 

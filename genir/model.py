@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 from genir.config import ModelConfig, SoftmaxOver
@@ -33,6 +32,12 @@ SIZES: dict[str, dict[str, Any]] = {
 
 _HEAD_CHUNK = 1024
 """Decoder states that the head is applied to at once, since logits over the whole vocabulary take much memory."""
+_DENSE_RATIO = 16
+"""Logits of all codes of a level are computed if at most this many times as many as are needed: a matrix product takes
+less time for each of them.
+"""
+_GATHER_CHUNK = 16_384
+"""Children whose logits are computed one by one at once, since their head vectors are copied."""
 
 
 class Encoded(NamedTuple):
@@ -98,19 +103,19 @@ def _add_code_tokens(t5: T5ForConditionalGeneration, layout: CodeLayout) -> None
 class DocidModel:
     """A T5, the layout of its code tokens, and what its probabilities are normalised over.
 
-    softmax_over: "level" normalises over the codebook of a level, so that the probabilities of all code sequences sum
-    to one; "full" normalises over the whole vocabulary, as Hugging Face's `generate` does. None means "full" for text
-    docids and "level" for all others.
+    softmax_over: "trie" normalises over the codes that continue an existing docid, so that the probabilities of all
+    documents sum to one (`genir.scoring`); "full" normalises over the whole vocabulary, as Hugging Face's `generate`
+    does.
 
     Raises GenirError if the vocabulary of the T5 is smaller than the layout needs.
     """
 
-    def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, softmax_over: SoftmaxOver | None) -> None:
+    def __init__(self, t5: T5ForConditionalGeneration, layout: CodeLayout, softmax_over: SoftmaxOver = "trie") -> None:
         if layout.vocab_size > t5.config.vocab_size:
             raise GenirError(f"the model has {t5.config.vocab_size} tokens, but its docids need {layout.vocab_size}")
         self.t5 = t5
         self.layout = layout
-        self.softmax_over: SoftmaxOver = softmax_over or ("full" if layout.text else "level")
+        self.softmax_over: SoftmaxOver = softmax_over
         self._kv_caches = KVCachePool()
 
     @property
@@ -171,14 +176,25 @@ class DocidModel:
     def _scale_for_head(self, states: Tensor) -> Tensor:
         return states * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else states
 
+    def child_logits(self, states: Tensor, level: int, parent: Tensor, codes: Tensor) -> Tensor:
+        """Logits of codes [c] of a level, fp32: those that may follow the prefixes of decoder states [n, D].
+
+        parent [c]: the index of the state of each code, ascending. No code may occur twice with the same parent, and those
+        of a parent are ascending.
+        """
+        start = self.layout.base + self.layout.offsets[level]
+        head = self.t5.lm_head.weight[start : start + self.layout.sizes[level]]
+        if len(states) * len(head) <= _DENSE_RATIO * len(codes):
+            logits = functional.linear(states, head).float()
+            return logits.flatten() if logits.numel() == len(codes) else logits[parent, codes]
+        parts = zip(torch.split(parent, _GATHER_CHUNK), torch.split(codes, _GATHER_CHUNK), strict=True)
+        return torch.cat([(states[some].float() * head[wanted].float()).sum(-1) for some, wanted in parts])
+
     def level_logps(self, states: Tensor, level: int) -> Tensor:
-        """Log-probabilities of the codes of a level: decoder states [..., D] -> [..., K], fp32."""
+        """Log-probabilities of the codes of a level over the whole vocabulary: states [..., D] -> [..., K], fp32."""
         start = self.layout.base + self.layout.offsets[level]
         codes = slice(start, start + self.layout.sizes[level])
-        head = self.t5.lm_head.weight
-        if self.softmax_over == "level":
-            return functional.linear(states, head[codes]).float().log_softmax(-1)
-        return functional.linear(states, head).float().log_softmax(-1)[..., codes]
+        return functional.linear(states, self.t5.lm_head.weight).float().log_softmax(-1)[..., codes]
 
     def chosen_code_logps(self, states: Tensor, levels: Tensor, codes: Tensor) -> Tensor:
         """Log-probability of one code for each decoder state: states [n, D], levels [n], codes [n] -> [n], fp32.
@@ -220,37 +236,20 @@ class DocidModel:
         return states.masked_fill(codes.unsqueeze(-1) < 0, 0).sum(-2)
 
     def code_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        """Log-probability of each code given the codes before it: codes [B, N, L] -> [B, N, L], fp32, 0 at padding."""
+        """Log-probability of each code over the whole vocabulary: codes [B, N, L] -> [B, N, L], fp32, 0 at padding."""
         levels = codes.shape[-1]
         # All candidates of a query start with the same token: docids of one code need one decoder input per query.
         inputs = self.decoder_inputs(codes[:, : None if levels > 1 else 1, :-1])
         states = self.decode(self.precompute_cross_attention(encoded), inputs)
         wanted = codes.clamp(min=0).unsqueeze(-1)
-        if self.softmax_over == "full" or self.layout.text:
-            logps = [self.level_logps(states[:, :, m], m) for m in range(levels)]
-        else:
-            # One split instead of a slice per level: the gradient of each slice would be as large as the whole head.
-            after_codes = self.t5.config.vocab_size - self.layout.vocab_size
-            books = self.t5.lm_head.weight[self.layout.base :].split([*self.layout.sizes, after_codes])
-            logps = [functional.linear(states[:, :, m], books[m]).float().log_softmax(-1) for m in range(levels)]
+        logps = [self.level_logps(states[:, :, m], m) for m in range(levels)]
         expanded = [logp.expand(-1, codes.shape[1], -1) for logp in logps]
         chosen = [logp.gather(-1, wanted[:, :, m])[..., 0] for m, logp in enumerate(expanded)]
         return torch.stack(chosen, -1).masked_fill(codes < 0, 0)
 
-    def sequence_logps(self, encoded: Encoded, codes: Tensor, candidate_chunk: int | None = None) -> Tensor:
-        """Log-probability of whole docids, the sum over their codes: codes [B, N, L] -> [B, N], fp32.
-
-        candidate_chunk: if there are more than this many candidates, they are scored in chunks with gradient
-        checkpointing, so that only one chunk's activations are in memory at a time; the gradient is the same.
-        """
-        if candidate_chunk is None or codes.shape[1] <= candidate_chunk:
-            return self.code_logps(encoded, codes).sum(-1)
-
-        def score(states: Tensor, part: Tensor) -> Tensor:
-            return self.code_logps(Encoded(states, encoded.mask), part).sum(-1)
-
-        parts = torch.split(codes, candidate_chunk, 1)
-        return torch.cat([checkpoint(score, encoded.states, part, use_reentrant=False) for part in parts], 1)
+    def sequence_logps(self, encoded: Encoded, codes: Tensor) -> Tensor:
+        """Log-probability of whole docids over the whole vocabulary: codes [B, N, L] -> [B, N], fp32."""
+        return self.code_logps(encoded, codes).sum(-1)
 
 
 def _pad_source(x: Tensor) -> Tensor:

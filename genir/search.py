@@ -15,9 +15,9 @@ import typer
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, load_config
-from genir.console import console, print_note
+from genir.console import console, print_note, track
 from genir.errors import GenirError
-from genir.evaluation.trec import break_score_ties, write_run
+from genir.evaluation.trec import break_score_ties, read_run, write_run
 from genir.files import write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
@@ -29,7 +29,8 @@ def main(config: Config) -> None:
     """Search the splits of search.splits with the retriever of every training stage.
 
     Writes RUN/runs/STAGE.SPLIT.trec and, beside it, STAGE.SPLIT.certified.json: for each query, how many of the first
-    hits are proven to be the model's best documents. Raises GenirError if a training stage has not run yet.
+    hits are proven to be the model's best documents. The run experts.SPLIT.trec is the ranking by the experts alone,
+    without the model. Raises GenirError if a training stage has not run yet.
     """
     data = PreparedCollection(config.run_folder / "collection")
     for name in config.training_stages:
@@ -40,7 +41,21 @@ def main(config: Config) -> None:
     for name in config.training_stages:
         retriever = Retriever.from_pretrained(config.run_folder / name)
         for split in config.search.splits:
+            if name == "sft" and retriever.experts is not None:
+                rank_by_experts(config, retriever, data, split)
             search_split(config, retriever, data, name, split)
+
+
+def rank_by_experts(config: Config, retriever: Retriever, data: PreparedCollection, split: str) -> None:
+    """Rank the documents of one split's queries by the experts alone, and write the run file experts.SPLIT.trec."""
+    index, run = retriever.index, {}
+    assert index.experts is not None
+    for query in data.queries(split):
+        found = index.experts.rank(query.text, index.trie, config.search.k + data.ignores_identical_ids)
+        hits = index.list_hits(*zip(*found, strict=True)) if found else []
+        kept = [hit for hit in hits if not data.is_ignored(query.id, hit.doc_id)][: config.search.k]
+        run[query.id] = break_score_ties([hit.doc_id for hit in kept], [hit.score for hit in kept])
+    write_run(run, config.run_folder / "runs" / f"experts.{split}.trec", "experts")
 
 
 def search_split(config: Config, retriever: Retriever, data: PreparedCollection, name: str, split: str) -> None:
@@ -92,13 +107,27 @@ def command(
             "setting search.exact=true, which the run folder keeps until search.exact=false is given.",
         ),
     ] = False,
+    rerank: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN.trec",
+            help="Rank the documents of this run file, NAME.SPLIT.trec, with the trained retriever, and write "
+            "RUN/runs/NAME-reranked.SPLIT.trec.",
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Search with a trained retriever.
 
     Without options, search the splits of search.splits and write TREC run files, RUN/runs/STAGE.SPLIT.trec. With
-    --query or --interactive, CONFIG may also be a run folder or a retriever folder, and the hits are printed.
+    --query or --interactive, CONFIG may also be a run folder or a retriever folder, and the hits are printed. With
+    --rerank, the documents that another system found are ranked again.
     """
+    if rerank is not None:
+        if query is not None or interactive:
+            raise GenirError("--rerank ranks the queries of a run file; leave out --query and --interactive")
+        rerank_run(load_config(config, overrides or []), rerank)
+        return
     if query is None and not interactive:
         given = [*(overrides or []), *(["search.exact=true"] if exact else [])]
         execute(STAGE, main, load_config(config, given), force)
@@ -113,6 +142,31 @@ def command(
         console.print(retriever.search(query, k, exact=exact))
     if interactive:
         prompt_for_queries(retriever, k, exact)
+
+
+def rerank_run(config: Config, path: Path) -> None:
+    """Rank the documents of each query of a run file by the trained retriever, and write the new run beside the others.
+
+    Raises GenirError if the file's name does not end with .SPLIT.trec, or if a query is not of that split.
+    """
+    data = PreparedCollection(config.run_folder / "collection")
+    found = [split for split in data.splits if path.name.endswith(f".{split}.trec")]
+    if not found:
+        names = ", ".join(f"NAME.{split}.trec" for split in data.splits)
+        raise GenirError(f"{path}: cannot tell which split it ranks; rename it to one of {names}")
+    split = max(found, key=len)
+    texts, run = {query.id: query.text for query in data.queries(split)}, read_run(path)
+    if unknown := next((query_id for query_id in run if query_id not in texts), None):
+        raise GenirError(f"{path}: query {unknown!r} is not among the queries of the split {split}")
+    retriever = Retriever.from_pretrained(config.run_folder)
+    reranked = {}
+    for query_id in track(list(run), "ranking"):
+        hits = retriever.rank(texts[query_id], list(run[query_id]))
+        reranked[query_id] = break_score_ties([hit.doc_id for hit in hits], [hit.score for hit in hits])
+    name = f"{path.name.removesuffix(f'.{split}.trec')}-reranked"
+    target = config.run_folder / "runs" / f"{name}.{split}.trec"
+    write_run(reranked, target, name)
+    console.print(f"{len(reranked):,} queries of {path} are ranked again in {target}")
 
 
 def prompt_for_queries(retriever: Retriever, k: int, exact: bool) -> None:

@@ -18,10 +18,10 @@ from genir.collection.beir import read_documents
 from genir.collection.prepared import DocumentFile
 from genir.config import Config, load_config
 from genir.console import console, print_warning
-from genir.decoding.trie import Trie
 from genir.docids import BUILDERS, BuilderInput, DocidTable
 from genir.docids.assign import build_docids
 from genir.docids.report import make_report
+from genir.docids.trie import Trie
 from genir.embedders import load_vectors, require_finite_vectors
 from genir.errors import GenirError, error_at
 from genir.files import atomic_folder, folder_lock, numbered_lines, remove_leftovers, write_json

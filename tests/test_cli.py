@@ -74,7 +74,7 @@ def test_a_run_writes_everything_and_says_how_to_continue(finished):
     assert "genir search runs/small --interactive" in done.stdout
     assert done.stdout.count("3 hits") == 3
     measures = json.loads((run / "evaluation" / "measures.json").read_text())["test"]
-    assert measures.keys() == {"bm25", "sft"}
+    assert measures.keys() == {"bm25", "experts", "sft"}
     assert measures["bm25"]["RR@10"]["all"]["mean"] > 0.9
     proven = json.loads((run / "runs" / "sft.test.certified.json").read_text())
     assert proven == {f"q{i}-test": 10 for i in range(12)}  # 12 beams for 12 documents, of which 10 are hits
@@ -109,7 +109,7 @@ def test_a_run_file_of_the_user_is_measured_too(finished):
     copy = shutil.copytree(folder / "runs" / "small", folder / "copy")
     shutil.copy(copy / "runs" / "sft.test.trec", copy / "runs" / "own.test.trec")
     text = genir("evaluate", copy, cwd=folder, check=0).stdout
-    assert re.findall(r"^│ (\w+) ", text, re.M)[:3] == ["bm25", "sft", "own"]
+    assert re.findall(r"^│ (\w+) ", text, re.M)[:4] == ["bm25", "experts", "sft", "own"]
 
 
 def test_search_answers_single_and_interactive_queries(finished):
@@ -162,7 +162,7 @@ def test_runs_of_two_folders_can_be_compared(finished):
     done = genir("compare", "runs/small", "--other", "runs/other", cwd=folder, check=0)
     rows = json.loads((folder / "runs" / "small" / "comparison_between_runs" / "comparison.json").read_text())
     assert {row["a"] for row in rows} | {row["b"] for row in rows} == {
-        "small/bm25", "small/sft", "other/sft"
+        "small/bm25", "small/experts", "small/sft", "other/experts", "other/sft"
     }  # fmt: skip
     assert "other/sft" in done.stdout
     genir("compare", "runs/small", "--other", "runs/other", "--over-seeds", cwd=folder, check=0)
@@ -175,7 +175,7 @@ def test_runs_of_two_folders_can_be_compared(finished):
         ]  # fmt: skip
         assert row["seeds"] == pytest.approx(each)
         assert row["mean"] == pytest.approx(sum(each) / 2)
-    assert {row["run"] for row in seeds} == {"bm25", "sft"}
+    assert {row["run"] for row in seeds} == {"bm25", "experts", "sft"}
     done = genir("compare", "runs/small", "--over-seeds", cwd=folder, check=1)
     assert "each after --other" in done.stderr
 

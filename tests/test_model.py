@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genir.config import ModelConfig
 from genir.docids.table import CodeLayout
@@ -29,9 +31,8 @@ def all_codes():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("v10", [True, False])
-@pytest.mark.parametrize("softmax_over", ["level", "full"])
-def test_log_probabilities_equal_hugging_face_logits_normalised_token_by_token(v10, softmax_over):
-    model = make_model(SIZES, softmax_over, v10)
+def test_log_probabilities_equal_hugging_face_logits_normalised_token_by_token(v10):
+    model = make_model(SIZES, v10=v10)
     ids, mask = make_inputs()
     codes = torch.tensor([[[0, 1, 2], [3, 2, 4]], [[1, 0, 0], [1, 0, 1]], [[2, 2, 2], [0, 0, 0]]])
     with torch.no_grad():
@@ -42,36 +43,13 @@ def test_log_probabilities_equal_hugging_face_logits_normalised_token_by_token(v
                 logits = model.t5(input_ids=ids[b : b + 1], attention_mask=mask[b : b + 1], labels=labels).logits[0]
                 total = 0.0
                 for level, token in enumerate(labels[0].tolist()):
-                    start = model.layout.base + model.layout.offsets[level]
-                    among = range(start, start + SIZES[level]) if softmax_over == "level" else range(logits.shape[1])
-                    total += logits[level, token].item() - math.log(
-                        sum(math.exp(logits[level, other].item()) for other in among)
-                    )
+                    total += logits[level, token].item() - math.log(sum(map(math.exp, logits[level].tolist())))
                 assert logps[b, n].item() == pytest.approx(total, abs=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("softmax_over", ["level", "full"])
-def test_candidate_chunks_give_the_same_log_probabilities_and_gradients(softmax_over):
-    model = make_model(SIZES, softmax_over)
-    ids, mask = make_inputs()
-    codes = all_codes()[torch.randperm(60, generator=torch.Generator().manual_seed(0))[:21]].view(3, 7, 3)
-    weight = torch.randn(3, 7, generator=torch.Generator().manual_seed(1))
-    results = []
-    for candidate_chunk in (None, 1, 3):
-        model.t5.zero_grad()
-        logps = model.sequence_logps(model.encode(ids, mask), codes, candidate_chunk)
-        (weight * logps.exp()).sum().backward()
-        results.append((logps.detach(), {name: p.grad.clone() for name, p in model.t5.named_parameters()}))
-    for logps, gradients in results[1:]:
-        torch.testing.assert_close(logps, results[0][0])
-        torch.testing.assert_close(gradients, results[0][1])
-
-
-@pytest.mark.parametrize("softmax_over", ["level", "full"])
-def test_docids_of_one_code_have_the_same_log_probabilities_together_and_alone(softmax_over):
+def test_docids_of_one_code_have_the_same_log_probabilities_together_and_alone():
     """Together they share one decoder input per query."""
-    model = make_model((9,), softmax_over)
+    model = make_model((9,))
     ids, mask = make_inputs()
     codes = torch.arange(9).view(1, 9, 1).expand(3, -1, -1)
     with torch.no_grad():
@@ -81,13 +59,20 @@ def test_docids_of_one_code_have_the_same_log_probabilities_together_and_alone(s
     torch.testing.assert_close(together, alone)
 
 
-def test_with_a_softmax_over_each_level_the_probabilities_of_all_code_sequences_sum_to_one():
-    model = make_model(SIZES)
-    ids, mask = make_inputs()
-    codes = all_codes().expand(3, -1, -1)
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.sampled_from([1, 3, 100]), st.sampled_from([0.0, 0.05, 1.0]))
+def test_logits_of_children_are_those_of_the_head_however_few_of_the_codebook_they_are(seed, nodes, size, share):
+    """Either all logits of the level are computed, or only those of the children."""
+    model = make_model((2, size), seed=seed % 3)
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(nodes, 16, generator=generator)
+    is_child = torch.rand(nodes, size, generator=generator) < share
+    is_child[:, -1] = True
+    parent, codes = is_child.nonzero().T
     with torch.no_grad():
-        logps = model.sequence_logps(model.encode(ids, mask), codes)
-    assert logps.exp().sum(1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+        logits = model.child_logits(states, 1, parent, codes)
+        expected = (states @ model.t5.lm_head.weight[22:].T)[parent, codes]
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("text", [True, False])
@@ -116,10 +101,9 @@ def test_padding_of_queries_changes_nothing():
     torch.testing.assert_close(together, torch.cat(alone))
 
 
-@pytest.mark.parametrize("softmax_over", ["level", "full"])
-def test_codes_chosen_at_mixed_levels_have_the_log_probabilities_of_their_levels(softmax_over, monkeypatch):
+def test_codes_chosen_at_mixed_levels_have_the_log_probabilities_of_their_levels(monkeypatch):
     monkeypatch.setattr("genir.model._HEAD_CHUNK", 4)
-    model = make_model(SIZES, softmax_over)
+    model = make_model(SIZES)
     generator = torch.Generator().manual_seed(0)
     states, levels = torch.randn(30, 16, generator=generator), torch.randint(0, 3, (30,), generator=generator)
     codes = torch.tensor([int(torch.randint(0, SIZES[level], (1,), generator=generator)) for level in levels])
@@ -182,7 +166,6 @@ def test_a_pretrained_model_keeps_its_logits_and_gets_code_tokens(tmp_path, v10)
 def test_a_pretrained_model_with_text_docids_keeps_its_vocabulary(tmp_path):
     make_model((1,)).t5.save_pretrained(tmp_path)
     model = build_model(ModelConfig(pretrained=str(tmp_path)), train_tokenizer(["a b"], 300), (21, 21), text=True)
-    assert model.softmax_over == "full"
     assert model.layout == CodeLayout(0, (21, 21), True)
     assert all(
         torch.equal(a, b) for a, b in zip(model.t5.parameters(), load_t5(str(tmp_path)).parameters(), strict=True)
@@ -192,4 +175,4 @@ def test_a_pretrained_model_with_text_docids_keeps_its_vocabulary(tmp_path):
 def test_a_vocabulary_that_is_too_small_for_the_docids_is_refused():
     t5 = make_model((4,)).t5
     with pytest.raises(GenirError, match="the model has 24 tokens, but its docids need 25"):
-        DocidModel(t5, CodeLayout(20, (5,)), None)
+        DocidModel(t5, CodeLayout(20, (5,)))

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from genir import search
+from genir.bm25 import BM25sIndex
 from genir.collection.prepared import PreparedCollection
-from genir.config import load_config
+from genir.config import BaselineConfig, load_config
 from genir.errors import GenirError
 from genir.evaluation.trec import read_run
 from genir.retriever import Retriever
 from indexing import prepare_collection
 from tests.helpers.beir import beir_of_own_queries
+from tests.helpers.retrievers import with_bm25
 
 
 @pytest.fixture
@@ -50,6 +52,22 @@ def test_run_files_and_certificates_are_those_of_the_retriever(run):
             assert proven[query_id] == hits.num_proven
 
 
+@pytest.mark.slow
+def test_the_ranking_by_the_experts_alone_is_that_of_bm25(run):
+    config = run()
+    data = PreparedCollection(config.run_folder / "collection")
+    retriever = with_bm25(Retriever.from_pretrained(config.run_folder / "sft"), data.documents, 1.5)
+    retriever.save_pretrained(config.run_folder / "sft")
+    search.main(config)
+    queries = data.queries("test")
+    expected = BM25sIndex(data.documents, BaselineConfig()).search_many([query.text for query in queries], 12)
+    found = read_run(config.run_folder / "runs" / "experts.test.trec")
+    for query, hits in zip(queries, expected, strict=True):
+        scores = dict(hits)
+        assert list(found[query.id].values()) == pytest.approx([1.5 * score for _, score in hits[:3]], rel=1e-3)
+        assert [scores[doc_id] for doc_id in found[query.id]] == pytest.approx([s for _, s in hits[:3]], rel=1e-3)
+
+
 def test_an_exact_search_proves_every_hit(run):
     config = run("search.exact=true")
     search.main(config)
@@ -78,3 +96,26 @@ def test_documents_with_the_id_of_the_query_are_left_out_and_cut_queries_are_cou
         hits = retriever.search(query.text, k=12, beams=12)
         assert list(found[query.id]) == [hit.doc_id for hit in hits if hit.doc_id != query.id][:3]
         assert proven[query.id] == 3  # 12 beams are all documents
+
+
+def test_the_documents_of_a_run_file_are_ranked_by_the_retriever(run, tmp_path):
+    config = run()
+    Retriever.from_pretrained(config.run_folder / "sft").save_pretrained(config.run_folder / "retriever")
+    foreign = tmp_path / "theirs.v2.test.trec"
+    foreign.write_text(
+        "q1-test Q0 d3 1 9.0 x\nq1-test Q0 d1 2 8.0 x\nq1-test Q0 d7 3 7.0 x\n"
+        "q2-test Q0 d2 1 1.0 x\nq2-test Q0 d4 2 0.5 x\n"
+    )
+    search.rerank_run(config, foreign)
+    retriever = Retriever.from_pretrained(config.run_folder)
+    texts = {query.id: query.text for query in PreparedCollection(config.run_folder / "collection").queries("test")}
+    found = read_run(config.run_folder / "runs" / "theirs.v2-reranked.test.trec")
+    for query_id, doc_ids in (("q1-test", ["d3", "d1", "d7"]), ("q2-test", ["d2", "d4"])):
+        hits = retriever.search(texts[query_id], k=12, beams=12)
+        assert list(found[query_id]) == [hit.doc_id for hit in hits if hit.doc_id in doc_ids]
+    foreign.rename(tmp_path / "theirs.trec")
+    with pytest.raises(GenirError, match=r"theirs\.trec: cannot tell which split it ranks"):
+        search.rerank_run(config, tmp_path / "theirs.trec")
+    (tmp_path / "other.test.trec").write_text("q1-dev Q0 d1 1 1.0 x\n")
+    with pytest.raises(GenirError, match="query 'q1-dev' is not among the queries of the split test"):
+        search.rerank_run(config, tmp_path / "other.test.trec")

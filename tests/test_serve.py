@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import httpx
 import numpy as np
 import pytest
+import torch
 import uvicorn
 from fastapi.testclient import TestClient
 
@@ -40,11 +41,13 @@ class ObservedRetriever(Retriever):
 
 @pytest.fixture(scope="module")
 def slow_retriever(tokenizer):
-    """A retriever whose exact searches take minutes, since they have to look at nearly all of its many docids."""
+    """A retriever whose exact searches take minutes, since it finds nearly all of its many documents equally good."""
     codes = np.random.default_rng(0).integers(0, 32, (MANY, len(SIZES))).astype(np.int32)
     names = [f"d{i}" for i in range(MANY)]
     table = DocidTable.from_codes(Codes(codes, SIZES), doc_ids=names, titles=names)
     retriever = ObservedRetriever(make_model(SIZES, base=len(tokenizer)), tokenizer, table)
+    with torch.no_grad():
+        retriever.model.t5.lm_head.weight.mul_(0.02)
     retriever.has_begun, retriever.was_stopped = threading.Event(), threading.Event()
     return retriever
 

@@ -14,7 +14,9 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from genir.console import console, track
 from genir.docids.table import CodeLayout
+from genir.docids.trie import Trie
 from genir.model import DocidModel
+from genir.scoring.logps import document_logps
 from genir.t5.loading import load_t5, silence_transformers, untie
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -32,6 +34,8 @@ NOISE = 0.05
 """Fraction of the codes after the random levels that are not determined by the code before them."""
 QUERY_TOKENS, QUERY_NOISE = 16, 0.33
 """Number of tokens of a query, and the fraction of them that are random."""
+EXPERT_MATCHES = 3000
+"""Number of documents to which the synthetic expert gives a score for a query."""
 _FINAL_NORM = "decoder.final_layer_norm.weight"
 
 
@@ -80,7 +84,7 @@ def make_random_t5(shape: str, text_tokens: int = TEXT_TOKENS) -> T5ForCondition
 def make_docid_model(t5: T5ForConditionalGeneration, levels: int) -> DocidModel:
     """Make the model of docids that consist of the first `levels` codes, from a T5 of this module."""
     layout = CodeLayout(t5.config.vocab_size - LEVELS * CODEBOOK_SIZE, (CODEBOOK_SIZE,) * levels)
-    return DocidModel(t5, layout, "level")
+    return DocidModel(t5, layout)
 
 
 def make_trained_t5(shape: str, codes: NDArray[np.int64], steps: int, folder: Path) -> T5ForConditionalGeneration:
@@ -121,22 +125,33 @@ def _embed_in_shape(small_t5: T5ForConditionalGeneration, shape: str) -> T5ForCo
 def train(model: DocidModel, codes: NDArray[np.int64], steps: int) -> DocidModel:
     """Train a model in place on queries for docids [N, L], by maximum likelihood with AdamW; returns the model.
 
-    A step has 128 examples. Three of four steps train only the random levels, which take longest to learn. The learning
-    rate rises for a tenth of the steps and then falls to nearly zero.
+    A step has 128 examples. The learning rate rises for a tenth of the steps and then falls to nearly zero.
     """
-    rng = np.random.default_rng(1)
+    rng, trie = np.random.default_rng(1), Trie.from_codes(codes)
     optimizer = torch.optim.AdamW(model.t5.parameters(), weight_decay=0)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
     for step in track(range(steps), "training"):
-        chosen = codes[rng.integers(0, len(codes), 128)]
-        ids, part = make_queries(chosen, rng), chosen if step % 4 == 0 else chosen[:, :RANDOM_LEVELS]
-        logps = model.code_logps(model.encode(ids, torch.ones_like(ids)), torch.from_numpy(part).unsqueeze(1))[:, 0]
+        chosen = rng.integers(0, len(codes), 128)
+        ids = make_queries(codes[chosen], rng)
+        encoded = model.encode(ids, torch.ones_like(ids))
+        loss = -document_logps(model, encoded, trie, trie.find_leaves(chosen).unsqueeze(1)).mean()
         optimizer.zero_grad()
-        torch.autograd.backward(-logps.sum(-1).mean())
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.t5.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
         if step % 100 == 0:
-            random, others = -logps[:, :RANDOM_LEVELS].mean(), -logps[:, RANDOM_LEVELS:].mean()
-            console.print(f"step {step}: {random:.3f} nats per random code, {others:.3f} per code after them")
+            console.print(f"step {step}: {loss:.3f} nats per document")
     return model
+
+
+def make_expert_scores(queries: int, documents: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Make scores of `EXPERT_MATCHES` random documents for each query, which are distributed as those of BM25.
+
+    Returns the keys [m], which are query * documents + leaf in ascending order, and the scores [m] (see
+    `genir.scoring.masses.Masses`).
+    """
+    matches = min(EXPERT_MATCHES, documents)
+    leaves = [np.sort(rng.choice(documents, matches, replace=False)) + documents * x for x in range(queries)]
+    scores = rng.gamma(2.0, 3.0, queries * matches).astype(np.float32)
+    return torch.from_numpy(np.concatenate(leaves)), torch.from_numpy(scores)

@@ -4,18 +4,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from genir.bm25.analysis import Analyzer, TermNumbering
 from genir.config import BaselineConfig
-from genir.errors import GenirError
 from genir.records import Document
-from genir.words import find_terms
 
 
 class BM25sIndex:
     """A BM25 index of the documents' titles and texts, held in memory.
 
-    Texts are split as `genir.words` describes; case is ignored, and accents are not. settings: k1, b and the stemmer;
-    English stop words are always removed. doc_ids: the ids of the indexed documents in their order. num_empty: how many
-    of them have no term. Raises GenirError for an unknown stemmer.
+    settings: k1, b and the stemmer of `genir.bm25.analysis`. doc_ids: the ids of the indexed documents in their order.
+    num_empty: how many of them have no term. Raises GenirError for an unknown stemmer.
     """
 
     def __init__(self, documents: Iterable[Document], settings: BaselineConfig) -> None:
@@ -23,7 +21,7 @@ class BM25sIndex:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         import bm25s
 
-        self.stemmer = _load_stemmer(settings.stemmer)
+        self._analyzer = Analyzer(settings.stemmer)
         self.doc_ids: list[str] = []
         self._index = bm25s.BM25(method="lucene", k1=settings.k1, b=settings.b)
         terms = self._tokenize(self._read_bodies(documents))
@@ -39,10 +37,10 @@ class BM25sIndex:
             yield document.body
 
     def _tokenize(self, texts: Iterable[str]) -> Any:
-        from bm25s.tokenization import Tokenizer
+        from bm25s.tokenization import Tokenized
 
-        tokenizer = Tokenizer(lower=True, splitter=find_terms, stopwords="en", stemmer=self.stemmer)
-        return tokenizer.to_tokenized_tuple(list(tokenizer.streaming_tokenize(texts, allow_empty=False)))
+        numbering = TermNumbering(self._analyzer)
+        return Tokenized([numbering.number_terms(text) for text in texts], numbering.numbers)
 
     def count_empty(self, queries: Sequence[str]) -> int:
         """Return how many of the queries have no term, so that no document can match them."""
@@ -60,13 +58,3 @@ class BM25sIndex:
             [(self.doc_ids[doc_index], float(score)) for doc_index, score in zip(*hits, strict=True) if score > 0]
             for hits in zip(doc_indices.tolist(), scores.tolist(), strict=True)
         ]
-
-
-def _load_stemmer(language: str | None) -> Any:
-    import Stemmer
-
-    if language is None:
-        return None
-    if language not in Stemmer.algorithms():
-        raise GenirError(f"baseline.stemmer: no stemmer {language!r}; there are: {', '.join(Stemmer.algorithms())}")
-    return Stemmer.Stemmer(language)

@@ -11,6 +11,7 @@ from genir.config.docids import (
     TextConfig,
 )
 from genir.config.experiment import TRAINING_STAGES, Config
+from genir.config.experts import ExpertsConfig, LexicalExpertConfig
 from genir.config.help import SettingGroup, setting_groups
 from genir.config.loading import load_config, parse_docids, save_config
 from genir.config.sections import (
@@ -46,9 +47,11 @@ __all__ = [
     "DocidsConfig",
     "EmbedConfig",
     "EvaluateConfig",
+    "ExpertsConfig",
     "IRPOConfig",
     "IRPOOptions",
     "KMeansConfig",
+    "LexicalExpertConfig",
     "LoopConfig",
     "Loss",
     "Mix",

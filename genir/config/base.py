@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Mix = Literal["spans", "queries", "pseudo_queries"]
 """The kinds of training examples."""
-SoftmaxOver = Literal["level", "full"]
-"""What a code's probability is normalised over: the codebook of its level, or the whole vocabulary."""
+SoftmaxOver = Literal["trie", "full"]
+"""What a code's probability is normalised over: the codes that continue an existing docid, or the whole vocabulary."""
 Loss = Literal["ddro", "s_dpo", "irpo", "adpo", "lipo", "sft"]
 """The losses of the refinement stages, by their names in `genir.losses.LOSSES`."""
 

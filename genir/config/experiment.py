@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from genir.config.base import PathText, Section
 from genir.config.docids import DocidsConfig, RQConfig
+from genir.config.experts import ExpertsConfig
 from genir.config.sections import (
     BaselineConfig,
     CollectionConfig,
@@ -45,6 +46,10 @@ class Config(Section):
     docids: DocidsConfig = RQConfig()
     queries: QueriesConfig = QueriesConfig()
     model: ModelConfig = ModelConfig()
+    experts: ExpertsConfig | None = Field(
+        ExpertsConfig(),
+        description="Experts that score documents besides the model. Null means pure generative retrieval.",
+    )
     sft: SFTConfig = SFTConfig()
     ddro: DDROConfig | None = Field(None, description="Pairwise refinement. Null means that the stage is left out.")
     irpo: IRPOConfig | None = Field(None, description="Listwise refinement. Null means that the stage is left out.")
@@ -73,6 +78,8 @@ class Config(Section):
         for number, band in enumerate(self.negatives.bands):
             if band.last < band.first:
                 raise ValueError(f"negatives.bands.{number}: last ({band.last}) is below first ({band.first})")
+        if self.model.softmax_over == "full" and self.uses_experts:
+            raise ValueError("experts need model.softmax_over=trie; with full, set experts=null")
         stages = self.training_stages
         for name in stages:
             if (metric := getattr(self, name).metric) not in self.evaluate.measures:
@@ -83,6 +90,11 @@ class Config(Section):
                     f"{name}.start: {start} is not an earlier training stage; the stages are {', '.join(stages)}"
                 )
         return self
+
+    @property
+    def uses_experts(self) -> bool:
+        """Whether any expert takes part."""
+        return self.experts is not None and self.experts.lexical is not None
 
     @property
     def training_stages(self) -> tuple[str, ...]:

@@ -141,10 +141,10 @@ class ModelConfig(Section):
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Dropout rate in supervised training; refinement always trains without dropout."
     )
-    softmax_over: SoftmaxOver | None = Field(
-        None,
-        description="What the probability of a code is normalised over: level (the codebook of its level) or full (the "
-        "whole vocabulary, as Hugging Face generate does). Null means full for text docids and level for all others.",
+    softmax_over: SoftmaxOver = Field(
+        "trie",
+        description="What the probability of a code is normalised over: trie (the codes that continue an existing "
+        "docid) or full (the whole vocabulary, as Hugging Face generate does).",
     )
 
 

@@ -40,6 +40,13 @@ class TrainingPhase(Section):
         description="Training steps of the phase; early stopping (patience) may end it sooner.",
     )
     learning_rate: float = Field(3e-4, gt=0, le=1, description=LEARNING_RATE)
+    expert_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Fraction of the examples that are trained with the experts; from the others the model learns to "
+        "do without them.",
+    )
 
 
 class SpanConfig(Section):

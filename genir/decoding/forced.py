@@ -1,9 +1,10 @@
-"""Forced tails: once only few docids are left, the remaining codes of each are scored without a search.
+"""Forced tails of a softmax over the vocabulary: the remaining codes of the last docids, scored without a search.
 
-The score of a docid never rises as codes are added, so the tail of a docid whose score so far is below the k-th best
-complete docid is not computed. This saves the most if the best docids come first, a chunk of their tails at a time. If
-there are more docids than beams, a beam search would have pruned some of them on the way; this pruning is replayed
-afterwards from the scores of each level.
+Under this softmax even a code without alternatives costs probability, and therefore a decoder step. The score of a
+docid never rises as codes are added, so the tail of a docid whose score so far is below the k-th best complete docid is
+not computed. This saves the most if the best docids come first, a chunk of their tails at a time. If there are more
+docids than beams, a beam search would have pruned some of them on the way; this pruning is replayed afterwards from the
+scores of each level.
 
 Shapes: B queries, n docids, L levels, T tokens run at once, c docids in one chunk, k documents asked for.
 """
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor
 
 from genir.decoding.deadline import Deadline
+from genir.decoding.search import nan_scores_error
 from genir.decoding.topk import TopK, select
-from genir.decoding.trie import AllowedDocids, Trie
-from genir.errors import GenirError
+from genir.docids.trie import Trie
 from genir.model import DocidModel
 from genir.t5.cross_attention import CrossAttentionCache
 from genir.t5.kv_cache import KVCache
@@ -53,16 +54,15 @@ class ForcedTails:
     pruned the docid.
     """
 
-    def __init__(self, trie: Trie, allowed: AllowedDocids | None, pending: list[Completions]) -> None:
+    def __init__(self, trie: Trie, pending: list[Completions]) -> None:
         self.device = trie.codes.device
         leaf, query = torch.cat([x.leaf for x in pending]), torch.cat([x.query for x in pending])
         order = leaf.argsort()
         order = order[query[order].argsort(stable=True)]
         leaf, self.query = leaf[order], query[order].cpu()
-        self.leaf, self.codes = leaf.cpu(), trie.codes[leaf].long().cpu()
-        self.documents = trie.count_documents(leaf, allowed).cpu()
+        self.leaf, self.codes = leaf.cpu(), trie.generated_codes(leaf).cpu()
         self.score = torch.cat([x.score for x in pending])[order].cpu()
-        slots = [torch.nn.functional.pad(x.slots, (0, trie.depth - x.slots.shape[1]), value=-1) for x in pending]
+        slots = [torch.nn.functional.pad(x.slots, (0, trie.levels - x.slots.shape[1]), value=-1) for x in pending]
         self.slots = torch.cat(slots)[order].cpu()
         self.start = (self.slots >= 0).sum(1)
         self.done = self.start.clone()
@@ -92,9 +92,8 @@ class ForcedTails:
         if len(complete):
             lengths = self.query[complete].bincount(minlength=len(found.leaves)).tolist()
             layout = RaggedLayout.from_lengths(lengths, complete.device)
-            columns = (self.leaf[complete], self.score[complete], self.documents[complete])
-            padded = [layout.pad(x, fill) for x, fill in zip(columns, (-1, -torch.inf, 0), strict=True)]
-            found.add(*(x.to(self.device) for x in padded))
+            leaves, scores = layout.pad(self.leaf[complete], -1), layout.pad(self.score[complete], -torch.inf)
+            found.add(leaves.to(self.device), scores.to(self.device))
         return found
 
     def mark_lost(self, beams: int, threshold: Tensor) -> bool:
@@ -193,14 +192,6 @@ def running_sums(score: Tensor, logps: Tensor) -> Tensor:
         score = score + column
         sums.append(score)
     return torch.stack(sums, 1)
-
-
-def nan_scores_error() -> GenirError:
-    """Create the error for a model that returned NaN scores; the caller raises it."""
-    return GenirError(
-        "the model returned NaN scores: its training diverged (try a lower learning_rate first), or its weights are "
-        "damaged"
-    )
 
 
 def simulate_beam(query: Tensor, codes: Tensor, start: Tensor, scores: Tensor, beams: int) -> Tensor:

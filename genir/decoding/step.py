@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genir.decoding.topk import select, true_indices
-from genir.decoding.trie import AllowedDocids, Trie
+from genir.docids.trie import AllowedLeaves, Children, Trie
 from genir.t5.cuda_graphs import CUDAGraphCache, pad_to
 from genir.t5.ragged import RaggedLayout
 
@@ -97,22 +97,36 @@ def expand_beams(
     logps: Tensor,
     threshold: Tensor,
     total: int,
-    allowed: AllowedDocids | None = None,
+    allowed: AllowedLeaves | None = None,
 ) -> tuple[Tensor, Beams]:
     """Extend all beams by every code that the trie allows.
 
-    logps [n, codes of the level]: log-probs of the next code. threshold [B]: candidates below it get the score -inf.
-    total: number of candidates c, see `Trie.expand`. allowed: docids to search among; candidates without any of them
-    get the score -inf too.
+    logps [n, codes of the level]: log-probs of the next code, of which those after a complete docid are ignored.
+    threshold, allowed: see `make_candidates`. total: number of candidates c, see `Trie.expand`.
     Returns the index [c] of each candidate's parent among the beams, and the candidates.
     """
-    parent, first, last, code = trie.expand(level, live.first, live.last, total)
-    query = live.query[parent]
-    score = live.score[parent] + logps[parent, code]
+    children = trie.expand(level, live.first, live.last, total)
+    # Documents that share a docid are told apart by numbers, which are not codes of a model and have no probability.
+    codes = children.code.clamp(max=logps.shape[1] - 1)
+    chosen = logps[children.parent, codes].masked_fill(~trie.is_generated(level, live.first)[children.parent], 0)
+    return children.parent, make_candidates(live, children, chosen, threshold, allowed)
+
+
+def make_candidates(
+    live: Beams, children: Children, logps: Tensor, threshold: Tensor, allowed: AllowedLeaves | None = None
+) -> Beams:
+    """Make the candidates of a level from the children of its beams, whose log-probabilities are logps [c].
+
+    threshold [B]: candidates below it get the score -inf. allowed: documents to search among; candidates without any
+    of them get the score -inf too.
+    """
+    first, last = children.first, children.last
+    query = live.query[children.parent]
+    score = live.score[children.parent] + logps
     if allowed is not None:
         first, last = allowed.narrow(first, last)
     hopeless = (first >= last) | (score < threshold[query])
-    return parent, Beams(query, first, last, score.masked_fill(hopeless, -torch.inf))
+    return Beams(query, first, last, score.masked_fill(hopeless, -torch.inf))
 
 
 def select_beams(parent: Tensor, candidates: Beams, kept: Tensor, capacity: int) -> tuple[Tensor, Beams]:

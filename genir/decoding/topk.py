@@ -1,4 +1,4 @@
-"""Top-k selection for each query: of candidates at a level, and of complete docids.
+"""Top-k selection for each query: of candidates at a level, and of documents.
 
 Shapes: B queries, w columns, c candidates of all queries, k documents asked for.
 """
@@ -49,41 +49,37 @@ def true_indices(mask: Tensor, size: int) -> Tensor:
 
 
 class TopK:
-    """The k best complete docids of each query that a search has found so far.
+    """The k best documents of each query that a search has found so far.
 
-    leaves [B, k]: docid numbers, best first, ties by number, followed by -1 if there are fewer. scores [B, k]: their
-    log p, followed by -inf if there are fewer. remaining [B]: how many docids (or documents) are still missing.
-    threshold [B]: the score of the last one needed, -inf while some are missing. A partial docid below it cannot become
-    one of the best any more, because its score never rises.
-
-    count_documents: keep only as many docids as are needed to cover k documents, instead of k docids.
+    leaves [B, k]: leaves of the trie, best first, ties by number, followed by -1 if there are fewer. scores [B, k]:
+    their log p, followed by -inf if there are fewer. remaining [B]: how many documents are still missing. threshold
+    [B]: the score of the last one needed, -inf while some are missing. A partial docid below it cannot become one of
+    the best any more, because its score never rises.
     """
 
-    def __init__(self, queries: int, k: int, docids: int, device: torch.device, count_documents: bool = False) -> None:
-        self.k, self.count_documents = k, count_documents
-        self.leaves = torch.full((queries, min(k, docids)), -1, device=device)
+    def __init__(self, queries: int, k: int, documents: int, device: torch.device) -> None:
+        self.k = min(k, documents)
+        self.leaves = torch.full((queries, self.k), -1, device=device)
         self.scores = torch.full(self.leaves.shape, -torch.inf, device=device)
-        self.remaining = torch.full((queries,), k, device=device)
-        self.threshold = self.scores[:, -1].clone()
-        self._documents = torch.zeros_like(self.leaves)
 
-    def add(self, leaves: Tensor, scores: Tensor, documents: Tensor) -> None:
-        """Add docids [B, w] with their scores and their numbers of documents; a score of -inf marks padding."""
+    @property
+    def remaining(self) -> Tensor:
+        """How many documents of each query are still missing [B]."""
+        return (self.scores == -torch.inf).sum(1)
+
+    @property
+    def threshold(self) -> Tensor:
+        """The score of each query's last document [B], -inf while some are missing."""
+        return self.scores[:, -1]
+
+    def add(self, leaves: Tensor, scores: Tensor) -> None:
+        """Add documents, given as leaves [B, w], with their scores; a score of -inf marks padding."""
         leaves, scores = torch.cat([self.leaves, leaves], 1), torch.cat([self.scores, scores], 1)
-        documents = torch.cat([self._documents, documents if self.count_documents else torch.ones_like(documents)], 1)
         order = leaves.argsort(dim=1)
         by_score = scores.gather(1, order).argsort(dim=1, descending=True, stable=True)
-        order = order.gather(1, by_score)[:, : self.leaves.shape[1]]
-        leaves, scores, documents = (x.gather(1, order) for x in (leaves, scores, documents))
-        documents = documents.masked_fill(scores == -torch.inf, 0)
-        before = documents.cumsum(1) - documents
-        unused = (before >= self.k) | (scores == -torch.inf)
-        self.leaves, self.scores = leaves.masked_fill(unused, -1), scores.masked_fill(unused, -torch.inf)
-        self._documents = documents.masked_fill(unused, 0)
-        self.remaining = (self.k - self._documents.sum(1)).clamp(min=0)
-        last = (~unused).sum(1, keepdim=True) - 1
-        threshold = scores.gather(1, last.clamp(min=0))[:, 0]
-        self.threshold = threshold.masked_fill(self.remaining > 0, -torch.inf)
+        order = order.gather(1, by_score)[:, : self.k]
+        self.scores = scores.gather(1, order)
+        self.leaves = leaves.gather(1, order).masked_fill(self.scores == -torch.inf, -1)
 
     def copy(self) -> "TopK":
         """Return an independent copy. It is shallow, since `add` replaces tensors and never changes them in place."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-DISPLAY_NAMES = {"bm25": "BM25", "sft": "SFT", "ddro": "DDRO", "irpo": "IRPO"}
+DISPLAY_NAMES = {"bm25": "BM25", "experts": "the experts alone", "sft": "SFT", "ddro": "DDRO", "irpo": "IRPO"}
 
 
 def compose_headline(

@@ -10,8 +10,8 @@ from genir.config import SoftmaxOver
 from genir.errors import GenirError
 from genir.files import find_damage, hash_files, read_json, reading_own_file, restore_replaced, write_json
 
-FORMAT = 3
-"""Format of genir.json. Formats 1 and 2, without hashes, are read too; format 1 calls softmax_over "normalize"."""
+FORMAT = 4
+"""Format of genir.json. Formats 1 and 2 have no hashes; format 1 calls softmax_over "normalize"."""
 SETTINGS_FILE = "genir.json"
 MAX_ATTEMPTS = 100
 """How often a folder is read that other processes keep replacing."""
@@ -21,7 +21,8 @@ _Loaded = TypeVar("_Loaded")
 class RetrieverSettings(NamedTuple):
     """The settings of a retriever that are not stored with its model, tokenizer or docids.
 
-    base: the number of the model's text tokens. max_tokens: length in tokens to which queries are truncated.
+    base: the number of the model's text tokens. softmax_over: see `genir.model.DocidModel`. max_tokens: length in
+    tokens to which queries are truncated.
     """
 
     base: int
@@ -49,9 +50,14 @@ def read_settings(folder: Path) -> RetrieverSettings:
         number = content["format"]
         if type(number) is not int or not 1 <= number <= FORMAT:
             raise GenirError(f"{path}: has format {number}; this version reads formats 1 to {FORMAT}")
-        if number == FORMAT:
+        if number >= 3:
             _require_unchanged(folder, content)
         softmax_over = content["normalize" if number == 1 else "softmax_over"]
+        if number < FORMAT and softmax_over == "level":
+            raise GenirError(
+                f"{path}: trained with a softmax over each level's codebook, which this version has replaced by one "
+                "over the trie; train the retriever again"
+            )
         settings = RetrieverSettings(content["base"], softmax_over, content["max_tokens"])
         if softmax_over not in get_args(SoftmaxOver) or any(type(x) is not int for x in (settings[0], settings[2])):
             raise ValueError(f"unknown settings {settings}")

@@ -2,7 +2,8 @@
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,19 @@ from genir.console import track
 from genir.decoding.beam import BeamResult, beam_search
 from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
-from genir.decoding.trie import AllowedDocids, Trie
 from genir.docids.assign import assign_new_docids
 from genir.docids.table import BuilderInput, CodeLayout, DocidTable
+from genir.docids.trie import AllowedLeaves, Trie
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder, require_finite_vectors
 from genir.errors import GenirError
 from genir.files import atomic_folder
-from genir.model import DocidModel
+from genir.model import DocidModel, Encoded
 from genir.records import Document, Hits
 from genir.retriever.folder import RetrieverSettings, load_unmixed, read_settings, require_replaceable, write_settings
+from genir.scoring.experts import Experts, compute_masses
+from genir.scoring.explanation import Explanation, explain_leaf
+from genir.scoring.logps import document_logps
+from genir.scoring.masses import Masses
 from genir.t5.loading import load_t5, silence_transformers
 from genir.tokenizer import load_tokenizer, save_tokenizer, tokenize
 
@@ -39,7 +44,7 @@ class Retriever:
     model: the T5 with the docid vocabulary. table: the documents and their docids. max_tokens: length in tokens to
     which queries are truncated. trie: the docids as a prefix tree, built from the table if it is not given. embedder:
     computes the vectors of documents that are added later; None if docids do not need vectors, or if they were read
-    from a file.
+    from a file. experts: what scores the documents besides the model; None if nothing does.
 
     Raises GenirError if the model and the table have codebooks of different sizes.
     """
@@ -52,6 +57,7 @@ class Retriever:
         max_tokens: int = 64,
         trie: Trie | None = None,
         embedder: TfidfEmbedder | ModelEmbedder | None = None,
+        experts: Experts | None = None,
     ) -> None:
         if model.layout.sizes != table.sizes:
             raise GenirError(f"the model has codebooks of {model.layout.sizes} codes, the docid table {table.sizes}")
@@ -59,7 +65,7 @@ class Retriever:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.embedder = embedder
-        self._index = DocumentIndex(table, trie or Trie.from_codes(table.codes))
+        self._index = DocumentIndex(table, trie or Trie.from_codes(table.codes), experts)
         self._edit_lock = threading.Lock()
 
     @property
@@ -71,6 +77,16 @@ class Retriever:
     def trie(self) -> Trie:
         """The docids as a prefix tree."""
         return self._index.trie
+
+    @property
+    def experts(self) -> Experts | None:
+        """What scores the documents besides the model."""
+        return self._index.experts
+
+    @property
+    def index(self) -> DocumentIndex:
+        """The documents as they are at present: the table, its trie and the experts, which belong together."""
+        return self._index
 
     @classmethod
     def from_pretrained(
@@ -91,9 +107,10 @@ class Retriever:
         layout = CodeLayout(base, table.sizes, table.text)
         model = DocidModel(load_t5(str(path), device), layout, softmax_over)
         nn.Module.to(model.t5, dtype=dtype)
-        trie = Trie.load(path / "docids" / "trie.safetensors")
+        trie = Trie.load(path / "docids" / "trie.safetensors", table.codes)
         embedder = load_embedder(path / "docids" / "embedder")
-        return cls(model, load_tokenizer(str(path)), table, max_tokens, trie, embedder)
+        experts = Experts.load(path / "experts", len(table))
+        return cls(model, load_tokenizer(str(path)), table, max_tokens, trie, embedder, experts)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the retriever folder, completely or not at all; Hugging Face can load its model and tokenizer too.
@@ -109,6 +126,8 @@ class Retriever:
             index.trie.save(new / "docids" / "trie.safetensors")
             if self.embedder is not None:
                 self.embedder.save(new / "docids" / "embedder")
+            if index.experts is not None:
+                index.experts.save(new / "experts")
             write_settings(new, RetrieverSettings(self.model.layout.base, self.model.softmax_over, self.max_tokens))
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
@@ -136,7 +155,8 @@ class Retriever:
             table = table.extended(ids, titles, codes)
             if table.text:  # a new docid may be longer than all others; searches of the old index can use it too
                 self.model.layout = self.model.layout._replace(sizes=table.sizes)
-            self._index = DocumentIndex(table, Trie.from_codes(table.codes))
+            experts = self.experts and self.experts.extended(documents)
+            self._index = DocumentIndex(table, Trie.from_codes(table.codes), experts)
 
     def _require_new(self, documents: Sequence[Document]) -> None:
         for doc_id, times in Counter(document.id for document in documents).items():
@@ -173,8 +193,10 @@ class Retriever:
             removed = {table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
             if len(removed) == len(table):
                 raise GenirError("cannot remove all documents; a retriever needs at least one")
-            table = table.subset(np.delete(np.arange(len(table)), sorted(removed)))
-            self._index = DocumentIndex(table, Trie.from_codes(table.codes))
+            kept = np.delete(np.arange(len(table)), sorted(removed))
+            experts = self.experts and self.experts.subset(kept)
+            table = table.subset(kept)
+            self._index = DocumentIndex(table, Trie.from_codes(table.codes), experts)
 
     def search(
         self,
@@ -215,21 +237,56 @@ class Retriever:
         batch_size = require_positive_int("batch_size", batch_size)
         beams = max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(index.table))
         queries = require_texts(queries)
-        doc_indices = None
+        among = None
         if allowed is not None:
             found = [index.table.doc_index(doc_id) for doc_id in require_list("allowed", allowed)]
-            doc_indices = np.unique(found).astype(np.int64)
-        among = None if doc_indices is None else index.trie.allowed_docids(doc_indices).to(self.model.device)
+            among = index.trie.allow(np.unique(found).astype(np.int64)).to(self.model.device)
         starts = range(0, len(queries), batch_size)
         results: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
             result = self._decode(index, batch, beams, k, among, exact, deadline)
             for query, leaves, scores, is_exact, bound in zip(batch, *(x.tolist() for x in result), strict=True):
-                hits = index.list_hits(leaves, scores, k, doc_indices)
+                hits = index.list_hits(leaves, scores)
                 proven = len(hits) if is_exact else sum(hit.score > bound for hit in hits)
                 results.append(Hits(query, hits, is_exact, proven))
         return results
+
+    @torch.inference_mode()
+    def rank(self, query: str, doc_ids: Sequence[str]) -> Hits:
+        """Rank given documents, such as those that another system found, by log p(d | q) among all documents.
+
+        Raises GenirError for an empty query, and for a document that does not exist or is given twice.
+        """
+        index, query = self._index, require_texts([query])[0]
+        doc_ids = require_list("doc_ids", doc_ids)
+        repeated = [doc_id for doc_id, times in Counter(doc_ids).items() if times > 1]
+        if repeated:
+            raise GenirError(f"document {repeated[0]!r} is given more than once")
+        leaves = index.trie.find_leaves([index.table.doc_index(doc_id) for doc_id in doc_ids])
+        if not doc_ids:
+            return Hits(query, [], exact=True)
+        with self._encode(index, [query]) as (encoded, trie, masses):
+            logps = document_logps(self.model, encoded, trie, leaves.to(self.model.device).unsqueeze(0), masses)[0]
+        scores, order = logps.cpu().sort(descending=True, stable=True)
+        return Hits(query, index.list_hits(leaves[order].tolist(), scores.tolist()), exact=True)
+
+    @torch.inference_mode()
+    def explain(self, query: str, doc_id: str) -> Explanation:
+        """Explain the score of a document for a query, level by level.
+
+        Raises GenirError for an empty query, for a document that does not exist, and if the scores are normalised over
+        the whole vocabulary, because they then have no share of the experts.
+        """
+        index, query = self._index, require_texts([query])[0]
+        if self.model.softmax_over != "trie":
+            raise GenirError("only scores with a softmax over the trie can be explained (model.softmax_over=trie)")
+        doc_index = index.table.doc_index(doc_id)
+        leaf = int(index.trie.leaf_of[doc_index])
+        with self._encode(index, [query]) as (encoded, _, masses):
+            levels = explain_leaf(self.model, encoded, masses, leaf)
+        found = {} if index.experts is None else index.experts.explain(query, index.trie, leaf)
+        return Explanation(query, doc_id, index.table.docid_of(doc_index), found, levels)
 
     @torch.inference_mode()
     def _decode(
@@ -238,18 +295,27 @@ class Retriever:
         queries: Sequence[str],
         beams: int,
         k: int,
-        among: AllowedDocids | None,
+        among: AllowedLeaves | None,
         exact: bool,
         deadline: Deadline,
     ) -> BeamResult:
-        """Tokenise and encode a batch of queries, and search the trie."""
+        """Search the trie for a batch of queries."""
         deadline.check()
+        with self._encode(index, queries, among) as (encoded, trie, masses):
+            return beam_search(self.model, trie, encoded, beams, k, among, exact, deadline, masses)
+
+    @contextmanager
+    def _encode(
+        self, index: DocumentIndex, queries: Sequence[str], among: AllowedLeaves | None = None
+    ) -> Iterator[tuple[Encoded, Trie, Masses]]:
+        """Encode queries and compute their prior masses; in the `with` block the model has no dropout."""
+        device = self.model.device
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
         training = self.model.t5.training
         self.model.t5.train(False)  # a model that is being trained is also searched without dropout
         try:
-            encoded = self.model.encode(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-            trie = index.trie_on(self.model.device)
-            return beam_search(self.model, trie, encoded, beams, k, among, exact, True, deadline)
+            encoded = self.model.encode(**{name: tensor.to(device) for name, tensor in inputs.items()})
+            trie = index.trie_on(device)
+            yield encoded, trie, compute_masses(index.experts, queries, trie, device, among)
         finally:
             self.model.t5.train(training)

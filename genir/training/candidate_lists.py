@@ -26,7 +26,8 @@ from genir.files import atomic_folder
 from genir.files.manifest import can_reuse, write_manifest
 from genir.retriever import Retriever
 from genir.tokenizer import tokenize
-from genir.training.examples import ExampleStream, LabelledQuery, gather_codes
+from genir.training.batch_logps import batch_logps
+from genir.training.examples import ExampleStream, LabelledQuery, gather_codes, score_by_experts
 from genir.training.negatives import MinedNegatives, NegativeCandidate, filter_negatives
 from genir.training.teacher import Teacher, apply_teacher
 
@@ -35,7 +36,7 @@ class CandidateLists(NamedTuple):
     """P examples with their candidates, of which those with a grade above 0 come first.
 
     texts: P strings. doc_indices [P, C]: indices of the candidate documents, -1 at padding. grades [P, C]: grades of
-    the candidates, 0 at padding. reference [P, C]: log p(docid | text) under the frozen model, 0 at padding.
+    the candidates, 0 at padding. reference [P, C]: log p(d | text) under the frozen model, 0 at padding.
     """
 
     texts: list[str]
@@ -143,7 +144,7 @@ def reference_logps(
     settings: PreferenceConfig,
     folder: Path | None,
 ) -> Tensor:
-    """Compute log p(docid | text) [P, C] under the reference, 0 at padding.
+    """Compute log p(d | text) [P, C] under the reference, 0 at padding.
 
     If a folder is given, the values are cached there in a folder named after a hash of the lists and of the reference's
     weights, so that a resumed stage does not compute them again.
@@ -179,13 +180,20 @@ def _hash_weights(retriever: Retriever) -> str:
 def candidate_logps(
     retriever: Retriever, texts: Sequence[str], doc_indices: NDArray[np.int64], max_tokens: int
 ) -> Tensor:
-    """Compute log p(docid | text) [B, N] of the documents doc_indices [B, N], 0 where the index is -1."""
+    """Compute log p(d | text) [B, N] of the documents doc_indices [B, N], 0 where the index is -1."""
     device = retriever.model.device
-    inputs = {name: x.to(device) for name, x in tokenize(retriever.tokenizer, texts, max_tokens).items()}
-    logps = retriever.model.sequence_logps(
-        retriever.model.encode(**inputs), gather_candidate_codes(retriever.table, doc_indices).to(device)
-    )
+    batch = make_candidate_batch(retriever, texts, doc_indices, max_tokens)
+    logps = batch_logps(retriever, {name: x.to(device) for name, x in batch.items()})
     return logps.masked_fill(torch.from_numpy(doc_indices < 0).to(device), 0)
+
+
+def make_candidate_batch(
+    retriever: Retriever, texts: Sequence[str], doc_indices: NDArray[np.int64], max_tokens: int
+) -> dict[str, Tensor]:
+    """Make the batch of texts with candidates [B, N] that `batch_logps` reads; at -1 it has the first document."""
+    index = retriever.index
+    leaves = index.trie.find_leaves(doc_indices.clip(0))
+    return tokenize(retriever.tokenizer, texts, max_tokens) | {"leaves": leaves} | score_by_experts(index, texts)
 
 
 def gather_candidate_codes(table: DocidTable, doc_indices: NDArray[np.int64]) -> Tensor:
@@ -225,7 +233,7 @@ class PreferenceDataset(Dataset[tuple[int, NDArray[np.int64]]]):
 class PreferenceCollator:
     """Turns draws of a `PreferenceDataset` into a batch, padding shorter draws.
 
-    The batch holds input_ids and attention_mask [B, S], codes [B, N, L], and grades, reference and mask [B, N]; mask is
+    The batch holds what `make_candidate_batch` makes, and grades, reference and mask [B, N]; mask is
     true at candidates and false at padding.
     """
 
@@ -241,9 +249,7 @@ class PreferenceCollator:
         mask = columns >= 0
         doc_indices = np.where(mask, self.lists.doc_indices[list_indices, columns], -1)
         texts = [self.lists.texts[list_index] for list_index, _ in draws]
-        batch = tokenize(self.retriever.tokenizer, texts, self.max_tokens)
-        return batch | {
-            "codes": gather_candidate_codes(self.retriever.table, doc_indices),
+        return make_candidate_batch(self.retriever, texts, doc_indices, self.max_tokens) | {
             "grades": self.lists.grades[list_indices, columns],
             "reference": self.lists.reference[list_indices, columns],
             "mask": torch.from_numpy(mask),

@@ -15,7 +15,7 @@ from genir.evaluation.trec import qrels
 from genir.losses import CandidateBatch, ches, preferred_pairs
 from genir.retriever import Retriever
 from genir.tokenizer import tokenize
-from genir.training.candidate_lists import CandidateLists, gather_candidate_codes
+from genir.training.candidate_lists import CandidateLists, candidate_logps, gather_candidate_codes
 
 
 def make_dev_evaluator(
@@ -76,10 +76,10 @@ def _score_lists(policy: Retriever, lists: CandidateLists, part: slice, max_toke
     training = model.t5.training
     model.t5.train(False)
     doc_indices = lists.doc_indices[part]
+    logps = candidate_logps(policy, lists.texts[part], doc_indices, max_tokens).cpu()
     inputs = {k: x.to(model.device) for k, x in tokenize(policy.tokenizer, lists.texts[part], max_tokens).items()}
     encoded = model.encode(**inputs)
     codes = gather_candidate_codes(policy.table, doc_indices).to(model.device)
-    logps = model.sequence_logps(encoded, codes).cpu().masked_fill(torch.from_numpy(doc_indices < 0), 0)
     negative = (lists.grades[part] > 0).sum(-1).clamp(max=doc_indices.shape[1] - 1)
     pair = torch.stack([torch.zeros_like(negative), negative], 1).to(model.device)
     hidden = model.docid_states(encoded, codes.gather(1, pair.unsqueeze(-1).expand(-1, -1, codes.shape[-1])))

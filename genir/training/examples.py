@@ -14,25 +14,30 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import LoopConfig, Mix, SpanConfig
+from genir.decoding.index import DocumentIndex
 from genir.docids.order import Array
 from genir.docids.table import DocidTable
 from genir.errors import GenirError, error_at
 from genir.evaluation.trec import qrels
 from genir.files import numbered_lines, parse_json_line
 from genir.records import Document
+from genir.retriever import Retriever
 from genir.tokenizer import tokenize
 from genir.words import split_units
 
 
 class Example(NamedTuple):
-    """A text, and the index of the document whose docid the model should generate for it."""
+    """A text, and the index of the document that the model should find for it.
+
+    with_experts: whether the experts' scores of the text take part in the probability of the document.
+    """
 
     text: str
     doc_index: int
+    with_experts: bool = True
 
 
 class LabelledQuery(NamedTuple):
@@ -99,19 +104,27 @@ def label_queries(
 class ExampleStream(Dataset[Example]):
     """A dataset of `length` examples drawn from a mix of document spans, train queries and pseudo queries.
 
+    expert_share: the fraction of the examples that have experts.
     mix: kind of example -> relative frequency. Of several relevant documents of a query, one is drawn with a
     probability proportional to its gain. Words of the texts are dropped at random, so that the model does not come to
     depend on any single word.
     """
 
     def __init__(
-        self, length: int, seed: int, mix: Mapping[Mix, float], sources: ExampleSources, settings: LoopConfig
+        self,
+        length: int,
+        seed: int,
+        mix: Mapping[Mix, float],
+        sources: ExampleSources,
+        settings: LoopConfig,
+        expert_share: float = 1.0,
     ) -> None:
         self.length = length
         self.seed = seed
         self.kinds, self.weights = list(mix), list(mix.values())
         self.sources = sources
         self.settings = settings
+        self.expert_share = expert_share
 
     def __len__(self) -> int:
         return self.length
@@ -119,7 +132,8 @@ class ExampleStream(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         example = self.draw_labelled(index)
         rng = random.Random(f"{self.seed}/{index}/row")
-        return Example(example.text, rng.choices(example.doc_indices, example.gains)[0])
+        doc_index = rng.choices(example.doc_indices, example.gains)[0]
+        return Example(example.text, doc_index, rng.random() < self.expert_share)
 
     def draw_labelled(self, index: int) -> LabelledQuery:
         """Draw example `index` with all of its relevant documents instead of one."""
@@ -130,8 +144,8 @@ class ExampleStream(Dataset[Example]):
             span = random_span(self.sources.documents[doc_index], self.settings.spans, rng)
             return LabelledQuery(span, (doc_index,), (1,))
         if kind == "pseudo_queries":
-            text, doc_index = rng.choice(self.sources.pseudo_queries)
-            query = LabelledQuery(text, (doc_index,), (1,))
+            pseudo_query = rng.choice(self.sources.pseudo_queries)
+            query = LabelledQuery(pseudo_query.text, (pseudo_query.doc_index,), (1,))
         else:
             query = rng.choice(self.sources.queries)
         return query._replace(text=drop_words(query.text, self.settings.query_word_dropout, rng))
@@ -163,20 +177,30 @@ def drop_words(text: str, probability: float, rng: random.Random) -> str:
 
 
 class Collator:
-    """Turns examples into input_ids and attention_mask [B, S] and codes [B, 1, L].
+    """Turns examples into input_ids and attention_mask [B, S], leaves [B, 1], and the scores of the experts.
 
-    codes: the docids of all documents, padded with -1. Texts are truncated to `max_tokens` tokens. L is the length of
-    the longest docid of the batch.
+    The scores are expert_keys and expert_scores [m], as in `genir.scoring.experts.ExpertScores`; examples without
+    experts have none. Texts are truncated to `max_tokens` tokens.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, codes: Array, max_tokens: int) -> None:
-        self.tokenizer = tokenizer
-        self.codes = codes
+    def __init__(self, retriever: Retriever, max_tokens: int) -> None:
+        self.tokenizer = retriever.tokenizer
+        self.index = retriever.index
         self.max_tokens = max_tokens
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         batch = tokenize(self.tokenizer, [example.text for example in examples], self.max_tokens)
-        return batch | {"codes": gather_codes(self.codes, [example.doc_index for example in examples]).unsqueeze(1)}
+        leaves = self.index.trie.find_leaves([example.doc_index for example in examples])
+        scored = [example.text if example.with_experts else "" for example in examples]
+        return batch | {"leaves": leaves.unsqueeze(1)} | score_by_experts(self.index, scored)
+
+
+def score_by_experts(index: DocumentIndex, texts: Sequence[str]) -> dict[str, Tensor]:
+    """Return the entries expert_keys and expert_scores of a batch; without experts they are empty."""
+    if index.experts is None:
+        return {"expert_keys": torch.zeros(0, dtype=torch.long), "expert_scores": torch.zeros(0)}
+    keys, scores = index.experts.score(texts, index.trie)
+    return {"expert_keys": keys, "expert_scores": scores}
 
 
 def gather_codes(codes: Array, doc_indices: Any) -> Tensor:

@@ -19,10 +19,10 @@ from genir.console import print_warning
 from genir.errors import GenirError
 from genir.evaluation.trec import qrels
 from genir.losses import LOSSES, CandidateBatch, dpop_penalty, irpo, ranks, sft
-from genir.model import DocidModel
 from genir.pipeline.stage import Stage
 from genir.retriever import Retriever
 from genir.t5.loading import set_dropout
+from genir.training.batch_logps import batch_logps
 from genir.training.candidate_lists import (
     CandidateLists,
     PreferenceCollator,
@@ -35,7 +35,7 @@ from genir.training.dev import compute_diagnostics, make_dev_evaluator
 from genir.training.examples import ExampleStream, label_queries, read_sources
 from genir.training.negatives import read_negatives
 from genir.training.teacher import open_teacher
-from genir.training.trainer import TrainingJob, run_phase
+from genir.training.trainer import Loss, TrainingJob, run_phase
 
 LOGP_DROP_TO_WARN = 1.0
 """Decrease in the mean log-probability of the dev positives, in nats, above which a warning is printed."""
@@ -100,7 +100,7 @@ def _make_job(
         model=policy.model,
         examples=PreferenceDataset(lists, settings.steps * settings.batch_size, settings, seed),
         collator=PreferenceCollator(policy, lists, settings.max_tokens),
-        loss=make_preference_loss(settings),
+        loss=make_preference_loss(policy, settings),
         evaluate=_make_evaluator(config, settings, policy, reference, data, work),
         settings=settings,
         steps=settings.steps,
@@ -128,19 +128,19 @@ def require_comparisons(name: str, lists: CandidateLists, settings: PreferenceCo
         )
 
 
-def make_preference_loss(settings: PreferenceConfig) -> Callable[[DocidModel, dict[str, Tensor]], Tensor]:
+def make_preference_loss(retriever: Retriever, settings: PreferenceConfig) -> Loss:
     """Return the loss function of a refinement section for the trainer; it returns one value per query [B].
 
     If sft_coef or dpop_coef, the remedies for likelihood displacement, is above 0, the supervised loss or the penalty
     of DPO-Positive is added, multiplied by its coefficient.
     """
 
-    def loss(model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
-        encoded = model.encode(batch["input_ids"], batch["attention_mask"])
-        policy = model.sequence_logps(encoded, batch["codes"], settings.candidate_chunk)
+    def loss(batch: dict[str, Tensor]) -> Tensor:
+        policy = batch_logps(retriever, batch, settings.candidate_chunk)
         reference = batch["reference"]
         if settings.mean_logps:
-            length = (batch["codes"] >= 0).sum(-1)
+            codes = retriever.index.trie_on(policy.device).generated_codes(batch["leaves"])
+            length = (codes >= 0).sum(-1)
             policy, reference = policy / length, reference / length
         c = CandidateBatch(policy, reference, batch["grades"], batch["mask"])
         value = irpo_loss(c, settings) if settings.loss == "irpo" else LOSSES[settings.loss](c, settings.beta)

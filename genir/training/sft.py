@@ -14,7 +14,7 @@ from genir.docids.table import DocidTable
 from genir.embedders import load_embedder
 from genir.errors import GenirError
 from genir.files import remove_folder
-from genir.model import DocidModel, build_model
+from genir.model import build_model
 from genir.pipeline.stage import Stage
 from genir.retriever import Retriever
 from genir.retriever.folder import read_settings
@@ -22,8 +22,9 @@ from genir.tokenizer import load_tokenizer, train_tokenizer
 from genir.training.checkpoints import prepare_work_folder, save_trained_retriever
 from genir.training.dev import make_dev_evaluator
 from genir.training.examples import Collator, ExampleStream, read_sources
+from genir.training.experts import make_experts
 from genir.training.lexical_init import initialise_from_bm25
-from genir.training.trainer import TrainingJob, negative_log_likelihood, run_phase
+from genir.training.trainer import TrainingJob, make_supervised_loss, run_phase
 
 
 def main(config: Config) -> None:
@@ -34,34 +35,35 @@ def main(config: Config) -> None:
     run = config.run_folder
     data = PreparedCollection(run / "collection")
     table = DocidTable.load(run / "docids")
-    settings = config.sft.model_dump(mode="json"), config.model.model_dump(mode="json")
+    sections = (config.sft, config.model, config.experts, config.baseline)
+    settings = [section and section.model_dump(mode="json") for section in sections]
     inputs = ["collection", "docids", *(["pseudo_queries"] if (run / "pseudo_queries").exists() else [])]
     work = prepare_work_folder(config, "sft", settings, inputs, (config.model.pretrained, config.model.tokenizer))
     set_seed(config.seed)
-    model, tokenizer = _load_initial_model(config, data, table, work / "start")
+    initial = _load_initial_retriever(config, data, table, work / "start")
     embedder = load_embedder(run / "docids" / "embedder")
-    retriever = Retriever(model, tokenizer, table, config.sft.max_tokens, embedder=embedder)
+    retriever = Retriever(
+        initial.model, initial.tokenizer, table, config.sft.max_tokens, initial.trie, embedder, initial.experts
+    )
     log: list[dict[str, Any]] = []
     for number in range(1, len(config.sft.phases) + 1):
         log += run_phase(number, work, retriever, partial(_make_job, config, retriever, data, number, work))
     save_trained_retriever(config, "sft", retriever, log, work)
 
 
-def _load_initial_model(
-    config: Config, data: PreparedCollection, table: DocidTable, folder: Path
-) -> tuple[DocidModel, PreTrainedTokenizerBase]:
-    """Load the initial model and tokenizer from `folder`; create them there if it does not exist or is damaged.
+def _load_initial_retriever(config: Config, data: PreparedCollection, table: DocidTable, folder: Path) -> Retriever:
+    """Load the initial retriever from `folder`; create it there if it does not exist or is damaged.
 
-    They are stored because a resumed training run must start from the same weights.
+    It is stored because a resumed training run must start from the same weights.
     """
     if not _can_reuse_retriever(folder):
         tokenizer = _choose_tokenizer(config, data, table)
         model = build_model(config.model, tokenizer, table.sizes, table.text)
         if config.model.pretrained is None and config.model.init == "bm25":
             initialise_from_bm25(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)
-        Retriever(model, tokenizer, table, config.sft.max_tokens).save_pretrained(folder)
-    initial = Retriever.from_pretrained(folder)
-    return initial.model, initial.tokenizer
+        experts = make_experts(config, data, table)
+        Retriever(model, tokenizer, table, config.sft.max_tokens, experts=experts).save_pretrained(folder)
+    return Retriever.from_pretrained(folder)
 
 
 def _can_reuse_retriever(folder: Path) -> bool:
@@ -99,9 +101,11 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
     return TrainingJob(
         title=f"sft {number}/{len(settings.phases)}",
         model=retriever.model,
-        examples=ExampleStream(phase.steps * settings.batch_size, seed, phase.mix, sources, settings),
-        collator=Collator(retriever.tokenizer, retriever.table.codes, settings.max_tokens),
-        loss=negative_log_likelihood,
+        examples=ExampleStream(
+            phase.steps * settings.batch_size, seed, phase.mix, sources, settings, phase.expert_share
+        ),
+        collator=Collator(retriever, settings.max_tokens),
+        loss=make_supervised_loss(retriever),
         evaluate=make_dev_evaluator(config, settings, retriever, data),
         settings=settings,
         steps=phase.steps,
@@ -114,7 +118,7 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
 
 STAGE = Stage(
     "sft",
-    settings=("model", "sft"),
+    settings=("model", "experts", "baseline", "sft"),
     external=("model.pretrained", "model.tokenizer"),
     reads=("collection", "docids", "pseudo_queries?"),
     writes=("sft",),

@@ -26,11 +26,12 @@ from genir.files.manifest import can_reuse, write_manifest
 from genir.model import DocidModel
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, silence_transformers
+from genir.training.batch_logps import batch_logps
 from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 
-Loss = Callable[[DocidModel, dict[str, Tensor]], Tensor]
-"""(Model, batch) -> one loss value per query [B]."""
+Loss = Callable[[dict[str, Tensor]], Tensor]
+"""Batch -> one loss value per query [B], under the current weights."""
 Evaluate = Callable[[], dict[str, float]]
 """A function that evaluates the current weights and returns measures by name, among them the setting `metric`."""
 
@@ -58,10 +59,9 @@ class TrainingJob:
     log_folder: Path
 
 
-def negative_log_likelihood(model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
-    """Compute the loss of supervised fine-tuning, -log p(docid | text) [B], for the one candidate of each text."""
-    encoded = model.encode(batch["input_ids"], batch["attention_mask"])
-    return -model.sequence_logps(encoded, batch["codes"]).mean(1)
+def make_supervised_loss(retriever: Retriever) -> Loss:
+    """Return the loss of supervised fine-tuning, -log p(d | text) [B], for the one document of each text."""
+    return lambda batch: -batch_logps(retriever, batch)[:, 0]
 
 
 def run_phase(
@@ -179,7 +179,8 @@ class DocidTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return the mean loss of the batch."""
-        return self.job.loss(self.job.model, inputs).mean()
+        loss = self.job.loss(inputs).mean()
+        return loss.requires_grad_()  # it is constant if all documents share one docid
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Evaluate the current weights; return and log the measures."""

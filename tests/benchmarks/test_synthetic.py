@@ -6,6 +6,8 @@ import torch
 
 from genir.benchmarks import synthetic
 from genir.benchmarks.synthetic import CODEBOOK_SIZE, LEVELS, RANDOM_LEVELS, make_docid_model, make_docids, make_queries
+from genir.docids.trie import Trie
+from genir.scoring.logps import document_logps
 
 TINY = {"d_model": 64, "num_heads": 1, "d_ff": 64, "num_layers": 1}
 LARGER = {"d_model": 128, "num_heads": 2, "d_ff": 96, "num_layers": 2}
@@ -37,6 +39,23 @@ def codes(monkeypatch):
     return make_docids(50)
 
 
+def score_all(model, codes, ids):
+    """log p of all documents, in docid order, for queries [B, S]: [B, N]."""
+    trie = Trie.from_codes(codes)
+    with torch.no_grad():
+        encoded = model.encode(ids, torch.ones_like(ids))
+        return document_logps(model, encoded, trie, torch.arange(trie.size).expand(len(ids), -1))
+
+
+def test_expert_scores_are_positive_and_belong_to_different_documents_of_each_query(monkeypatch):
+    monkeypatch.setattr(synthetic, "EXPERT_MATCHES", 40)
+    keys, scores = synthetic.make_expert_scores(3, 50, np.random.default_rng(0))
+    assert (keys // 50).tolist() == [0] * 40 + [1] * 40 + [2] * 40
+    assert (keys.diff() > 0).all()
+    assert (scores > 0).all()
+    assert len(scores) == 120
+
+
 @pytest.mark.slow
 def test_a_larger_shape_has_the_log_probabilities_of_the_small_model_inside_it(codes, tmp_path):
     model = synthetic.train(
@@ -44,9 +63,8 @@ def test_a_larger_shape_has_the_log_probabilities_of_the_small_model_inside_it(c
     )
     model.t5.train(False).save_pretrained(tmp_path / "trained")
     larger = make_docid_model(synthetic.make_trained_t5("small", codes, 4, tmp_path / "trained"), LEVELS)
-    ids, docids = make_queries(codes[:3], np.random.default_rng(0)), torch.from_numpy(codes[:3]).unsqueeze(1)
-    with torch.no_grad():
-        logps = [x.code_logps(x.encode(ids, torch.ones_like(ids)), docids) for x in (model, larger)]
+    ids = make_queries(codes[:3], np.random.default_rng(0))
+    logps = [score_all(x, codes, ids) for x in (model, larger)]
     assert larger.t5.config.d_model == 2 * model.t5.config.d_model
     torch.testing.assert_close(logps[1], logps[0], atol=1e-4, rtol=1e-4)
 
@@ -64,11 +82,10 @@ def test_the_small_model_is_trained_once(codes, tmp_path):
 @pytest.mark.slow
 def test_training_lowers_the_loss(codes):
     model = make_docid_model(synthetic.make_random_t5("trained", RANDOM_LEVELS * CODEBOOK_SIZE), LEVELS)
-    ids, docids = make_queries(codes, np.random.default_rng(0)), torch.from_numpy(codes).unsqueeze(1)
+    ids, leaves = make_queries(codes, np.random.default_rng(0)), Trie.from_codes(codes).leaf_of
 
     def loss():
-        with torch.no_grad():
-            return -model.code_logps(model.encode(ids, torch.ones_like(ids)), docids).mean().item()
+        return -score_all(model, codes, ids)[range(len(codes)), leaves].mean().item()
 
     before = loss()
     synthetic.train(model, codes, 30)

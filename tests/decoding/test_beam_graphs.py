@@ -12,13 +12,21 @@ from hypothesis import strategies as st
 import genir.t5.cuda_graphs
 import genir.t5.kv_cache
 from genir.decoding.beam import beam_search
-from genir.decoding.trie import Trie
+from genir.docids.trie import Trie
 from genir.t5.loading import set_dropout
 from tests.helpers.graph_player import GraphPlayer, tensors, without_graphs
 from tests.helpers.models import make_model, make_text_model
-from tests.helpers.search import assert_same_ranking, random_codes, random_queries, random_text_docids
+from tests.helpers.search import (
+    assert_same_ranking,
+    make_masses,
+    random_codes,
+    random_log_priors,
+    random_queries,
+    random_text_docids,
+)
 
 STEP = "step_by_graph.<locals>.run"
+BOTH = pytest.mark.parametrize("softmax_over", ["trie", "full"])
 
 
 @pytest.fixture
@@ -48,20 +56,21 @@ BATCHES = [(2, 0, 7, 10), (3, 1, 5, 10), (2, 2, 20, 10), (3, 3, 7, 10), (2, 4, 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("v10", [True, False])
+@pytest.mark.parametrize(("softmax_over", "v10"), [("trie", False), ("full", False), ("full", True)])
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("filtered", [True, False])
-def test_searches_one_after_another_find_the_same_as_without_graphs(player, exact, v10, filtered):
+def test_searches_one_after_another_find_the_same_as_without_graphs(player, exact, v10, filtered, softmax_over):
+    """A search with a softmax over the trie has graphs of its decoder passes only."""
     sizes = (5, 7, 4, 6, 5)
     trie = Trie.from_codes(random_codes(900, sizes, 1))
-    allowed = trie.allowed_docids(np.arange(0, 900, 3)) if filtered else None
-    model = make_model(sizes, v10=v10)
+    allowed = trie.allow(np.arange(0, 900, 3)) if filtered else None
+    model = make_model(sizes, softmax_over, v10)
     cases = [(random_queries(count, seed, length), beams) for count, seed, length, beams in BATCHES]
     with player.install():
         results = [search(model, trie, *batch, beams, 5, allowed=allowed, exact=exact) for batch, beams in cases]
-    assert player.num_replayed > 2 * player.num_captured
+    assert player.num_replayed > (2 if softmax_over == "full" else 1) * player.num_captured
     assert {"precompute_cross_attention", "_extend_by_graph.<locals>.run", "_run_encoder"} <= player.functions
-    assert (STEP in player.functions) != (exact or filtered)
+    assert (STEP in player.functions) == (softmax_over == "full" and not exact and not filtered)
     for (batch, beams), result in zip(cases, results, strict=True):
         assert_same(result, search(without_graphs(model), trie, *batch, beams, 5, allowed=allowed, exact=exact))
 
@@ -77,7 +86,8 @@ def test_searches_of_any_trie_find_the_same_as_without_graphs(data):
     decided = data.draw(st.integers(0, len(sizes) - 1))
     codes[:, decided] = codes[:, :decided].sum(1) % sizes[decided]
     trie, player = Trie.from_codes(codes), GraphPlayer()
-    model, plain = make_model(sizes, seed=seed), make_model(sizes, seed=seed)
+    softmax_over = data.draw(st.sampled_from(["trie", "full"]))
+    model, plain = make_model(sizes, softmax_over, seed=seed), make_model(sizes, softmax_over, seed=seed)
     constants = {
         "_MIN_GPU_CAPACITY": data.draw(st.sampled_from([1, 4096])),
         "_MAX_GRAPHS": data.draw(st.sampled_from([3, 256])),
@@ -86,7 +96,8 @@ def test_searches_of_any_trie_find_the_same_as_without_graphs(data):
         for turn in range(3):
             batch = random_queries(data.draw(st.integers(1, 4)), seed + turn, data.draw(st.integers(2, 18)))
             beams, k = data.draw(st.sampled_from([1, 3, 20])), data.draw(st.sampled_from([1, 5]))
-            result, expected = (search(x, trie, *batch, beams, k) for x in (model, plain))
+            masses = make_masses(trie, random_log_priors(len(batch[0]), count, seed + turn))
+            result, expected = (search(x, trie, *batch, beams, k, masses=masses) for x in (model, plain))
             assert_same_ranking(result, expected.leaves, expected.scores)
     assert player.num_captured
 
@@ -94,7 +105,7 @@ def test_searches_of_any_trie_find_the_same_as_without_graphs(data):
 def test_short_sources_whose_cross_attention_is_folded(player):
     sizes = (5, 7, 4, 6)
     trie = Trie.from_codes(random_codes(900, sizes, 1))
-    model = make_model(sizes, width=64)
+    model = make_model(sizes, "full", width=64)
     with player.install():
         result = search(model, trie, *random_queries(3), 10, 5)
         with torch.inference_mode(), model.borrow_kv_cache() as cache:
@@ -104,8 +115,10 @@ def test_short_sources_whose_cross_attention_is_folded(player):
 
 
 @pytest.mark.slow
-def test_text_docids_of_many_tokens(player):
-    trie, model = Trie.from_codes(random_text_docids(300, 20, 2)), make_text_model(20)
+@BOTH
+def test_text_docids_of_many_tokens(player, softmax_over):
+    trie = Trie.from_codes(random_text_docids(300, 20, 2))
+    model = make_text_model(20, softmax_over=softmax_over)
     with player.install():
         results = [search(model, trie, *random_queries(3, seed), 8, 5) for seed in range(3)]
     assert player.num_captured
@@ -115,7 +128,7 @@ def test_text_docids_of_many_tokens(player):
 
 def test_graphs_are_captured_again_after_weights_or_cached_keys_have_moved(player):
     sizes = (9, 9, 9)
-    trie, model = Trie.from_codes(random_codes(500, sizes, 1)), make_model(sizes)
+    trie, model = Trie.from_codes(random_codes(500, sizes, 1)), make_model(sizes, "full")
     counts = []
     with player.install(_MIN_GPU_CAPACITY=1):
         for _ in range(3):
@@ -133,7 +146,7 @@ def test_graphs_are_captured_again_after_weights_or_cached_keys_have_moved(playe
 @pytest.mark.slow
 def test_a_cache_never_has_more_graphs_than_allowed(player):
     sizes = (5, 7, 4, 6, 5)
-    trie, model = Trie.from_codes(random_codes(900, sizes, 1)), make_model(sizes)
+    trie, model = Trie.from_codes(random_codes(900, sizes, 1)), make_model(sizes, "full")
     batches = [random_queries(3, seed, 7 + 4 * seed) for seed in range(4)]
     with player.install(_MAX_GRAPHS=4):
         results = [search(model, trie, *batch, 10, 5) for batch in batches]
@@ -149,7 +162,7 @@ def test_searches_of_long_sources_leave_no_graphs_that_no_later_search_can_use(p
     The second batch has few tokens before it is padded, but too many after that.
     """
     sizes = (5, 7, 4)
-    trie, model = Trie.from_codes(random_codes(100, sizes, 1)), make_model(sizes)
+    trie, model = Trie.from_codes(random_codes(100, sizes, 1)), make_model(sizes, "full")
     batch = random_queries(count, 0, length)
     with player.install():
         for _ in range(2):  # in the first one the cache grows, after which graphs are captured again
@@ -170,7 +183,7 @@ def codes_without_branches(level):
 @pytest.mark.parametrize("codes", [np.array([[0, 1, 2, 3]]), codes_without_branches(0), codes_without_branches(2)])
 def test_levels_at_which_no_docids_branch_change_no_result(player, codes):
     """The children of padding beams must be inside the trie: an index beyond it would abort the process on a GPU."""
-    trie, model = Trie.from_codes(codes), make_model((5, 7, 4, 6))
+    trie, model = Trie.from_codes(codes), make_model((5, 7, 4, 6), "full")
     with player.install():
         result = search(model, trie, *random_queries(2), 10, 5)
     assert STEP in player.functions
@@ -180,7 +193,7 @@ def test_levels_at_which_no_docids_branch_change_no_result(player, codes):
 @pytest.mark.slow
 def test_weights_may_change_in_place_or_be_replaced_between_searches(player):
     sizes = (5, 7, 4, 6)
-    trie, model = Trie.from_codes(random_codes(300, sizes, 1)), make_model(sizes)
+    trie, model = Trie.from_codes(random_codes(300, sizes, 1)), make_model(sizes, "full")
     attention, batch = model.t5.decoder.block[0].layer[0].SelfAttention, random_queries(2)
     with player.install(), torch.no_grad():
         for _ in range(2):
@@ -201,7 +214,7 @@ def test_weights_may_change_in_place_or_be_replaced_between_searches(player):
 
 def test_graphs_that_were_captured_with_dropout_are_not_used_without_it(player):
     sizes = (5, 7, 4, 6)
-    trie, model = Trie.from_codes(random_codes(300, sizes, 1)), make_model(sizes)
+    trie, model = Trie.from_codes(random_codes(300, sizes, 1)), make_model(sizes, "full")
     set_dropout(model.t5, 0.5)
     encoded = model.encode(*random_queries(2))
     with player.install():
@@ -215,7 +228,7 @@ def test_graphs_that_were_captured_with_dropout_are_not_used_without_it(player):
 
 @pytest.mark.slow
 def test_a_single_cache_may_exceed_the_limit_twofold_but_not_beside_another(player, monkeypatch):
-    trie, model = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4))
+    trie, model = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4), "full")
     with player.install():
         for _ in range(2):
             search(model, trie, *random_queries(2), 10, 5)
@@ -234,7 +247,7 @@ def test_a_single_cache_may_exceed_the_limit_twofold_but_not_beside_another(play
 @pytest.mark.slow
 def test_graphs_are_deleted_once_they_hold_too_many_bytes(player):
     limit = 1 << 20
-    trie, model, held, largest = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4)), [], 0
+    trie, model, held, largest = Trie.from_codes(random_codes(300, (5, 7, 4), 1)), make_model((5, 7, 4), "full"), [], 0
     with player.install(_MAX_IDLE_BYTES=limit):
         for count in range(2, 30):
             search(model, trie, *random_queries(count), 10, 5)
@@ -249,7 +262,7 @@ def test_graphs_are_deleted_once_they_hold_too_many_bytes(player):
 @pytest.mark.slow
 def test_searches_of_two_tries_with_queries_encoded_before_find_the_same_as_without_graphs(player):
     sizes = (5, 7, 4, 6, 5)
-    tries, model = [Trie.from_codes(random_codes(700, sizes, seed)) for seed in (1, 2)], make_model(sizes)
+    tries, model = [Trie.from_codes(random_codes(700, sizes, seed)) for seed in (1, 2)], make_model(sizes, "full")
     with player.install(), torch.no_grad():
         encoded = [model.encode(*random_queries(2, seed)) for seed in range(3)]
         results = [beam_search(model, trie, states, 10, 5) for trie in tries for states in encoded]
@@ -261,7 +274,7 @@ def test_searches_of_two_tries_with_queries_encoded_before_find_the_same_as_with
 @pytest.mark.slow
 def test_memory_is_freed_immediately_without_the_garbage_collector(player, monkeypatch):
     """A GPU's memory would be full before the collector runs."""
-    trie, model, caches = Trie.from_codes(random_codes(500, (9, 9, 9), 1)), make_model((9, 9, 9)), []
+    trie, model, caches = Trie.from_codes(random_codes(500, (9, 9, 9), 1)), make_model((9, 9, 9), "full"), []
     monkeypatch.setattr(genir.t5.kv_cache.KVCache, "bind_trie", lambda self, trie: caches.append(weakref.ref(self)))
     gc.collect()
     gc.disable()

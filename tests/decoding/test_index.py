@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from genir.decoding.index import DocumentIndex
-from genir.decoding.trie import Trie
 from genir.docids.table import Codes, DocidTable
+from genir.docids.trie import Trie
 
 CODES = np.array([[1, 0], [0, 1], [1, 0], [0, 0], [1, 0]], np.int32)
 
@@ -17,21 +17,14 @@ def make_index():
     return DocumentIndex(table, Trie.from_codes(table.codes))
 
 
-def test_documents_of_a_docid_are_listed_in_the_order_of_the_collection():
-    """Docid numbers: 0 is (0, 0), 1 is (0, 1), 2 is (1, 0)."""
-    hits = make_index().list_hits([2, 0, -1], [-0.5, -1.5, -np.inf], 10, None)
+def test_leaves_are_listed_as_the_documents_in_docid_order():
+    """The leaves are d3 (0, 0), d1 (0, 1), and of (1, 0) d0, d2 and d4; a leaf of -1 is padding."""
+    hits = make_index().list_hits([4, 2, 0, -1], [-0.5, -0.75, -1.5, -np.inf])
     assert [(hit.rank, hit.doc_id, hit.score, hit.docid, hit.title) for hit in hits] == [
-        (1, "d0", -0.5, (1, 0), "Title 0"),
-        (2, "d2", -0.5, (1, 0), "Title 2"),
-        (3, "d4", -0.5, (1, 0), "Title 4"),
-        (4, "d3", -1.5, (0, 0), "Title 3"),
+        (1, "d4", -0.5, (1, 0), "Title 4"),
+        (2, "d0", -0.75, (1, 0), "Title 0"),
+        (3, "d3", -1.5, (0, 0), "Title 3"),
     ]
-
-
-def test_at_most_k_documents_are_listed_and_only_allowed_ones():
-    index = make_index()
-    assert [hit.doc_id for hit in index.list_hits([2, 1], [-1.0, -2.0], 2, None)] == ["d0", "d2"]
-    assert [hit.doc_id for hit in index.list_hits([2, 1], [-1.0, -2.0], 9, np.array([1, 4]))] == ["d4", "d1"]
 
 
 def test_the_trie_on_its_own_device_is_not_copied():

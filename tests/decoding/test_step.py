@@ -17,7 +17,7 @@ from genir.decoding.step import (
     step_by_graph,
 )
 from genir.decoding.topk import select
-from genir.decoding.trie import Trie
+from genir.docids.trie import Trie
 from genir.t5.cuda_graphs import CUDAGraphCache
 from genir.t5.ragged import RaggedLayout
 from tests.helpers.graph_player import GraphPlayer
@@ -80,7 +80,7 @@ def cases(draw, docids=FIXED | ENDED, max_level=3):
 @given(cases(), st.sampled_from([-math.inf, -2.0, -1.0]), st.booleans())
 def test_beams_are_extended_by_the_codes_of_the_trie_in_order(case, threshold, restricted):
     allowed_docids = case.docids[::2] if restricted else case.docids
-    allowed = case.trie.allowed_docids(np.arange(0, len(case.docids), 2)) if restricted else None
+    allowed = case.trie.allow(np.arange(0, len(case.docids), 2)) if restricted else None
     expected = []
     for number, (query, prefix) in enumerate(case.prefixes):
         for code in case.children(prefix):

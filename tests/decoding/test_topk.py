@@ -60,38 +60,32 @@ def test_true_indices_are_those_of_nonzero(mask, extra):
 
 
 @given(
-    st.lists(st.lists(st.tuples(SCORES, st.integers(1, 3)), min_size=3, max_size=3), min_size=1, max_size=5),
+    st.lists(st.lists(SCORES, min_size=3, max_size=3), min_size=1, max_size=5),
     st.integers(1, 8),
-    st.booleans(),
     st.randoms(use_true_random=False),
 )
-def test_the_top_k_of_batches_is_that_of_sorting_everything_at_the_end(batches, k, count_documents, rng):
-    """Docids come in batches and in any order; their numbers break ties."""
+def test_the_top_k_of_batches_is_that_of_sorting_everything_at_the_end(batches, k, rng):
+    """Documents come in batches and in any order; their numbers break ties."""
     numbers = list(range(3 * len(batches)))
     rng.shuffle(numbers)
-    top = TopK(1, k, len(numbers), torch.device("cpu"), count_documents)
+    top = TopK(1, k, len(numbers), torch.device("cpu"))
     added = []
-    for batch in batches:
-        leaves = [numbers.pop() for _ in batch]
-        scores, documents = zip(*batch, strict=True)
-        top.add(torch.tensor([leaves]), torch.tensor([scores]), torch.tensor([documents]))
-        added += [(-s, leaf, d) for s, leaf, d in zip(scores, leaves, documents, strict=True) if s > -math.inf]
-    expected, total = [], 0
-    for negative, leaf, documents in sorted(added):
-        if total < k:
-            expected.append((leaf, -negative))
-            total += documents if count_documents else 1
+    for scores in batches:
+        leaves = [numbers.pop() for _ in scores]
+        top.add(torch.tensor([leaves]), torch.tensor([scores]))
+        added += [(-score, leaf) for score, leaf in zip(scores, leaves, strict=True) if score > -math.inf]
+    expected = [(leaf, -negative) for negative, leaf in sorted(added)[:k]]
     found = zip(top.leaves[0].tolist(), top.scores[0].tolist(), strict=True)
     assert [(leaf, score) for leaf, score in found if leaf >= 0] == expected
-    assert top.remaining.tolist() == [max(0, k - total)]
-    assert top.threshold.tolist() == [expected[-1][1] if total >= k else -math.inf]
+    assert top.remaining.tolist() == [top.k - len(expected)]
+    assert top.threshold.tolist() == [expected[-1][1] if len(expected) == top.k else -math.inf]
 
 
 def test_adding_to_a_copy_does_not_change_the_original():
     top = TopK(1, 2, 5, torch.device("cpu"))
-    top.add(torch.tensor([[3]]), torch.tensor([[-1.0]]), torch.tensor([[1]]))
+    top.add(torch.tensor([[3]]), torch.tensor([[-1.0]]))
     changed = top.copy()
-    changed.add(torch.tensor([[4]]), torch.tensor([[-0.5]]), torch.tensor([[1]]))
+    changed.add(torch.tensor([[4]]), torch.tensor([[-0.5]]))
     assert changed.leaves.tolist() == [[4, 3]]
     assert top.leaves.tolist() == [[3, -1]]
     assert top.threshold.tolist() == [-math.inf]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from genir.config import AtomicConfig, KMeansConfig, PQConfig, RQConfig, RQVAEConfig, TextConfig
-from genir.decoding.trie import Trie
 from genir.docids import BUILDERS, BuilderInput, DocidTable
 from genir.docids.assign import assign_new_docids, build_docids
+from genir.docids.trie import Trie
 from genir.errors import GenirError
 from genir.records import Document
 from tests.helpers.docids import code_tuples, random_vectors, vector_inputs

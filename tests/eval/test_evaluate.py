@@ -45,9 +45,9 @@ def test_a_query_is_seen_if_one_of_its_best_documents_is_relevant_to_a_training_
     assert not evaluate.is_seen({"a": 2, "b": 2, "c": 1}, {"c"})
 
 
-def test_runs_of_removed_training_stages_are_left_out_and_other_run_files_are_kept(beir, tmp_path, capsys):
+def test_runs_of_removed_training_stages_and_experts_are_left_out_and_other_run_files_are_kept(beir, tmp_path, capsys):
     config = make_evaluated_run(beir, tmp_path, "a", "irpo={}")
-    for name in ("irpo", "own"):
+    for name in ("experts", "irpo", "own"):
         shutil.copy(config.run_folder / "runs" / "sft.test.trec", config.run_folder / "runs" / f"{name}.test.trec")
 
     def evaluated_runs(*overrides):
@@ -56,10 +56,12 @@ def test_runs_of_removed_training_stages_are_left_out_and_other_run_files_are_ke
         execute(evaluate.STAGE, evaluate.main, again)
         return list(read_evaluation(config, "measures.json")["test"])
 
-    assert evaluated_runs("irpo={}") == ["bm25", "sft", "irpo", "own"]
-    assert evaluated_runs() == ["bm25", "sft", "own"]
-    assert "irpo.test.trec is ignored, since the config has no section irpo" in capsys.readouterr().out
-    assert evaluated_runs("irpo={}") == ["bm25", "sft", "irpo", "own"]
+    assert evaluated_runs("irpo={}") == ["bm25", "experts", "sft", "irpo", "own"]
+    assert evaluated_runs("experts=null") == ["bm25", "sft", "own"]
+    printed = capsys.readouterr().out
+    for name in ("experts", "irpo"):
+        assert f"{name}.test.trec is ignored, since the config has no section {name}" in printed
+    assert evaluated_runs("irpo={}") == ["bm25", "experts", "sft", "irpo", "own"]
 
 
 def test_a_query_is_certified_if_its_hits_down_to_the_cutoff_are_proven(beir, tmp_path, capsys):

@@ -10,7 +10,7 @@ from genir.t5.loading import untie
 
 def make_model(
     sizes: tuple[int, ...],
-    softmax_over: str = "level",
+    softmax_over: str = "trie",
     v10: bool = False,
     seed: int = 0,
     base: int = 20,
@@ -43,5 +43,29 @@ def make_model(
 
 def make_text_model(levels: int, **kwargs) -> DocidModel:
     """A small random T5 with text docids of at most so many tokens; other arguments as in `make_model`."""
-    t5 = make_model((20,), **kwargs).t5
-    return DocidModel(t5, CodeLayout(0, (t5.config.vocab_size,) * levels, True), None)
+    model = make_model((20,), **kwargs)
+    layout = CodeLayout(0, (model.t5.config.vocab_size,) * levels, True)
+    return DocidModel(model.t5, layout, model.softmax_over)
+
+
+class CountingModel(DocidModel):
+    """Counts the decoder's passes in a search and in training, and the tokens in them."""
+
+    num_passes = num_tokens = 0
+
+    def extend(self, cross_cache, layout, kv_cache, tokens, past_slots):
+        self._count(tokens)
+        return super().extend(cross_cache, layout, kv_cache, tokens, past_slots)
+
+    def decode(self, cross_cache, tokens):
+        self._count(tokens)
+        return super().decode(cross_cache, tokens)
+
+    def _count(self, tokens):
+        self.num_passes += 1
+        self.num_tokens += tokens.numel()
+
+    @classmethod
+    def of(cls, model: DocidModel) -> "CountingModel":
+        """A counting model with the weights of another one."""
+        return cls(model.t5, model.layout, model.softmax_over)

@@ -1,5 +1,6 @@
 """Adding documents to a retriever and removing them, without training."""
 
+import math
 import sys
 import threading
 
@@ -11,7 +12,7 @@ from genir import Retriever
 from genir.config import TextConfig
 from genir.docids import BuilderInput, DocidTable
 from genir.docids.assign import build_docids
-from genir.docids.table import CodeLayout
+from genir.docids.table import CodeLayout, Codes
 from genir.errors import GenirError
 from genir.files import folder_lock
 from genir.model import DocidModel
@@ -19,7 +20,7 @@ from genir.records import Document
 from genir.tokenizer import tokenize
 from indexing import build_docids as build_docids_stage
 from tests.helpers.models import make_model
-from tests.helpers.retrievers import find_all, growing_retriever
+from tests.helpers.retrievers import clear_head, find_all, growing_retriever, with_bm25
 
 
 @pytest.fixture
@@ -36,10 +37,25 @@ def growing(tokenizer):
     return growing_retriever(tokenizer)
 
 
+def rebuild(retriever, documents):
+    """A retriever with the model, the docids and the weights of another one, built anew of its documents."""
+    table = retriever.table
+    codes = Codes(np.array(table.codes), table.sizes)
+    table = DocidTable.from_codes(codes, doc_ids=table.doc_ids, titles=table.titles, text=table.text)
+    rebuilt = Retriever(retriever.model, retriever.tokenizer, table)
+    if retriever.experts is None:
+        return rebuilt
+    by_id = {document.id: document for document in documents}
+    return with_bm25(rebuilt, [by_id[doc_id] for doc_id in table.doc_ids], retriever.experts.weight)
+
+
 @pytest.mark.slow
-def test_documents_are_added_and_removed_without_training_and_the_others_keep_docids_and_scores(tmp_path, growing):
-    retriever, documents, vectors = growing
-    before = find_all(retriever)
+@pytest.mark.parametrize("weight", [None, 1.5])
+def test_documents_are_added_and_removed_without_training_as_if_the_retriever_were_built_of_them(
+    tmp_path, tokenizer, weight
+):
+    retriever, documents, vectors = growing_retriever(tokenizer, weight)
+    before = dict(find_all(retriever).keys())
     with pytest.raises(GenirError, match="give the vectors of the new documents too"):
         retriever.add(documents[30:])
     with pytest.raises(GenirError, match="document 'd3' exists already"):
@@ -48,12 +64,39 @@ def test_documents_are_added_and_removed_without_training_and_the_others_keep_do
     retriever.remove(["d0", "d35"])
     retriever.save_pretrained(tmp_path / "r")
     for one in (retriever, Retriever.from_pretrained(tmp_path / "r")):
-        after = find_all(one)
-        assert {doc_id for doc_id, _ in after} == {f"d{i}" for i in range(40)} - {"d0", "d35"}
-        kept = {key: score for key, score in before.items() if key[0] != "d0"}
-        assert {key: after[key] for key in kept} == pytest.approx(kept, rel=1e-5)
+        after = dict(find_all(one).keys())
+        assert after.keys() == {f"d{i}" for i in range(40)} - {"d0", "d35"}
+        assert all(after[doc_id] == docid for doc_id, docid in before.items() if doc_id != "d0")
+        rebuilt = rebuild(one, documents)
+        for query in ("owls", "glaciers carve tea", "title", "nothing known"):
+            assert find_all(one, query) == pytest.approx(find_all(rebuilt, query), abs=1e-5)
     with pytest.raises(GenirError, match="no document 'd0'"):
         retriever.remove(["d0"])
+
+
+def test_a_new_document_is_found_by_its_words_at_once_and_a_removed_one_has_no_mass(tokenizer):
+    """The head is zero, so that all that is known of a document is what BM25 knows."""
+    retriever, _, vectors = growing_retriever(tokenizer, 2.0)
+    clear_head(retriever)
+    before = find_all(retriever, "owls meet aardvarks")
+    retriever.add([Document("new", "Aardvarks", "where aardvarks sleep")], vectors[30:31])
+    best = retriever.search("owls meet aardvarks")[0]
+    assert best.doc_id == "new"
+    assert best.score > max(before.values())
+    retriever.remove(["new"])
+    assert find_all(retriever, "owls meet aardvarks") == pytest.approx(before, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_with_a_softmax_over_the_whole_vocabulary_changes_leave_the_scores_of_the_other_documents(growing):
+    retriever, documents, vectors = growing
+    retriever.model.softmax_over = "full"
+    before = find_all(retriever)
+    retriever.add(documents[30:], vectors[30:])
+    retriever.remove(["d0", "d35"])
+    after = find_all(retriever)
+    kept = {key: score for key, score in before.items() if key[0] != "d0"}
+    assert {key: after[key] for key in kept} == pytest.approx(kept, rel=1e-5)
 
 
 def test_the_build_docids_program_adds_and_removes_documents_of_a_run(tmp_path, growing, capsys):
@@ -121,7 +164,7 @@ def test_documents_without_their_vectors_or_with_repeated_doc_ids_are_refused(gr
     assert len(retriever.table) == 30
 
 
-def text_retriever(tokenizer):
+def text_retriever(tokenizer, softmax_over="full"):
     """A retriever whose docids are the titles of four documents."""
     documents = [Document(f"d{i}", title, "") for i, title in enumerate(("owls", "tea", "mice", "ice"))]
     config = TextConfig(source="title")
@@ -131,7 +174,7 @@ def text_retriever(tokenizer):
         built, doc_ids=names, titles=names, settings={"docids": config.model_dump()}, text=True
     )
     t5 = make_model((9,), base=len(tokenizer)).t5
-    return Retriever(DocidModel(t5, CodeLayout(0, built.sizes, True), None), tokenizer, table)
+    return Retriever(DocidModel(t5, CodeLayout(0, built.sizes, True), softmax_over), tokenizer, table)
 
 
 def test_a_new_text_docid_may_be_longer_than_all_others(tmp_path, tokenizer):
@@ -160,28 +203,42 @@ def test_the_last_document_cannot_be_removed(make_retriever):
     assert len(retriever.table) == 1
 
 
+def test_a_longer_text_docid_is_ranked_among_the_children_of_the_trie(tokenizer):
+    retriever = text_retriever(tokenizer, "trie")
+    retriever.add([Document("long", "glaciers carve valleys while bridges carry trains and owls hunt mice", "")])
+    found = find_all(retriever)
+    assert math.fsum(math.exp(score) for score in found.values()) == pytest.approx(1, abs=1e-5)
+    assert found == pytest.approx(find_all(rebuild(retriever, [])), abs=1e-5)
+
+
 @pytest.mark.slow
 def test_a_search_beside_changes_of_other_threads_sees_one_state_of_the_documents(make_retriever, frequent_switches):
-    """Every hit has the docid that its document had at some time, and a score that belongs to that docid."""
+    """The hits have the docids and scores of all documents, or those of the documents that are left."""
     codes = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), 1)
     retriever = make_retriever(codes, (3, 4, 5))
-    docid_of = {f"d{i}": tuple(row) for i, row in enumerate(codes.tolist())}
-    score_of = {hit.docid: hit.score for hit in retriever.search("owls", k=60, beams=60)}
+    some = [f"d{i}" for i in range(0, 60, 2)]
+    states = [find_all(retriever)]
+    full = retriever._index
+    retriever.remove(some)
+    states.append(find_all(retriever))
+    retriever._index = full
     stopped = threading.Event()
 
     def change():
-        full = retriever._index
         while not stopped.is_set():
-            retriever.remove([f"d{i}" for i in range(0, 60, 2)])
+            retriever.remove(some)
             retriever._index = full  # as if the documents were added again with the same docids
 
     thread = threading.Thread(target=change)
     thread.start()
     try:
         for _ in range(15):
-            for hit in retriever.search("owls", k=10, beams=20):
-                assert docid_of[hit.doc_id] == hit.docid
-                assert score_of[hit.docid] == pytest.approx(hit.score, abs=1e-4)
+            found = {(hit.doc_id, hit.docid): hit.score for hit in retriever.search("owls", k=10, beams=20)}
+            assert any(
+                found == pytest.approx({key: state.get(key) for key in found}, abs=1e-4)
+                for state in states
+                if found.keys() <= state.keys()
+            )
     finally:
         stopped.set()
         thread.join()

@@ -1,6 +1,7 @@
 """Retriever folders: saving, loading, formats, what they may replace, and errors for missing or damaged files."""
 
 import ctypes
+import hashlib
 import json
 import threading
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ from genir.embedders import fit_tfidf
 from genir.errors import GenirError
 from genir.records import Document
 from genir.retriever import find_retriever
-from tests.helpers.retrievers import find_all, growing_retriever
+from tests.helpers.quickstart import ROOT, run_python
+from tests.helpers.retrievers import find_all, growing_retriever, make_documents, with_bm25
 
 
 @pytest.fixture
@@ -40,6 +42,31 @@ def test_a_saved_retriever_gives_the_same_hits_and_is_a_hugging_face_folder(retr
     assert not [path for path in (tmp_path / "r").rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".npy")]
 
 
+@pytest.mark.slow
+def test_two_processes_that_load_a_folder_with_experts_compute_the_same_scores(retriever, tmp_path):
+    with_bm25(retriever, make_documents(5), 1.5).save_pretrained(tmp_path / "r")
+    queries = ["owls hunt mice", "tea", "nothing known", "glaciers glaciers carry"]
+    code = (
+        "import json, sys, torch; from genir import Retriever; torch.set_num_threads(1);"
+        "found = Retriever.from_pretrained(sys.argv[1]).search_many(json.loads(sys.argv[2]), k=5);"
+        "print(json.dumps([[[hit.doc_id, hit.score] for hit in hits] for hits in found]))"
+    )
+    done = run_python(["-c", code, str(tmp_path / "r"), json.dumps(queries)], ROOT)
+    assert done.returncode == 0, done.stderr
+    here = Retriever.from_pretrained(tmp_path / "r").search_many(queries, k=5)
+    assert json.loads(done.stdout) == [[[hit.doc_id, hit.score] for hit in hits] for hits in here]
+
+
+@pytest.mark.slow
+def test_a_damaged_expert_index_is_one_line_and_exit_status_1_on_the_command_line(saved):
+    path = saved / "experts" / "lexical" / "postings.safetensors"
+    path.write_bytes(flip_bit(path.read_bytes()))
+    done = run_python(["-m", "genir", "search", str(saved), "--query", "owls"], ROOT)
+    assert done.returncode == 1
+    assert "postings.safetensors: is damaged" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_saving_again_replaces_the_folder(retriever, tmp_path):
     retriever.save_pretrained(tmp_path / "r")
     retriever.save_pretrained(tmp_path / "r")
@@ -54,8 +81,9 @@ def edit_json(path, edit):
 
 @pytest.mark.slow
 def test_a_folder_of_format_1_gives_the_same_hits_and_can_be_extended(tokenizer, tmp_path):
-    """It called softmax_over normalize, and docids.codebook_size and docids.encoder_beam codes and beam."""
+    """It called softmax_over normalize, docids.codebook_size codes, and docids.encoder_beam beam."""
     retriever, documents, vectors = growing_retriever(tokenizer)
+    retriever.model.softmax_over = "full"
     retriever.save_pretrained(tmp_path / "r")
 
     def rename(content, **names):
@@ -74,16 +102,37 @@ def test_a_folder_of_format_1_gives_the_same_hits_and_can_be_extended(tokenizer,
     assert find_all(loaded) == pytest.approx(find_all(retriever))
     loaded.save_pretrained(tmp_path / "r")
     settings = json.loads((tmp_path / "r" / "genir.json").read_text())
-    assert settings["format"] == 3
-    assert settings["softmax_over"] == "level"
+    assert settings["format"] == 4
+    assert settings["softmax_over"] == "full"
     assert find_all(Retriever.from_pretrained(tmp_path / "r")) == pytest.approx(find_all(retriever))
 
 
-@pytest.mark.parametrize("number", [0, 4, "2"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_folder_with_a_softmax_over_codebooks_is_refused_in_one_line(retriever, tmp_path, number):
+    """Up to format 3, the default was a softmax over the codebook of a level, with which the weights were trained."""
+    retriever.save_pretrained(tmp_path / "r")
+
+    def make_old(content):
+        content["format"] = number
+        content["normalize" if number == 1 else "softmax_over"] = "level"
+        del content["checksum"]
+        if number < 3:
+            del content["files"]
+        else:
+            content["checksum"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    edit_json(tmp_path / "r" / "genir.json", make_old)
+    with pytest.raises(GenirError, match=r"genir\.json: trained with a softmax over each level's codebook") as error:
+        Retriever.from_pretrained(tmp_path / "r")
+    assert str(error.value).endswith("train the retriever again")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", [0, 5, "2"])
 def test_a_folder_of_an_unknown_format_is_an_error_that_names_the_format(retriever, tmp_path, number):
     retriever.save_pretrained(tmp_path / "r")
     edit_json(tmp_path / "r" / "genir.json", lambda x: x.update(format=number))
-    with pytest.raises(GenirError, match=rf"genir\.json: has format {number}; this version reads formats 1 to 3"):
+    with pytest.raises(GenirError, match=rf"genir\.json: has format {number}; this version reads formats 1 to 4"):
         Retriever.from_pretrained(tmp_path / "r")
 
 
@@ -111,12 +160,16 @@ FILES = [
     "docids/embedder/vocabulary.json",
     "docids/embedder/tfidf.safetensors",
     "tokenizer.json",
+    "experts/experts.json",
+    "experts/lexical/lexical.json",
+    "experts/lexical/postings.safetensors",
 ]
 
 
 @pytest.fixture
 def saved(retriever, tmp_path):
     """The folder of a retriever with all files that one can have."""
+    retriever = with_bm25(retriever, make_documents(5))
     retriever.embedder = fit_tfidf([Document(str(i), word, "") for i, word in enumerate(("owls", "tea"))], 1, 0, "x")
     retriever.save_pretrained(tmp_path / "r")
     return tmp_path / "r"
@@ -136,7 +189,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize(("number", "damage"), [*((3, damage) for damage in DAMAGES), (2, "missing"), (2, "half")])
+@pytest.mark.parametrize(("number", "damage"), [*((4, damage) for damage in DAMAGES), (2, "missing"), (2, "half")])
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name, damage, number):
     edit_json(saved / "genir.json", lambda x: x.update(format=number))
@@ -150,15 +203,24 @@ def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name
     text = str(error.value)
     assert "\n" not in text
     assert str(saved) in text
-    if number == 3 or (name != "tokenizer.json" and "documents and codes" not in text):
+    if number == 4 or (name != "tokenizer.json" and "documents and codes" not in text):
         assert path.name in text
 
 
 @pytest.mark.parametrize(
-    "name", ["genir.json", "model.safetensors", "docids/codes.safetensors", "docids/trie.safetensors"]
+    "name",
+    [
+        "genir.json",
+        "model.safetensors",
+        "docids/codes.safetensors",
+        "docids/trie.safetensors",
+        "experts/experts.json",
+        "experts/lexical/postings.safetensors",
+    ],
 )
 def test_a_file_of_another_retriever_is_refused(saved, make_retriever, tmp_path, name):
     other = make_retriever(np.array([[0, 1], [2, 0], [1, 1], [0, 0], [2, 0]]), (3, 2))
+    other = with_bm25(other, make_documents(5, seed=1), 2.0)
     with torch.no_grad():
         other.model.t5.shared.weight += 1
     other.save_pretrained(tmp_path / "other")

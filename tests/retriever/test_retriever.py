@@ -1,13 +1,20 @@
 """Searching with a retriever: hits, filters, exact and proven results, and invalid arguments."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.special import logsumexp
 
+from genir import Retriever
+from genir.bm25.bm25s_index import BM25sIndex
+from genir.config import BaselineConfig
 from genir.decoding.deadline import Deadline
 from genir.errors import GenirError, SearchTimeout
+from tests.helpers.retrievers import clear_head, make_documents, with_bm25
 
 CODES = np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]])
 
@@ -32,8 +39,10 @@ def test_hits_are_ranked_by_score_and_have_a_docid_and_title(retriever):
 
 
 @pytest.mark.slow
-def test_search_many_finds_what_search_finds_at_any_batch_size(retriever):
-    queries = ["owls hunt", "tea", "glaciers carve valleys and trains", "mice"]
+@pytest.mark.parametrize("experts", [False, True])
+def test_search_many_finds_what_search_finds_at_any_batch_size(retriever, experts):
+    retriever = with_bm25(retriever, make_documents(5)) if experts else retriever
+    queries = ["owls hunt", "tea", "glaciers carve valleys and trains", "mice", "nothing known"]
     single = [retriever.search(query, k=3) for query in queries]
     for batch_size in (1, 3, 32):
         many = retriever.search_many(queries, k=3, batch_size=batch_size)
@@ -46,13 +55,15 @@ def test_search_many_finds_what_search_finds_at_any_batch_size(retriever):
 
 @pytest.mark.slow
 def test_a_search_among_allowed_documents_ranks_as_if_there_were_no_others(retriever):
-    everything = retriever.search("owls hunt mice", k=100, beams=100)
-    for step in (1, 2, 3):
-        some = {hit.doc_id for hit in everything[::step]}
+    names = [f"d{i}" for i in range(5)]
+    for some in (names, names[::2], names[1:3], names[:1]):
+        other = Retriever(retriever.model, retriever.tokenizer, retriever.table)
+        other.remove(set(names) - set(some))
+        expected = other.search("owls hunt mice", k=100, beams=100)
         found = retriever.search("owls hunt mice", k=100, beams=100, allowed=some)
-        expected = [hit for hit in everything if hit.doc_id in some]
         assert [hit.doc_id for hit in found] == [hit.doc_id for hit in expected]
         assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-5)
+        assert math.fsum(math.exp(hit.score) for hit in found) == pytest.approx(1, abs=1e-5)
     assert len(retriever.search("owls", allowed=[])) == 0
     with pytest.raises(GenirError, match="no document 'nowhere'"):
         retriever.search("owls", allowed=["nowhere"])
@@ -95,7 +106,7 @@ def test_proven_hits_are_the_first_hits_of_an_exact_search(make_retriever, seed,
         assert 0 <= hits.num_proven <= len(hits)
         assert not hits.exact or hits.num_proven == len(hits)
         # Documents whose scores differ by rounding may change places, so their true scores are compared.
-        truth = {hit.doc_id: hit.score for hit in retriever.search(query, 100, 100)}
+        truth = {hit.doc_id: hit.score for hit in retriever.search(query, 100, 100, allowed)}
         proven = [truth[hit.doc_id] for hit in hits[: hits.num_proven]]
         assert proven == pytest.approx([hit.score for hit in exact[: len(proven)]], abs=1e-4)
 
@@ -104,6 +115,8 @@ def test_proven_hits_are_the_first_hits_of_an_exact_search(make_retriever, seed,
 def test_narrow_searches_prove_some_hits_but_not_all(make_retriever):
     """Otherwise the number of proven hits would tell no more than whether the search is exact."""
     retriever = make_retriever(np.random.default_rng(0).integers(0, 5, (300, 4)), (5,) * 4)
+    with torch.no_grad():
+        retriever.model.t5.lm_head.weight.mul_(0.25)  # random weights are surer of their choices than trained ones
     results = retriever.search_many(["owls hunt mice", "tea leaves", "glaciers", "bridges carry trains"], 10, 10)
     assert any(0 < hits.num_proven < len(hits) for hits in results)
 
@@ -157,7 +170,7 @@ def test_any_iterable_but_a_string_is_accepted_as_a_list(retriever):
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("where", ["head", "code of the first level", "code of the last level", "encoder"])
+@pytest.mark.parametrize("where", ["head", "code of the first level", "code of the second level", "encoder"])
 def test_nan_scores_are_an_error_and_leave_the_model_in_its_mode(make_retriever, where, exact):
     """Otherwise there would be fewer hits, called exact."""
     codes = np.random.default_rng(0).integers(0, 8, (60, 6))
@@ -166,7 +179,7 @@ def test_nan_scores_are_an_error_and_leave_the_model_in_its_mode(make_retriever,
     damaged = {
         "head": t5.lm_head.weight[base:],
         "code of the first level": t5.shared.weight[base + codes[0, 0]],  # scores of the codes after it are NaN
-        "code of the last level": t5.lm_head.weight[base + 47],  # where each docid is scored directly
+        "code of the second level": t5.lm_head.weight[base + 8 + codes[0, 1]],
         "encoder": t5.encoder.final_layer_norm.weight,
     }
     damaged[where].data.fill_(torch.nan)
@@ -174,6 +187,28 @@ def test_nan_scores_are_an_error_and_leave_the_model_in_its_mode(make_retriever,
     with pytest.raises(GenirError, match="the model returned NaN scores"):
         retriever.search("owls hunt", k=60 if where.startswith("code of the first") else 5, exact=exact)
     assert t5.training
+
+
+def bm25_prior(documents, query, weight):
+    """The log of the share of each document of the sum of exp(weight * score), with the scores of bm25s."""
+    index = BM25sIndex(documents, BaselineConfig())
+    scores = np.zeros(len(documents))
+    for doc_id, score in index.search_many([query], len(documents))[0]:
+        scores[int(doc_id[1:])] = weight * score
+    return scores - logsumexp(scores)
+
+
+def test_a_model_with_a_zero_head_ranks_as_bm25_does(make_retriever):
+    documents = make_documents(60)
+    codes = np.random.default_rng(0).integers(0, 4, (60, 3))  # some documents share a docid
+    retriever = with_bm25(make_retriever(codes, (4, 4, 4)), documents, 1.5)
+    clear_head(retriever)
+    for query in ("owls hunt mice", "glaciers carve tea tea", "nothing known"):
+        expected = bm25_prior(documents, query, 1.5)
+        found = {hit.doc_id: hit.score for hit in retriever.search(query, k=60, beams=60)}
+        assert found == pytest.approx({f"d{i}": score for i, score in enumerate(expected)}, abs=1e-4)
+        hits = retriever.search(query, k=10, beams=1, exact=True)
+        assert [hit.score for hit in hits] == pytest.approx(sorted(expected, reverse=True)[:10], abs=1e-4)
 
 
 def test_queries_of_unknown_characters_or_thousands_of_words_are_ranked(retriever):

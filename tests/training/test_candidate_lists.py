@@ -13,6 +13,7 @@ from genir.training.candidate_lists import (
     collect_distinct_examples,
 )
 from genir.training.examples import ExampleSources, ExampleStream, LabelledQuery
+from tests.helpers.retrievers import clear_head, make_documents, with_bm25
 from tests.helpers.training import CODES
 
 
@@ -45,7 +46,9 @@ def test_a_list_contains_its_positives_followed_by_documents_that_are_not_releva
 
 
 @pytest.mark.slow
-def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, tmp_path, capsys):
+@pytest.mark.parametrize("experts", [False, True])
+def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, tmp_path, capsys, experts):
+    retriever = with_bm25(retriever, make_documents(12)) if experts else retriever
     examples = [LabelledQuery("where do owls hunt", (0, 4), (3, 1)), LabelledQuery("tea leaves", (1,), (1,))]
     settings = DDROConfig(beam_candidates=6)
     lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, tmp_path)
@@ -122,7 +125,22 @@ def test_the_collator_gathers_the_drawn_candidates_and_pads_shorter_draws(retrie
     assert batch["mask"].tolist() == [[True, True, True], [True, False, False]]
     for place, (number, columns) in enumerate(draws):
         count = len(columns)
-        assert batch["codes"][place, :count].tolist() == CODES[lists.doc_indices[number, columns]].tolist()
+        documents = retriever.trie.doc_indices[batch["leaves"][place, :count]]
+        assert documents.tolist() == lists.doc_indices[number, columns].tolist()
         assert batch["grades"][place, :count].tolist() == lists.grades[number, columns].tolist()
         assert batch["reference"][place, :count].tolist() == lists.reference[number, columns].tolist()
     assert batch["input_ids"].shape == batch["attention_mask"].shape
+    assert len(batch["expert_keys"]) == len(batch["expert_scores"]) == 0
+
+
+def test_experts_bring_the_documents_that_they_find_into_the_lists(retriever):
+    """With a zero head and a large weight, the beam's negatives are the best of BM25 that are not relevant."""
+    documents = make_documents(12)
+    retriever = with_bm25(retriever, documents, 10.0)
+    clear_head(retriever)
+    example = LabelledQuery("glaciers", (0,), (1,))
+    lists = build_candidate_lists(retriever, retriever, [example], {}, {}, DDROConfig(beam_candidates=4))
+    found = lists.doc_indices[0, 1:]
+    having = {i for i, document in enumerate(documents) if "glaciers" in document.text} - {0}
+    assert len(found) >= min(3, len(having))
+    assert set(found.tolist()) <= having or having <= set(found.tolist())

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genir.bm25.bm25s_index import BM25sIndex
 from genir.collection.prepared import PreparedCollection
-from genir.config import SFTConfig, SpanConfig
+from genir.config import BaselineConfig, SFTConfig, SpanConfig
 from genir.docids import DocidTable
 from genir.errors import GenirError
 from genir.records import Document
@@ -26,15 +27,17 @@ from genir.training.examples import (
     random_span,
     read_sources,
 )
-from tests.helpers.training import make_run
+from tests.helpers.retrievers import make_documents, with_bm25
+from tests.helpers.training import CODES, make_run
 
 DOCUMENTS = [Document(f"d{i}", f"title{i}", " ".join(f"w{i}_{j}" for j in range(30))) for i in range(5)]
 
 
-def stream(mix, length=400, seed=3, **settings):
+def stream(mix, length=400, seed=3, expert_share=1.0, **settings):
     queries = [LabelledQuery("which one", (0, 1), (3, 1)), LabelledQuery("another one", (2,), (1,))]
     pseudo = [Example("made up", 4)]
-    return ExampleStream(length, seed, mix, ExampleSources(DOCUMENTS, queries, pseudo), SFTConfig(**settings))
+    sources = ExampleSources(DOCUMENTS, queries, pseudo)
+    return ExampleStream(length, seed, mix, sources, SFTConfig(**settings), expert_share)
 
 
 def test_an_example_depends_only_on_the_seed_and_its_index():
@@ -84,14 +87,39 @@ def test_labelled_queries_have_only_the_gains_of_their_relevant_documents():
     assert got == [LabelledQuery("x", (0, 1), (3, 1), "q1")]
 
 
-def test_the_collator_truncates_and_pads_texts_and_looks_up_docids(tokenizer):
-    codes = np.array([[0, 1], [2, 3]], np.int32)
-    batch = Collator(tokenizer, codes, 4)([Example("one two three four one two", 1), Example("", 0)])
-    assert batch["codes"].tolist() == [[[2, 3]], [[0, 1]]]
+def test_the_share_of_examples_with_experts_is_as_asked_for_and_changes_no_text():
+    examples = {
+        share: [stream({"spans": 1}, 2000, expert_share=share)[i] for i in range(2000)] for share in (0, 0.5, 1)
+    }
+    counts = {share: sum(example.with_experts for example in found) for share, found in examples.items()}
+    assert (counts[0], counts[1]) == (0, 2000)
+    assert counts[0.5] / 2000 == pytest.approx(0.5, abs=0.05)
+    assert [example[:2] for example in examples[0]] == [example[:2] for example in examples[0.5]]
+
+
+def test_the_collator_truncates_and_pads_texts_and_looks_up_documents(make_retriever):
+    retriever = make_retriever(np.array([[2, 3], [0, 1]]), (3, 4))  # the first document is the second leaf
+    tokenizer = retriever.tokenizer
+    batch = Collator(retriever, 4)([Example("one two three four one two", 1), Example("", 0)])
+    assert batch["leaves"].tolist() == [[0], [1]]
+    assert len(batch["expert_keys"]) == len(batch["expert_scores"]) == 0
     assert batch["input_ids"].shape == (2, 4)
     assert batch["input_ids"][0, -1] == tokenizer.eos_token_id
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0]]
     assert batch["input_ids"][1].tolist() == [tokenizer.eos_token_id] + [tokenizer.pad_token_id] * 3
+
+
+def test_the_collator_scores_the_whole_text_of_examples_with_experts_only(make_retriever):
+    documents = make_documents(12)
+    retriever = with_bm25(make_retriever(CODES, (3, 4)), documents, 1.5)
+    text = "owls and nothing known about them and mice"
+    batch = Collator(retriever, 4)([Example(text, 3, with_experts=False), Example(text, 3)])
+    index = BM25sIndex(documents, BaselineConfig())
+    expected = {int(name[1:]): 1.5 * score for name, score in index.search_many([text], 12)[0]}
+    queries, leaves = batch["expert_keys"] // 12, batch["expert_keys"] % 12
+    assert queries.tolist() == [1] * len(expected)
+    found = dict(zip(retriever.trie.doc_indices[leaves].tolist(), batch["expert_scores"].tolist(), strict=True))
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_docids_are_padded_to_the_longest_one_that_is_gathered():

@@ -18,6 +18,7 @@ from genir.training.candidate_lists import CandidateLists, PreferenceCollator, P
 from genir.training.examples import LabelledQuery
 from genir.training.refine import irpo_loss, main, make_preference_loss, require_comparisons, warn_of_displacement
 from tests.helpers.beir import small_beir
+from tests.helpers.retrievers import make_documents, with_bm25
 from tests.helpers.training import CODES, copy_run, make_trained_run
 
 
@@ -119,38 +120,55 @@ def test_equal_grades_are_an_error_without_a_teacher():
     require_comparisons("ddro", lists, DDROConfig(teacher="scores.jsonl"))
 
 
-@pytest.fixture
-def batch(make_retriever):
-    """A policy, a batch of candidate lists whose reference has the same weights, and their log-probs."""
+@pytest.fixture(params=[False, True])
+def batch(make_retriever, request):
+    """A policy, with or without experts, and a batch of candidate lists whose reference has the same weights."""
     retriever = make_retriever(CODES, (3, 4))
+    if request.param:
+        retriever = with_bm25(retriever, make_documents(12))
     settings = DDROConfig(beam_candidates=6)
     examples = [LabelledQuery("owls", (0,), (1,)), LabelledQuery("tea", (1, 5), (1, 3))]
     lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings)
     data = PreferenceDataset(lists, 2, settings, 0)
-    return retriever.model, PreferenceCollator(retriever, lists, 64)([data[0], data[1]])
+    return retriever, PreferenceCollator(retriever, lists, 64)([data[0], data[1]])
 
 
 def test_the_pairwise_loss_of_a_policy_that_equals_its_reference_is_log_two(batch):
-    assert make_preference_loss(DDROConfig())(*batch).tolist() == pytest.approx([math.log(2)] * 2, abs=1e-4)
+    policy, tensors = batch
+    assert make_preference_loss(policy, DDROConfig())(tensors).tolist() == pytest.approx([math.log(2)] * 2, abs=1e-4)
 
 
 @pytest.mark.slow
 def test_remedies_add_their_terms_times_their_coefficients(batch):
-    model, tensors = batch
-    tensors = tensors | {"reference": tensors["reference"] + 0.5}  # every positive has lost 0.5
-    plain = make_preference_loss(DDROConfig())(model, tensors)
-    with_remedies = make_preference_loss(DDROConfig(sft_coef=0.1, dpop_coef=2))(model, tensors)
-    policy = model.sequence_logps(model.encode(tensors["input_ids"], tensors["attention_mask"]), tensors["codes"])
-    c = CandidateBatch(policy, tensors["reference"], tensors["grades"], tensors["mask"])
+    policy, tensors = batch
+    logps = tensors["reference"]
+    tensors = tensors | {"reference": logps + 0.5}  # every positive has lost 0.5
+    plain = make_preference_loss(policy, DDROConfig())(tensors)
+    with_remedies = make_preference_loss(policy, DDROConfig(sft_coef=0.1, dpop_coef=2))(tensors)
+    c = CandidateBatch(logps, tensors["reference"], tensors["grades"], tensors["mask"])
     assert dpop_penalty(c).tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
     torch.testing.assert_close(with_remedies, plain + 0.1 * sft(c, 1.0) + 1.0, rtol=1e-4, atol=1e-4)
 
 
 def test_mean_logps_divides_log_probs_by_the_length_of_the_docid(batch):
-    model, tensors = batch
+    policy, tensors = batch
     tensors = tensors | {"reference": torch.zeros_like(tensors["reference"])}
-    halved = make_preference_loss(DDROConfig(mean_logps=True, beta=2.0))(model, tensors)  # docids have two codes
-    torch.testing.assert_close(halved, make_preference_loss(DDROConfig(beta=1.0))(model, tensors))
+    halved = make_preference_loss(policy, DDROConfig(mean_logps=True, beta=2.0))(tensors)  # docids have two codes
+    torch.testing.assert_close(halved, make_preference_loss(policy, DDROConfig(beta=1.0))(tensors))
+
+
+def test_scoring_candidates_in_chunks_changes_neither_the_loss_nor_its_gradients(batch):
+    policy, tensors = batch
+    tensors = tensors | {"reference": torch.zeros_like(tensors["reference"])}
+    found = []
+    for chunk in (64, 1, 3):
+        policy.model.t5.zero_grad()
+        loss = make_preference_loss(policy, DDROConfig(candidate_chunk=chunk))(tensors)
+        loss.sum().backward()
+        found.append((loss.detach(), {name: p.grad.clone() for name, p in policy.model.t5.named_parameters()}))
+    for loss, gradients in found[1:]:
+        torch.testing.assert_close(loss, found[0][0])
+        torch.testing.assert_close(gradients, found[0][1], atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import torch
 
 from genir.config import load_config
 from genir.retriever import Retriever
-from genir.t5.loading import load_t5
 from genir.training.callbacks import ShowProgress
 from genir.training.sft import main
 from indexing.generate_queries import main as generate_queries
+from tests.helpers.retrievers import find_all
 from tests.helpers.training import make_run
 
 SETTINGS = """
@@ -19,8 +19,8 @@ sft:
   eval_steps: 5
   warmup_steps: 1
   phases:
-    - {mix: {spans: 1, pseudo_queries: 1}, steps: 10}
-    - {mix: {queries: 1}, steps: 5, learning_rate: 0.0001}
+    - {mix: {spans: 1, pseudo_queries: 1}, steps: 10, expert_share: 0.5}
+    - {mix: {queries: 1}, steps: 5, learning_rate: 0.0001, expert_share: 0.5}
 """
 
 
@@ -68,13 +68,17 @@ def test_an_interrupted_stage_resumes_after_its_last_finished_phase(load, monkey
         main(config)
     main(config)
     assert titles == ["sft 1/2", "sft 2/2", "sft 2/2"]
-    interrupted = load_t5(str(config.run_folder / "sft")).state_dict()
+    found = Retriever.from_pretrained(config.run_folder / "sft")
+    interrupted = found.model.t5.state_dict()
     other = load("name=uninterrupted")
     for name in ("collection", "docids", "pseudo_queries"):
         other.run_folder.mkdir(exist_ok=True)
         (other.run_folder / name).symlink_to(config.run_folder / name)
     main(other)
-    uninterrupted = load_t5(str(other.run_folder / "sft")).state_dict()
+    expected = Retriever.from_pretrained(other.run_folder / "sft")
+    uninterrupted = expected.model.t5.state_dict()
+    assert found.experts.weight == expected.experts.weight
+    assert find_all(found) == find_all(expected)
     assert all(torch.equal(interrupted[name], uninterrupted[name]) for name in uninterrupted)
 
 
@@ -82,11 +86,12 @@ def test_an_interrupted_stage_resumes_after_its_last_finished_phase(load, monkey
 def test_a_pretrained_model_is_used_with_its_tokenizer(load, tmp_path, make_model, tokenizer):
     make_model((1,), v10=True, base=len(tokenizer)).t5.save_pretrained(tmp_path / "t5")
     tokenizer.save_pretrained(tmp_path / "t5")
-    config = load(f"model.pretrained={tmp_path / 't5'}", "model.softmax_over=full")
+    config = load(f"model.pretrained={tmp_path / 't5'}", "model.softmax_over=full", "experts=null")
     main(config)
     retriever = Retriever.from_pretrained(config.run_folder / "sft")
     assert retriever.model.layout.base == len(tokenizer) + 1
     assert retriever.model.softmax_over == "full"
+    assert retriever.experts is None
     assert retriever.model.t5.config.d_model == 16
     assert retriever.tokenizer.get_vocab() == tokenizer.get_vocab()
 

@@ -1,6 +1,7 @@
 """The training loop: it learns, resumes with identical results, and keeps the best weights."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,29 +11,43 @@ from safetensors.torch import load_file
 from genir.config import SFTConfig
 from genir.errors import GenirError
 from genir.records import Document
-from genir.tokenizer import tokenize
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
-from genir.training.examples import Collator, ExampleSources, ExampleStream, LabelledQuery
-from genir.training.trainer import TrainingJob, negative_log_likelihood, run_phase, train
+from genir.training.examples import Collator, Example, ExampleSources, ExampleStream, LabelledQuery
+from genir.training.trainer import TrainingJob, make_supervised_loss, run_phase, train
+from tests.helpers.retrievers import with_bm25
 
 WORDS = ["owl", "tea", "ice", "rail", "moss", "clock"]
 DOCUMENTS = [Document(f"d{i}", word, f"{word} stands alone") for i, word in enumerate(WORDS)]
 CODES = np.array([[i // 3, i % 3] for i in range(6)])
 
 
-def make_job(make_retriever, folder, steps=12, measure=None, loss=negative_log_likelihood, **settings):
-    """Return a retriever, and a job that trains it on one query for each document."""
-    retriever = make_retriever(CODES, (2, 3))
+def make_job(
+    make_retriever,
+    folder,
+    steps=12,
+    measure=None,
+    make_loss=make_supervised_loss,
+    experts=False,
+    codes=CODES,
+    **settings,
+):
+    """Return a retriever, and a job that trains it on one query for each document.
+
+    experts: whether the retriever has BM25 as an expert, which half of the examples are trained with.
+    """
+    retriever = make_retriever(codes, (2, 3))
+    if experts:
+        retriever = with_bm25(retriever, DOCUMENTS)
     settings = SFTConfig(batch_size=8, eval_steps=4, warmup_steps=2, embedding_lr_multiplier=1.0, **settings)
     queries = [LabelledQuery(word, (i,), (1,)) for i, word in enumerate(WORDS)]
     sources = ExampleSources(DOCUMENTS, queries, [])
     return retriever, TrainingJob(
         title="test",
         model=retriever.model,
-        examples=ExampleStream(steps * 8, 1, {"queries": 1.0}, sources, settings),
-        collator=Collator(retriever.tokenizer, CODES, 16),
-        loss=loss,
+        examples=ExampleStream(steps * 8, 1, {"queries": 1.0}, sources, settings, 0.5),
+        collator=Collator(retriever, 16),
+        loss=make_loss(retriever),
         evaluate=lambda: {"RR@10": measure(retriever)},
         settings=settings,
         steps=steps,
@@ -73,12 +88,12 @@ def stop_at(step):
 def test_the_batch_size_does_not_depend_on_the_number_of_gpus(make_retriever, tmp_path, monkeypatch):
     sizes = []
 
-    def loss(model, batch):
-        sizes.append(len(batch["input_ids"]))
-        return negative_log_likelihood(model, batch)
+    def make_loss(retriever):
+        loss = make_supervised_loss(retriever)
+        return lambda batch: sizes.append(len(batch["input_ids"])) or loss(batch)
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    run_training(make_retriever, tmp_path, measure=rising(), loss=loss)
+    run_training(make_retriever, tmp_path, measure=rising(), make_loss=make_loss)
     assert sizes == [8] * 12
 
 
@@ -92,15 +107,16 @@ def test_training_teaches_the_model_to_generate_docids(make_retriever, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [3, 7, 10])
-def test_an_interrupted_training_resumes_with_identical_results(make_retriever, tmp_path, monkeypatch, step):
+@pytest.mark.parametrize(("step", "experts"), [(3, False), (7, True), (10, True)])
+def test_an_interrupted_training_resumes_with_identical_results(make_retriever, tmp_path, monkeypatch, step, experts):
     """The dev measure is an arbitrary function of the weights, so early stopping and best weights are tested too."""
-    whole, log = run_training(make_retriever, tmp_path / "whole", steps=40, measure=arbitrary, patience=2)
+    arguments = {"steps": 40, "measure": arbitrary, "patience": 2, "experts": experts}
+    whole, log = run_training(make_retriever, tmp_path / "whole", **arguments)
     with monkeypatch.context() as patch:
         patch.setattr(ShowProgress, "on_step_end", stop_at(step))
         with pytest.raises(KeyboardInterrupt):
-            run_training(make_retriever, tmp_path / "cut", steps=40, measure=arbitrary, patience=2)
-    resumed, again = run_training(make_retriever, tmp_path / "cut", steps=40, measure=arbitrary, patience=2)
+            run_training(make_retriever, tmp_path / "cut", **arguments)
+    resumed, again = run_training(make_retriever, tmp_path / "cut", **arguments)
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
     assert [(e["step"], e["eval_RR@10"]) for e in again if "eval_RR@10" in e] == [
@@ -191,13 +207,26 @@ def test_the_last_step_is_evaluated_and_can_be_the_best(make_retriever, tmp_path
     assert all(torch.equal(retriever.model.t5.state_dict()[name], value) for name, value in last.items())
 
 
-def test_the_loss_of_a_text_is_the_negative_score_of_its_document(make_retriever):
+@pytest.mark.parametrize("experts", [False, True])
+def test_the_loss_of_a_text_is_the_negative_score_of_its_document(make_retriever, experts):
     retriever = make_retriever(CODES, (2, 3))
-    batch = tokenize(retriever.tokenizer, WORDS[:3], 16) | {"codes": torch.from_numpy(CODES[:3]).unsqueeze(1)}
+    if experts:
+        retriever = with_bm25(retriever, DOCUMENTS)
+    batch = Collator(retriever, 16)([Example(word, i) for i, word in enumerate(WORDS[:3])])
     with torch.no_grad():
-        loss = negative_log_likelihood(retriever.model, batch)
+        loss = make_supervised_loss(retriever)(batch)
     scores = [{hit.doc_id: hit.score for hit in hits} for hits in retriever.search_many(WORDS[:3], k=6)]
     assert loss.tolist() == pytest.approx([-scores[i][f"d{i}"] for i in range(3)], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_training_with_one_docid_for_all_documents_changes_nothing(make_retriever, tmp_path):
+    """The model then has no choice to make, so that no weight has a gradient."""
+    retriever, job = make_job(make_retriever, tmp_path, steps=10, measure=rising(), codes=np.zeros((6, 2), int))
+    before = weights(retriever)
+    log = train(job)
+    assert [entry["loss"] for entry in log if "loss" in entry] == [pytest.approx(math.log(6), abs=1e-4)]
+    assert all(torch.equal(before[name], value) for name, value in weights(retriever).items())
 
 
 @pytest.mark.slow

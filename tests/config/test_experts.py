@@ -1,0 +1,63 @@
+import pytest
+from pydantic import ValidationError
+
+from genir.config import load_config
+from genir.config.experiment import Config
+from genir.config.experts import ExpertsConfig, LexicalExpertConfig
+from genir.config.training import TrainingPhase
+
+
+def make(**values):
+    return Config.model_validate({"name": "x", "collection": {"path": "y"}} | values)
+
+
+def test_bm25_takes_part_by_default_with_a_weight_that_is_fitted():
+    config = make()
+    assert config.uses_experts
+    assert config.experts.lexical.weight is None
+    assert config.model.softmax_over == "trie"
+
+
+@pytest.mark.parametrize("experts", [None, {"lexical": None}])
+def test_experts_can_be_left_out(experts):
+    assert not make(experts=experts).uses_experts
+    assert not make(experts=experts, model={"softmax_over": "full"}).uses_experts
+
+
+@pytest.mark.parametrize("experts", [{}, {"lexical": {}}, {"lexical": {"weight": 2.0}}])
+def test_experts_need_a_softmax_over_the_trie(experts):
+    assert make(experts=experts, model={"softmax_over": "trie"}).uses_experts
+    with pytest.raises(ValidationError, match=r"experts need model\.softmax_over=trie; with full, set experts=null"):
+        make(experts=experts, model={"softmax_over": "full"})
+
+
+def test_the_old_softmax_over_the_codebook_of_a_level_is_an_error_that_names_the_key():
+    with pytest.raises(ValidationError, match=r"model\.softmax_over\n.*'trie' or 'full'"):
+        make(model={"softmax_over": "level"})
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1001, "1", True, float("nan")])
+def test_a_weight_is_a_number_from_zero_to_a_thousand(weight):
+    assert LexicalExpertConfig(weight=0.0).weight == 0
+    with pytest.raises(ValidationError, match="weight"):
+        LexicalExpertConfig(weight=weight)
+
+
+def test_unknown_experts_are_errors():
+    with pytest.raises(ValidationError, match="dense"):
+        ExpertsConfig(dense={})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_the_share_of_examples_with_experts_is_a_fraction(share):
+    assert TrainingPhase(expert_share=0.0).expert_share == 0
+    assert TrainingPhase().expert_share == 1
+    with pytest.raises(ValidationError, match="expert_share"):
+        TrainingPhase(expert_share=share)
+
+
+def test_configs_that_repeat_ddro_have_its_softmax_and_no_experts(root):
+    configs = [load_config(path) for path in sorted((root / "configs").glob("*.yaml"))]
+    published = [config for config in configs if config.collection.published]
+    assert len(published) == 8
+    assert {(config.model.softmax_over, config.uses_experts) for config in published} == {("full", False)}

@@ -1,0 +1,138 @@
+"""The experts of a retriever, compared with bm25s, and their folder."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from genir.bm25 import BM25sIndex
+from genir.config import BaselineConfig
+from genir.docids.trie import Trie
+from genir.errors import GenirError
+from genir.scoring.experts import Experts, compute_masses
+from genir.scoring.lexical import LexicalIndex
+from tests.helpers.retrievers import make_documents
+
+DOCUMENTS = make_documents(40)
+QUERIES = ["owls hunt", "", "glaciers carve tea tea", "nothing known"]
+CODES = np.random.default_rng(0).integers(0, 4, (40, 3))
+
+
+def make_experts(documents=DOCUMENTS, weight=1.5):
+    return Experts(LexicalIndex.build(documents, BaselineConfig()), weight)
+
+
+@pytest.fixture
+def trie():
+    return Trie.from_codes(CODES)
+
+
+def bm25s_scores(documents, query):
+    """The scores above 0, by the index of the document."""
+    hits = BM25sIndex(documents, BaselineConfig()).search_many([query], len(documents))[0]
+    indices = {document.id: i for i, document in enumerate(documents)}
+    return {indices[doc_id]: score for doc_id, score in hits}
+
+
+def score_by_document(experts, trie, query):
+    keys, scores = experts.score([query], trie)
+    return dict(zip(trie.doc_indices[keys].tolist(), scores.tolist(), strict=True))
+
+
+def test_the_scores_of_a_batch_are_those_of_bm25s_times_the_weight_at_the_leaves_of_the_documents(trie):
+    keys, scores = make_experts().score(QUERIES, trie)
+    assert keys.dtype == torch.int64
+    assert (keys.diff() > 0).all()
+    expected = {}
+    for number, query in enumerate(QUERIES):
+        for doc_index, score in bm25s_scores(DOCUMENTS, query).items():
+            (leaf,) = np.flatnonzero(trie.doc_indices.numpy() == doc_index)
+            expected[number * 40 + int(leaf)] = 1.5 * score
+    assert dict(zip(keys.tolist(), scores.tolist(), strict=True)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_keys_of_many_queries_over_millions_of_documents_do_not_overflow():
+    """A trie is replaced by what the experts read of it."""
+    huge = SimpleNamespace(size=2**31 - 1, leaf_of=np.arange(2**31 - 41, 2**31 - 1, dtype=np.int32))
+    keys, _ = make_experts().score(["owls"] * 3, huge)
+    matches = len(keys) // 3
+    assert matches
+    assert torch.equal(keys[matches:], keys[:-matches] + huge.size)
+
+
+def test_documents_are_ranked_by_score_then_by_docid(trie):
+    for query in QUERIES:
+        scores = score_by_document(make_experts(), trie, query)
+        expected = sorted(scores, key=lambda doc_index: (-scores[doc_index], trie.leaf_of[doc_index]))
+        for k in (1, 5, 100):
+            ranked = make_experts().rank(query, trie, k)
+            assert trie.doc_indices[[leaf for leaf, _ in ranked]].tolist() == expected[:k]
+            assert [score for _, score in ranked] == [scores[doc_index] for doc_index in expected[:k]]
+
+
+def test_the_mass_of_the_whole_trie_is_the_sum_over_the_documents(trie):
+    for experts in (make_experts(), None):
+        masses = compute_masses(experts, QUERIES, trie, torch.device("cpu"))
+        query = torch.arange(len(QUERIES))
+        first, last = torch.zeros_like(query), torch.full_like(query, 40)
+        children = trie.expand(0, first, last)
+        logs = masses.log_masses(0, query, first, last, children)
+        totals = torch.zeros(len(QUERIES)).double().index_add_(0, children.parent, logs.exp())
+        expected = []
+        for text in QUERIES:
+            scores = bm25s_scores(DOCUMENTS, text) if experts else {}
+            expected.append(sum(np.exp(1.5 * scores.get(i, 0)) for i in range(40)))
+        assert totals.tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_experts_of_more_or_fewer_documents_are_those_that_are_built_of_them():
+    some = np.array([0, 3, 17, 29])
+    cases = [
+        (make_experts(DOCUMENTS[:30]).extended(DOCUMENTS[30:]), DOCUMENTS),
+        (make_experts().subset(some), [DOCUMENTS[i] for i in some]),
+    ]
+    for experts, documents in cases:
+        trie = Trie.from_codes(CODES[: len(documents)])
+        for query in QUERIES:
+            assert score_by_document(experts, trie, query) == score_by_document(make_experts(documents), trie, query)
+
+
+def test_saved_experts_give_the_same_scores_and_a_missing_folder_means_none(trie, tmp_path):
+    experts = make_experts()
+    experts.save(tmp_path / "experts")
+    loaded = Experts.load(tmp_path / "experts", 40)
+    for ours, theirs in zip(loaded.score(QUERIES, trie), experts.score(QUERIES, trie), strict=True):
+        assert torch.equal(ours, theirs)
+    assert Experts.load(tmp_path / "none", 40) is None
+
+
+@pytest.mark.parametrize("name", ["experts.json", "lexical/lexical.json", "lexical/postings.safetensors"])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"\xff", b'{"lexical": {"weight": "x"}}'])
+def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(tmp_path, name, content):
+    make_experts().save(tmp_path / "experts")
+    (tmp_path / "experts" / name).unlink()
+    if content is not None:
+        (tmp_path / "experts" / name).write_bytes(content)
+    with pytest.raises(GenirError, match=f"experts/{name}:") as error:
+        Experts.load(tmp_path / "experts", 40)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("weight", ["x", None, [1], -1, float("nan"), float("inf"), True])
+def test_a_weight_that_is_not_a_number_of_at_least_zero_is_damage(tmp_path, weight):
+    make_experts().save(tmp_path / "experts")
+    (tmp_path / "experts" / "experts.json").write_text(json.dumps({"lexical": {"weight": weight}}))
+    with pytest.raises(GenirError, match=r"experts\.json: damaged"):
+        Experts.load(tmp_path / "experts", 40)
+
+
+def test_an_index_of_other_documents_is_refused(tmp_path):
+    make_experts().save(tmp_path / "a")
+    make_experts(DOCUMENTS[:39]).save(tmp_path / "b")
+    shutil.rmtree(tmp_path / "a" / "lexical")
+    shutil.move(tmp_path / "b" / "lexical", tmp_path / "a" / "lexical")
+    with pytest.raises(GenirError, match="an index of 39 documents, but the retriever has 40"):
+        Experts.load(tmp_path / "a", 40)

@@ -1,0 +1,62 @@
+"""Log-probabilities of the documents of training batches, compared with searches that reach all documents."""
+
+import pytest
+import torch
+
+from genir.training.batch_logps import batch_logps
+from genir.training.candidate_lists import make_candidate_batch
+from genir.training.examples import Collator, Example
+from tests.helpers.retrievers import find_all, make_documents, with_bm25
+from tests.helpers.training import CODES
+
+TEXTS = ["owls hunt", "glaciers carve tea", "nothing known"]
+
+
+@pytest.fixture
+def plain(make_retriever):
+    return make_retriever(CODES, (3, 4))
+
+
+@pytest.fixture
+def expert(plain):
+    """A retriever with the same model, and with BM25."""
+    return with_bm25(plain, make_documents(12), 1.5)
+
+
+def scores(retriever, text):
+    """The scores of the documents 0 to 11."""
+    found = {doc_id: score for (doc_id, _), score in find_all(retriever, text).items()}
+    return [found[f"d{i}"] for i in range(12)]
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 5])
+def test_log_probs_are_the_scores_of_an_exhaustive_search(plain, expert, chunk):
+    documents = torch.arange(12).expand(len(TEXTS), -1)
+    for retriever in (plain, expert):
+        batch = make_candidate_batch(retriever, TEXTS, documents.numpy(), 64)
+        with torch.no_grad():
+            found = batch_logps(retriever, batch, chunk)
+        expected = torch.tensor([scores(retriever, text) for text in TEXTS])
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_examples_without_experts_are_scored_as_by_a_retriever_without_them(plain, expert):
+    with_experts = [True, False, False]
+    examples = [Example(text, i, used) for i, (text, used) in enumerate(zip(TEXTS, with_experts, strict=True))]
+    with torch.no_grad():
+        found = batch_logps(expert, Collator(expert, 64)(examples))[:, 0]
+    chosen = [expert if used else plain for used in with_experts]
+    expected = [scores(retriever, text)[i] for i, (retriever, text) in enumerate(zip(chosen, TEXTS, strict=True))]
+    assert found.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_weights_have_a_gradient_unless_the_only_document_is_certain(plain, make_retriever):
+    def gradient(retriever, doc_index):
+        batch = Collator(retriever, 64)([Example("owls", doc_index)])
+        (gradient,) = torch.autograd.grad(batch_logps(retriever, batch).sum(), retriever.model.t5.lm_head.weight)
+        return float(gradient.abs().sum())
+
+    assert gradient(plain, 3) > 0
+    lonely = make_retriever(CODES[:1], (3, 4))
+    batch = Collator(lonely, 64)([Example("owls", 0)])
+    assert batch_logps(lonely, batch).tolist() == [[0.0]]

@@ -179,8 +179,7 @@ class DocidModel:
     def child_logits(self, states: Tensor, level: int, parent: Tensor, codes: Tensor) -> Tensor:
         """Logits of codes [c] of a level, fp32: those that may follow the prefixes of decoder states [n, D].
 
-        parent [c]: the index of the state of each code, ascending. No code may occur twice with the same parent, and those
-        of a parent are ascending.
+        parent [c]: the index of the state of each code, ascending. The codes of a parent are ascending and distinct.
         """
         start = self.layout.base + self.layout.offsets[level]
         head = self.t5.lm_head.weight[start : start + self.layout.sizes[level]]

@@ -229,7 +229,7 @@ def make_table(runs: Mapping[str, Any], split: str, measures: Sequence[str], cer
 
 STAGE = Stage(
     "evaluate",
-    settings=("evaluate", "search.splits", "ddro", "irpo"),
+    settings=("evaluate", "search.splits", "experts", "ddro", "irpo"),
     reads=("collection", "docids?", "baseline", "runs"),
     writes=("evaluation",),
 )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from genir.checks import is_valid_id, require_documents, require_list, require_positive_int, require_texts
+from genir.checks import require_documents, require_list, require_positive_int, require_texts
 from genir.console import track
 from genir.decoding.beam import BeamResult, beam_search
 from genir.decoding.deadline import Deadline
@@ -20,11 +20,12 @@ from genir.decoding.index import DocumentIndex
 from genir.docids.assign import assign_new_docids
 from genir.docids.table import BuilderInput, CodeLayout, DocidTable
 from genir.docids.trie import AllowedLeaves, Trie
-from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder, require_finite_vectors
+from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
 from genir.errors import GenirError
 from genir.files import atomic_folder
 from genir.model import DocidModel, Encoded
 from genir.records import Document, Hits
+from genir.retriever.documents import require_new, vectors_for
 from genir.retriever.folder import RetrieverSettings, load_unmixed, read_settings, require_replaceable, write_settings
 from genir.scoring.experts import Experts, compute_masses
 from genir.scoring.explanation import Explanation, explain_leaf
@@ -142,13 +143,13 @@ class Retriever:
         """
         documents = require_documents(documents)
         with self._edit_lock:
-            self._require_new(documents)
+            require_new(documents, self.table)
             if not documents:
                 return
             table = self.table
             if "docids" not in table.settings:
                 raise GenirError("documents cannot be added: this docid table was imported without its codebooks")
-            vectors = self._vectors_for(documents, vectors)
+            vectors = vectors_for(documents, vectors, self.table, self.embedder)
             inputs = BuilderInput(documents, vectors, self.tokenizer if table.text else None)
             codes = assign_new_docids(inputs, table)
             ids, titles = [document.id for document in documents], [document.title for document in documents]
@@ -157,31 +158,6 @@ class Retriever:
                 self.model.layout = self.model.layout._replace(sizes=table.sizes)
             experts = self.experts and self.experts.extended(documents)
             self._index = DocumentIndex(table, Trie.from_codes(table.codes), experts)
-
-    def _require_new(self, documents: Sequence[Document]) -> None:
-        for doc_id, times in Counter(document.id for document in documents).items():
-            if not is_valid_id(doc_id):
-                raise GenirError(f"doc_id must be a string without white space and control characters, got {doc_id!r}")
-            if times > 1:
-                raise GenirError(f"document {doc_id!r} appears {times} times among the new documents")
-            if doc_id in self.table.doc_indices:
-                raise GenirError(f"document {doc_id!r} exists already; remove it first to change it")
-
-    def _vectors_for(self, documents: Sequence[Document], given: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """The given vectors [n, D] of new documents, or those of the embedder; text docids need none (D = 0)."""
-        if self.table.text:
-            if given is not None:
-                raise GenirError("the docids of this retriever are made of text; leave the vectors out")
-            return np.zeros((len(documents), 0), np.float32)
-        if given is not None:
-            require_finite_vectors(given, len(documents), "the vectors of the new documents")
-            return np.asarray(given, np.float32)
-        if self.embedder is None:
-            raise GenirError(
-                "the retriever has no embedder, because the vectors of its first documents came from a file; give the "
-                "vectors of the new documents too (--vectors)"
-            )
-        return self.embedder.embed(documents)
 
     def remove(self, doc_ids: Collection[str]) -> None:
         """Remove documents from the retriever; documents that are added later can get their docids.
@@ -224,7 +200,8 @@ class Retriever:
         """Find the k best documents for each query. A score is the natural log-probability of a document's docid.
 
         beams: beam size; by default the larger of k and 10. allowed: doc_ids of the documents to search among, such as
-        those of one tenant; the result is the same as if there were no other documents. exact: continue until the hits
+        those of one tenant; the result is the same as if there were no other documents, except that the experts keep
+        their statistics of all documents. exact: continue until the hits
         are proven to be the model's best, however long it takes; otherwise `Hits.exact` says whether they are.
         batch_size: queries that are searched at once. timeout: seconds after which the search of all queries gives up,
         or a `Deadline`, which another thread can cancel.

@@ -35,8 +35,9 @@ def main(config: Config) -> None:
     run = config.run_folder
     data = PreparedCollection(run / "collection")
     table = DocidTable.load(run / "docids")
-    sections = (config.sft, config.model, config.experts, config.baseline)
+    sections = (config.sft, config.model, config.experts)
     settings = [section and section.model_dump(mode="json") for section in sections]
+    settings.append(config.baseline.model_dump(include={"k1", "b", "stemmer"}))
     inputs = ["collection", "docids", *(["pseudo_queries"] if (run / "pseudo_queries").exists() else [])]
     work = prepare_work_folder(config, "sft", settings, inputs, (config.model.pretrained, config.model.tokenizer))
     set_seed(config.seed)
@@ -118,7 +119,7 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
 
 STAGE = Stage(
     "sft",
-    settings=("model", "experts", "baseline", "sft"),
+    settings=("model", "experts", "baseline.k1", "baseline.b", "baseline.stemmer", "sft"),
     external=("model.pretrained", "model.tokenizer"),
     reads=("collection", "docids", "pseudo_queries?"),
     writes=("sft",),

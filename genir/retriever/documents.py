@@ -1,0 +1,52 @@
+"""Documents that are added to a retriever: whether they can be, and their vectors.
+
+Shapes: n new documents, D dimensions of a vector.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genir.checks import is_valid_id
+from genir.docids.table import DocidTable
+from genir.embedders import ModelEmbedder, TfidfEmbedder, require_finite_vectors
+from genir.errors import GenirError
+from genir.records import Document
+
+
+def require_new(documents: Sequence[Document], table: DocidTable) -> None:
+    """Raise GenirError if a new document has an invalid doc_id, one that is in the table, or one that another has."""
+    for doc_id, times in Counter(document.id for document in documents).items():
+        if not is_valid_id(doc_id):
+            raise GenirError(f"doc_id must be a string without white space and control characters, got {doc_id!r}")
+        if times > 1:
+            raise GenirError(f"document {doc_id!r} appears {times} times among the new documents")
+        if doc_id in table.doc_indices:
+            raise GenirError(f"document {doc_id!r} exists already; remove it first to change it")
+
+
+def vectors_for(
+    documents: Sequence[Document],
+    given: NDArray[np.float32] | None,
+    table: DocidTable,
+    embedder: TfidfEmbedder | ModelEmbedder | None,
+) -> NDArray[np.float32]:
+    """The given vectors [n, D] of new documents, or those of the embedder; text docids need none (D = 0).
+
+    Raises GenirError if the given vectors do not fit the documents or are not needed, and if they are missing.
+    """
+    if table.text:
+        if given is not None:
+            raise GenirError("the docids of this retriever are made of text; leave the vectors out")
+        return np.zeros((len(documents), 0), np.float32)
+    if given is not None:
+        require_finite_vectors(given, len(documents), "the vectors of the new documents")
+        return np.asarray(given, np.float32)
+    if embedder is None:
+        raise GenirError(
+            "the retriever has no embedder, because the vectors of its first documents came from a file; give the "
+            "vectors of the new documents too (--vectors)"
+        )
+    return embedder.embed(documents)

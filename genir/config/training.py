@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from genir.config.base import Loss, MixWeights, PathText, Section
+from genir.config.base import Loss, Mix, MixWeights, PathText, Section
 
 MIX = (
     "Relative frequency of each kind of training example: spans (random spans of documents), queries (train queries), "
@@ -40,12 +40,10 @@ class TrainingPhase(Section):
         description="Training steps of the phase; early stopping (patience) may end it sooner.",
     )
     learning_rate: float = Field(3e-4, gt=0, le=1, description=LEARNING_RATE)
-    expert_share: float = Field(
-        1.0,
-        ge=0,
-        le=1,
-        description="Fraction of the examples that are trained with the experts; from the others the model learns to "
-        "do without them.",
+    experts_for: list[Mix] = Field(
+        ["queries", "pseudo_queries"],
+        description="Kinds of examples that are trained with the experts. BM25 knows the document of a span almost for "
+        "certain, so that with it the model would learn little from spans.",
     )
 
 

@@ -7,7 +7,7 @@ Shapes: B examples of a batch, S tokens, L levels.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +104,7 @@ def label_queries(
 class ExampleStream(Dataset[Example]):
     """A dataset of `length` examples drawn from a mix of document spans, train queries and pseudo queries.
 
-    expert_share: the fraction of the examples that have experts.
+    experts_for: the kinds of examples that have experts; the others are trained without.
     mix: kind of example -> relative frequency. Of several relevant documents of a query, one is drawn with a
     probability proportional to its gain. Words of the texts are dropped at random, so that the model does not come to
     depend on any single word.
@@ -117,38 +117,42 @@ class ExampleStream(Dataset[Example]):
         mix: Mapping[Mix, float],
         sources: ExampleSources,
         settings: LoopConfig,
-        expert_share: float = 1.0,
+        experts_for: Collection[Mix] = (),
     ) -> None:
         self.length = length
         self.seed = seed
         self.kinds, self.weights = list(mix), list(mix.values())
         self.sources = sources
         self.settings = settings
-        self.expert_share = expert_share
+        self.experts_for = experts_for
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> Example:
-        example = self.draw_labelled(index)
+        kind, example = self._draw(index)
         rng = random.Random(f"{self.seed}/{index}/row")
         doc_index = rng.choices(example.doc_indices, example.gains)[0]
-        return Example(example.text, doc_index, rng.random() < self.expert_share)
+        return Example(example.text, doc_index, kind in self.experts_for)
 
     def draw_labelled(self, index: int) -> LabelledQuery:
         """Draw example `index` with all of its relevant documents instead of one."""
+        return self._draw(index)[1]
+
+    def _draw(self, index: int) -> tuple[Mix, LabelledQuery]:
+        """Draw the kind of example `index`, and the example with all of its relevant documents."""
         rng = random.Random(f"{self.seed}/{index}")
         kind = rng.choices(self.kinds, self.weights)[0]
         if kind == "spans":
             doc_index = rng.randrange(len(self.sources.documents))
             span = random_span(self.sources.documents[doc_index], self.settings.spans, rng)
-            return LabelledQuery(span, (doc_index,), (1,))
+            return kind, LabelledQuery(span, (doc_index,), (1,))
         if kind == "pseudo_queries":
             pseudo_query = rng.choice(self.sources.pseudo_queries)
             query = LabelledQuery(pseudo_query.text, (pseudo_query.doc_index,), (1,))
         else:
             query = rng.choice(self.sources.queries)
-        return query._replace(text=drop_words(query.text, self.settings.query_word_dropout, rng))
+        return kind, query._replace(text=drop_words(query.text, self.settings.query_word_dropout, rng))
 
 
 def random_span(document: Document, settings: SpanConfig, rng: random.Random) -> str:

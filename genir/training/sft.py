@@ -103,7 +103,7 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
         title=f"sft {number}/{len(settings.phases)}",
         model=retriever.model,
         examples=ExampleStream(
-            phase.steps * settings.batch_size, seed, phase.mix, sources, settings, phase.expert_share
+            phase.steps * settings.batch_size, seed, phase.mix, sources, settings, phase.experts_for
         ),
         collator=Collator(retriever, settings.max_tokens),
         loss=make_supervised_loss(retriever),

@@ -48,12 +48,11 @@ def test_unknown_experts_are_errors():
         ExpertsConfig(dense={})
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_the_share_of_examples_with_experts_is_a_fraction(share):
-    assert TrainingPhase(expert_share=0.0).expert_share == 0
-    assert TrainingPhase().expert_share == 1
-    with pytest.raises(ValidationError, match="expert_share"):
-        TrainingPhase(expert_share=share)
+def test_spans_are_trained_without_experts_unless_the_phase_says_otherwise():
+    assert TrainingPhase().experts_for == ["queries", "pseudo_queries"]
+    assert TrainingPhase(experts_for=[]).experts_for == []
+    with pytest.raises(ValidationError, match="experts_for"):
+        TrainingPhase(experts_for=["documents"])
 
 
 def test_configs_that_repeat_ddro_have_its_softmax_and_no_experts(root):

@@ -33,11 +33,11 @@ from tests.helpers.training import CODES, make_run
 DOCUMENTS = [Document(f"d{i}", f"title{i}", " ".join(f"w{i}_{j}" for j in range(30))) for i in range(5)]
 
 
-def stream(mix, length=400, seed=3, expert_share=1.0, **settings):
+def stream(mix, length=400, seed=3, experts_for=(), **settings):
     queries = [LabelledQuery("which one", (0, 1), (3, 1)), LabelledQuery("another one", (2,), (1,))]
     pseudo = [Example("made up", 4)]
     sources = ExampleSources(DOCUMENTS, queries, pseudo)
-    return ExampleStream(length, seed, mix, sources, SFTConfig(**settings), expert_share)
+    return ExampleStream(length, seed, mix, sources, SFTConfig(**settings), experts_for)
 
 
 def test_an_example_depends_only_on_the_seed_and_its_index():
@@ -87,14 +87,13 @@ def test_labelled_queries_have_only_the_gains_of_their_relevant_documents():
     assert got == [LabelledQuery("x", (0, 1), (3, 1), "q1")]
 
 
-def test_the_share_of_examples_with_experts_is_as_asked_for_and_changes_no_text():
-    examples = {
-        share: [stream({"spans": 1}, 2000, expert_share=share)[i] for i in range(2000)] for share in (0, 0.5, 1)
-    }
-    counts = {share: sum(example.with_experts for example in found) for share, found in examples.items()}
-    assert (counts[0], counts[1]) == (0, 2000)
-    assert counts[0.5] / 2000 == pytest.approx(0.5, abs=0.05)
-    assert [example[:2] for example in examples[0]] == [example[:2] for example in examples[0.5]]
+@pytest.mark.parametrize("experts_for", [(), ("queries",), ("spans", "queries")])
+def test_only_the_kinds_that_are_asked_for_have_experts_and_their_texts_do_not_change(experts_for):
+    without, chosen = (stream({"spans": 1, "queries": 1}, experts_for=kinds) for kinds in ((), experts_for))
+    for i in range(400):
+        assert chosen[i][:2] == without[i][:2]
+        kind = "spans" if "_" in chosen[i].text else "queries"  # each word of a document has a _
+        assert chosen[i].with_experts == (kind in experts_for)
 
 
 def test_the_collator_truncates_and_pads_texts_and_looks_up_documents(make_retriever):

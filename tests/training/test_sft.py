@@ -19,8 +19,8 @@ sft:
   eval_steps: 5
   warmup_steps: 1
   phases:
-    - {mix: {spans: 1, pseudo_queries: 1}, steps: 10, expert_share: 0.5}
-    - {mix: {queries: 1}, steps: 5, learning_rate: 0.0001, expert_share: 0.5}
+    - {mix: {spans: 1, pseudo_queries: 1}, steps: 10}
+    - {mix: {queries: 1}, steps: 5, learning_rate: 0.0001}
 """
 
 

@@ -45,7 +45,7 @@ def make_job(
     return retriever, TrainingJob(
         title="test",
         model=retriever.model,
-        examples=ExampleStream(steps * 8, 1, {"queries": 1.0}, sources, settings, 0.5),
+        examples=ExampleStream(steps * 8, 1, {"queries": 1.0}, sources, settings, ("queries",)),
         collator=Collator(retriever, 16),
         loss=make_loss(retriever),
         evaluate=lambda: {"RR@10": measure(retriever)},

@@ -45,6 +45,23 @@ class Analyzer:
         return self.stem(self.find_words(text))
 
 
+class NgramAnalyzer(Analyzer):
+    """Splits texts into the character n-grams of their words, by which similar words and neighbouring words match.
+
+    A space is before, between and after the words, which are in lower case, not stemmed and without stop words: "red
+    owl" has the 5-grams " red ", "red o", "ed ow", "d owl" and " owl ". size: the number of characters.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(None)
+        self._size = size
+
+    def find_words(self, text: str) -> list[str]:
+        """Return the n-grams of a text in their order."""
+        joined = " ".join(["", *super().find_words(text), ""])
+        return [joined[i : i + self._size] for i in range(len(joined) - self._size + 1)]
+
+
 class TermNumbering:
     """Numbers terms from 0 in the order in which they first occur.
 

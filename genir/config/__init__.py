@@ -11,7 +11,7 @@ from genir.config.docids import (
     TextConfig,
 )
 from genir.config.experiment import TRAINING_STAGES, Config
-from genir.config.experts import ExpertsConfig, LexicalExpertConfig
+from genir.config.experts import BM25ExpertConfig, ExpertsConfig, LexicalExpertConfig
 from genir.config.help import SettingGroup, setting_groups
 from genir.config.loading import load_config, parse_docids, save_config
 from genir.config.sections import (
@@ -52,6 +52,7 @@ __all__ = [
     "IRPOOptions",
     "KMeansConfig",
     "LexicalExpertConfig",
+    "BM25ExpertConfig",
     "LoopConfig",
     "Loss",
     "Mix",

@@ -4,16 +4,37 @@ from pydantic import Field
 
 from genir.config.base import Section
 
+_FITTED = "Null means the value under which the train queries are most likely; without any, it is {}."
 
-class LexicalExpertConfig(Section):
-    """BM25 with the text analysis, k1 and b of the section baseline, whichever its backend is."""
 
+class BM25ExpertConfig(Section):
+    """BM25 of one part of the documents, with the text analysis of the section baseline.
+
+    Whatever is null is fitted on train queries: the values under which the documents that they ask for are most likely.
+    """
+
+    k1: float | None = Field(None, ge=0, le=1000, description="BM25's k1. " + _FITTED.format("that of baseline"))
+    b: float | None = Field(None, ge=0, le=1, description="BM25's b. " + _FITTED.format("that of baseline"))
     weight: float | None = Field(
         None,
         ge=0,
         le=1000,
-        description="Weight of the BM25 score in a document's log prior. Null means the weight under which the train "
-        "queries are most likely.",
+        description="Weight of the score in a document's log prior. " + _FITTED.format("1 for text, 0 for the others"),
+    )
+
+
+class LexicalExpertConfig(Section):
+    """BM25 of title and text, of the title alone, and of character n-grams, whose weighted scores are added."""
+
+    text: BM25ExpertConfig = Field(BM25ExpertConfig(), description="BM25 of title and text.")
+    title: BM25ExpertConfig | None = Field(
+        BM25ExpertConfig(),
+        description="BM25 of the title alone, unless no document has one. Null means that it takes no part.",
+    )
+    characters: BM25ExpertConfig | None = Field(
+        BM25ExpertConfig(),
+        description="BM25 of the character 5-grams of title and text, by which similar words match. It is left out if "
+        "the collection has more than 100 million characters. Null means that it takes no part.",
     )
 
 

@@ -4,7 +4,7 @@ Shapes: B queries, m matches of all queries, N documents.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +17,25 @@ from genir.docids.trie import AllowedLeaves, Trie
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
-from genir.scoring.lexical import LexicalIndex
+from genir.scoring.lexical import LexicalIndex, Matches, add_matches
 from genir.scoring.masses import Masses
 
 SETTINGS_FILE = "experts.json"
+
+
+class Field(NamedTuple):
+    """What an expert reads of a document, and the size of its character n-grams; None for words."""
+
+    read: Callable[[Document], str]
+    ngram: int | None = None
+
+
+FIELDS: Mapping[str, Field] = {
+    "text": Field(lambda document: document.body),
+    "title": Field(lambda document: document.title),
+    "characters": Field(lambda document: document.body, ngram=5),
+}
+"""The experts by name. Each is BM25 of what it reads."""
 
 
 class ExpertScores(NamedTuple):
@@ -34,69 +49,92 @@ class ExpertScores(NamedTuple):
 
 
 class Experts:
-    """The experts and their weights.
+    """The experts of the documents of a trie, and their weights.
 
-    lexical: BM25 over the documents. weight: the factor of its scores.
+    indexes: for each expert, which is one of FIELDS, the BM25 index of what it reads of the documents, in the order of
+    the trie's leaves. weights: the factors of their scores. The expert "text" is among them.
     """
 
-    def __init__(self, lexical: LexicalIndex, weight: float) -> None:
-        self.lexical = lexical
-        self.weight = weight
+    def __init__(self, indexes: Mapping[str, LexicalIndex], weights: Mapping[str, float]) -> None:
+        self.indexes = indexes
+        self.weights = weights
 
-    def score(self, texts: Sequence[str], trie: Trie) -> ExpertScores:
-        """Score the documents of a trie for a batch of queries. Empty texts match nothing."""
-        matches = [self.lexical.score(text, trie.leaf_of) for text in texts]
-        keys = [match.positions.astype(np.int64) + number * trie.size for number, match in enumerate(matches)]
-        scores = np.concatenate([match.scores for match in matches]) * np.float32(self.weight)
-        return ExpertScores(torch.from_numpy(np.concatenate(keys)), torch.from_numpy(scores))
+    def __len__(self) -> int:
+        """Number of documents."""
+        return len(self.indexes["text"])
 
-    def rank(self, text: str, trie: Trie, k: int) -> list[tuple[int, float]]:
+    def score(self, texts: Sequence[str]) -> ExpertScores:
+        """Score the documents for a batch of queries. Empty texts match nothing."""
+        matches = [self._score(text) for text in texts]
+        keys = np.concatenate([match.positions for match in matches], dtype=np.int64)
+        keys += np.repeat(np.arange(len(texts)) * len(self), [len(match.positions) for match in matches])
+        scores = np.concatenate([match.scores for match in matches])
+        return ExpertScores(torch.from_numpy(keys), torch.from_numpy(scores))
+
+    def _score(self, text: str) -> Matches:
+        """Return the weighted sums of the scores of all documents for one query."""
+        return add_matches([index.score(text) for index in self.indexes.values()], list(self.weights.values()))
+
+    def rank(self, text: str, k: int) -> list[tuple[int, float]]:
         """Return the k best (leaf, score) pairs of a query, best first; documents with the score 0 are omitted.
 
         Documents with equal scores are in docid order.
         """
-        keys, scores = self.score([text], trie)
+        keys, scores = self.score([text])
         best = scores.argsort(descending=True, stable=True)[:k]
         return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
 
-    def explain(self, text: str, trie: Trie, leaf: int) -> dict[str, float]:
+    def explain(self, text: str, leaf: int) -> dict[str, float]:
         """The weighted score of each expert for the document of a leaf."""
-        keys, scores = self.score([text], trie)
-        return {"lexical": float(scores[keys == leaf].sum())}
+        found = {name: index.score(text) for name, index in self.indexes.items()}
+        return {
+            name: float(scores[positions == leaf].sum()) * self.weights[name]
+            for name, (positions, scores) in found.items()
+        }
 
-    def extended(self, documents: Sequence[Document]) -> "Experts":
-        """The experts of the present documents followed by new ones."""
-        return Experts(self.lexical.extended(documents), self.weight)
+    def extended(self, documents: Sequence[Document], old: Trie, new: Trie) -> "Experts":
+        """The experts of the documents of `new`, which has these documents after those of the present trie `old`."""
+        # The extended index has the old documents in the order of the old leaves, and then the new documents.
+        order = np.concatenate([old.leaf_of, np.arange(old.size, new.size)])[new.doc_indices.numpy()]
+        return self._map(lambda name, index: index.extended(map(FIELDS[name].read, documents)).reordered(order))
 
-    def subset(self, doc_indices: NDArray[np.integer]) -> "Experts":
-        """The experts of the documents with these indices, which are in ascending order."""
-        return Experts(self.lexical.subset(doc_indices), self.weight)
+    def subset(self, leaves: NDArray[np.integer]) -> "Experts":
+        """The experts of the documents of these leaves, which are in ascending order."""
+        return self._map(lambda _, index: index.subset(leaves))
+
+    def _map(self, change: Callable[[str, LexicalIndex], LexicalIndex]) -> "Experts":
+        return Experts({name: change(name, index) for name, index in self.indexes.items()}, self.weights)
 
     def save(self, folder: Path) -> None:
-        """Write the folder: experts.json and lexical/."""
+        """Write the folder: experts.json, and a folder for the index of each expert."""
         with atomic_folder(folder) as new:
-            self.lexical.save(new / "lexical")
-            write_json(new / SETTINGS_FILE, {"lexical": {"weight": self.weight}})
+            for name, index in self.indexes.items():
+                index.save(new / name)
+            write_json(new / SETTINGS_FILE, {name: {"weight": weight} for name, weight in self.weights.items()})
 
     @classmethod
     def load(cls, folder: Path, documents: int) -> "Experts | None":
         """Read the experts of so many documents; None if there is no folder, because the retriever has no experts.
 
-        The index is mapped into memory. Raises GenirError if a file is missing or damaged.
+        The indexes are mapped into memory. Raises GenirError if a file is missing or damaged.
         """
         if not folder.is_dir():
             return None
         with reading_own_file(folder / SETTINGS_FILE) as path:
-            weight = read_json(path)["lexical"]["weight"]
-            if type(weight) not in (int, float) or not 0 <= weight < math.inf:
-                raise ValueError(f"unknown weight {weight!r}")
-        lexical = LexicalIndex.load(folder / "lexical")
-        if len(lexical) != documents:
-            raise GenirError(
-                f"{folder}: an index of {len(lexical):,} documents, but the retriever has {documents:,}; copy the "
-                "complete folder again, or create it again"
-            )
-        return cls(lexical, weight)
+            weights = {name: settings["weight"] for name, settings in read_json(path).items()}
+            if "text" not in weights or not weights.keys() <= FIELDS.keys():
+                raise ValueError(f"unknown experts {', '.join(map(str, weights))}")
+            for weight in weights.values():
+                if type(weight) not in (int, float) or not 0 <= weight < math.inf:
+                    raise ValueError(f"unknown weight {weight!r}")
+        indexes = {name: LexicalIndex.load(folder / name) for name in weights}
+        for name, index in indexes.items():
+            if len(index) != documents:
+                raise GenirError(
+                    f"{folder / name}: an index of {len(index):,} documents, but the retriever has {documents:,}; copy "
+                    "the complete folder again, or create it again"
+                )
+        return cls(indexes, weights)
 
 
 def compute_masses(
@@ -109,5 +147,5 @@ def compute_masses(
     """Compute the prior masses of documents for some queries; without experts all documents have the same."""
     if experts is None:
         return Masses.uniform(trie, len(texts), device, allowed)
-    keys, scores = experts.score(texts, trie)
+    keys, scores = experts.score(texts)
     return Masses(trie, len(texts), keys.to(device), scores.to(device), allowed)

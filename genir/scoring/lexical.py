@@ -19,10 +19,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from genir.bm25.analysis import Analyzer, TermNumbering
+from genir.bm25.analysis import Analyzer, NgramAnalyzer, TermNumbering
 from genir.config import BaselineConfig
 from genir.files import atomic_folder, read_json, reading_own_file, write_json
-from genir.records import Document
 from genir.scoring.postings import Postings, append_documents, count_terms, reorder_documents, select_documents
 
 SETTINGS_FILE = "lexical.json"
@@ -31,6 +30,8 @@ PART = 1 << 15
 """About how many postings are scored at once, so that all values for them stay in the cache of the processor."""
 _Range = tuple[int, int, float]
 """Where the postings of a term begin and end, and the term's weight: its idf times its number in the query."""
+MAX_NGRAM_SHARE = 0.1
+"""N-grams that occur in a larger share of the documents are ignored: they take most of the time and tell little."""
 CACHED_TERMS = 1 << 16
 """How many terms of earlier queries are not searched for again in the sorted terms."""
 _ENTRY = np.dtype([("score", "<f4"), ("position", "<i4")])
@@ -44,39 +45,54 @@ class Matches(NamedTuple):
     scores: NDArray[np.float32]
 
 
+class Entries(NamedTuple):
+    """The postings of a query's terms. A document's BM25 score is the sum of w f / (f + k1 (1 - b + b l)) over its own.
+
+    positions [p], int32: the documents. frequencies [p]: f, how often the document contains the term. lengths [p]: l,
+    the length of the document relative to the mean. weights [p]: w, the term's idf times its number in the query.
+    """
+
+    positions: NDArray[np.int32]
+    frequencies: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+
 class LexicalIndex:
-    """A BM25 index of titles and texts, in Lucene's variant of the formula as bm25s computes it.
+    """A BM25 index of the texts of documents, in Lucene's variant of the formula as bm25s computes it.
 
     A term that occurs twice in a query counts twice. Several threads may use the same index.
 
-    settings: k1, b and the stemmer of `genir.bm25.analysis`. Raises GenirError for an unknown stemmer.
+    settings: k1, b and the stemmer of `genir.bm25.analysis`. Raises GenirError for an unknown stemmer. ngram: None for
+    words; a number for character n-grams of this size, of which those in many documents are ignored.
     """
 
-    def __init__(self, postings: Postings, settings: BaselineConfig) -> None:
+    def __init__(self, postings: Postings, settings: BaselineConfig, ngram: int | None = None) -> None:
         self.settings = settings
+        self.ngram = ngram
         self._postings = postings
-        self._analyzer = Analyzer(settings.stemmer)
+        self._analyzer = _make_analyzer(settings, ngram)
+        self._max_documents = len(self) if ngram is None else max(1, int(MAX_NGRAM_SHARE * len(self)))
         self._find_term = lru_cache(CACHED_TERMS)(postings.find_term)
         lengths = np.arange(int(postings.lengths.max(initial=0)) + 1)
-        mean = max(1, postings.lengths.sum()) / max(1, len(self))
-        norms = settings.k1 * (1 - settings.b + settings.b * lengths / mean)
+        self._mean_length = float(max(1, postings.lengths.sum()) / max(1, len(self)))
+        norms = settings.k1 * (1 - settings.b + settings.b * lengths / self._mean_length)
         self._norms = norms.astype(np.float32)  # of each possible length
 
     @classmethod
-    def build(cls, documents: Iterable[Document], settings: BaselineConfig) -> "LexicalIndex":
-        """Index the documents, which are numbered from 0 in their order."""
-        return cls(_count_documents(documents, settings), settings)
+    def build(cls, texts: Iterable[str], settings: BaselineConfig, ngram: int | None = None) -> "LexicalIndex":
+        """Index the texts of documents, which are numbered from 0 in their order."""
+        return cls(_count_texts(texts, settings, ngram), settings, ngram)
+
+    def _replace(self, postings: Postings) -> "LexicalIndex":
+        """Return the index of other documents with the same settings."""
+        return LexicalIndex(postings, self.settings, self.ngram)
 
     def __len__(self) -> int:
         return len(self._postings.lengths)
 
-    def score(self, text: str, positions: NDArray[np.int32] | None = None) -> Matches:
-        """Return the BM25 scores of all documents with a term of a query.
-
-        positions [N]: the place of each document in another order, in which the matches are then given; by default
-        they are given by the numbers of the documents. For millions of documents, it is several times faster to give
-        the index this order with `reordered`.
-        """
+    def score(self, text: str) -> Matches:
+        """Return the BM25 scores of all documents with a term of a query."""
         ranges = self._find_postings(text)
         entries = np.empty(sum(last - first for first, last, _ in ranges), _ENTRY)
         start = 0
@@ -84,39 +100,51 @@ class LexicalIndex:
             documents, scores = self._score_postings(batch)
             here = entries[start : start + len(documents)]
             here["score"] = scores
-            here["position"] = documents if positions is None else positions[documents]
+            here["position"] = documents
             start += len(documents)
-        # The stable sort merges parts that are in order, and the other one is the fastest for those that are not.
-        entries.view("<i8").sort(kind="stable" if positions is None else "quicksort")
+        entries.view("<i8").sort(kind="stable")  # the fastest, since the postings of each term are in order
         return _add_up(entries)
+
+    def find_entries(self, text: str) -> Entries:
+        """Return what the scores of a query are computed from, for one pair of a document and a term after another."""
+        ranges = self._find_postings(text)
+        documents, frequencies, lengths, weights = self._gather(ranges)
+        return Entries(documents, frequencies, lengths / np.float32(self._mean_length), weights)
 
     def _find_postings(self, text: str) -> list[_Range]:
         """Find the postings of the terms of a query."""
         found = []
         for term, count in Counter(self._analyzer.find_terms(text)).items():
             place, is_known = self._find_term(term.encode())
-            if is_known:
-                first, last = self._postings.starts[place : place + 2].tolist()
+            first, last = self._postings.starts[place : place + 2].tolist() if is_known else (0, 0)
+            if 0 < last - first <= self._max_documents:
                 idf = math.log(1 + (len(self) - (last - first) + 0.5) / (last - first + 0.5))
                 found.append((first, last, count * idf))
         return found
 
     def _score_postings(self, ranges: Sequence[_Range]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the documents of some postings, and the score that each posting adds to its document."""
+        documents, frequencies, lengths, weights = self._gather(ranges)
+        return documents, frequencies / (frequencies + self._norms.take(lengths)) * weights
+
+    def _gather(self, ranges: Sequence[_Range]) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[Any], NDArray[Any]]:
+        """Return documents, frequencies, lengths of the documents and weights of the terms of some postings."""
         arrays = self._postings.documents, self._postings.frequencies, self._postings.posting_lengths
         documents, frequencies, lengths = (
-            np.concatenate([array[first:last] for first, last, _ in ranges]) for array in arrays
+            np.concatenate([array[:0], *(array[first:last] for first, last, _ in ranges)]) for array in arrays
         )
         weights = np.repeat(
             np.array([weight for *_, weight in ranges], np.float32), [last - first for first, last, _ in ranges]
         )
-        frequencies = frequencies.astype(np.float32)
-        return documents, frequencies / (frequencies + self._norms.take(lengths)) * weights
+        return documents, frequencies.astype(np.float32), lengths, weights
 
-    def extended(self, documents: Iterable[Document]) -> "LexicalIndex":
+    def with_parameters(self, k1: float, b: float) -> "LexicalIndex":
+        """Return the index of the same documents with other parameters of BM25."""
+        return LexicalIndex(self._postings, self.settings.model_copy(update={"k1": k1, "b": b}), self.ngram)
+
+    def extended(self, texts: Iterable[str]) -> "LexicalIndex":
         """Return the index of the documents of this one followed by others, equal to one that is built of them all."""
-        new = _count_documents(documents, self.settings)
-        return LexicalIndex(append_documents(self._postings, new), self.settings)
+        return self._replace(append_documents(self._postings, _count_texts(texts, self.settings, self.ngram)))
 
     def subset(self, doc_indices: Sequence[int] | NDArray[Any]) -> "LexicalIndex":
         """Return the index of some documents, equal to one that is built of only these.
@@ -126,7 +154,7 @@ class LexicalIndex:
         chosen = np.asarray(doc_indices, np.int64)
         if (np.diff(chosen, prepend=-1) <= 0).any():
             raise ValueError("the numbers of the documents must be ascending and at least 0")
-        return LexicalIndex(select_documents(self._postings, chosen), self.settings)
+        return self._replace(select_documents(self._postings, chosen))
 
     def reordered(self, order: Sequence[int] | NDArray[Any]) -> "LexicalIndex":
         """Return the index of the same documents in another order, equal to one that is built in this order.
@@ -136,14 +164,14 @@ class LexicalIndex:
         chosen = np.asarray(order, np.int64)
         if not np.array_equal(np.sort(chosen), np.arange(len(self))):
             raise ValueError("the order must contain the number of every document once")
-        return LexicalIndex(reorder_documents(self._postings, chosen), self.settings)
+        return self._replace(reorder_documents(self._postings, chosen))
 
     def save(self, folder: Path) -> None:
         """Write the index as a folder, completely or not at all: lexical.json and postings.safetensors."""
         with atomic_folder(folder) as new:
             save_file({k: torch.from_numpy(v) for k, v in self._postings._asdict().items()}, new / POSTINGS_FILE)
             settings = self.settings.model_dump(include={"k1", "b", "stemmer"})
-            write_json(new / SETTINGS_FILE, settings | self._postings.sizes)
+            write_json(new / SETTINGS_FILE, settings | {"ngram": self.ngram} | self._postings.sizes)
 
     @classmethod
     def load(cls, folder: Path) -> "LexicalIndex":
@@ -154,22 +182,40 @@ class LexicalIndex:
         with reading_own_file(folder / SETTINGS_FILE) as path:
             sizes = read_json(path)
             values = {name: sizes.pop(name) for name in ("k1", "b", "stemmer")}
+            ngram = sizes.pop("ngram")
             try:
                 settings = BaselineConfig(**values)
             except ValueError:
                 raise ValueError(f"unknown settings {values}") from None
+            if ngram is not None and (type(ngram) is not int or ngram < 1):
+                raise ValueError(f"unknown size of n-grams {ngram!r}")
         with reading_own_file(folder / POSTINGS_FILE) as path:
             tensors = load_file(path)
             postings = Postings(*(tensors[name].numpy() for name in Postings._fields))
             _require_consistent(postings, sizes)
-            return cls(postings, settings)
+            return cls(postings, settings, ngram)
 
 
-def _count_documents(documents: Iterable[Document], settings: BaselineConfig) -> Postings:
-    numbering = TermNumbering(Analyzer(settings.stemmer))
+def add_matches(parts: Sequence[Matches], weights: Sequence[float]) -> Matches:
+    """Add up the scores of several indexes of the same documents, each times its weight."""
+    if len(parts) == 1:
+        return Matches(parts[0].positions, parts[0].scores * np.float32(weights[0]))
+    entries = np.empty(sum(len(part.positions) for part in parts), _ENTRY)
+    entries["position"] = np.concatenate([part.positions for part in parts])
+    entries["score"] = np.concatenate([p.scores * np.float32(w) for p, w in zip(parts, weights, strict=True)])
+    entries.view("<i8").sort(kind="stable")
+    return _add_up(entries)
+
+
+def _make_analyzer(settings: BaselineConfig, ngram: int | None) -> Analyzer:
+    return Analyzer(settings.stemmer) if ngram is None else NgramAnalyzer(ngram)
+
+
+def _count_texts(texts: Iterable[str], settings: BaselineConfig, ngram: int | None) -> Postings:
+    numbering = TermNumbering(_make_analyzer(settings, ngram))
     numbers, lengths = array("i"), array("i")
-    for document in documents:
-        terms = numbering.number_terms(document.body)
+    for text in texts:
+        terms = numbering.number_terms(text)
         numbers.extend(terms)
         lengths.append(len(terms))
     return count_terms(np.asarray(numbers), np.asarray(lengths), list(numbering.numbers))

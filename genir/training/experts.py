@@ -1,40 +1,83 @@
-"""Building the experts of a run and fitting their weights on its train queries."""
+"""Building the experts of a run, and fitting their parameters on its train queries."""
 
 import random
 
 from genir.collection.prepared import PreparedCollection
-from genir.config import Config
-from genir.console import console
+from genir.config import BM25ExpertConfig, Config, LexicalExpertConfig
+from genir.console import console, print_note
 from genir.docids.table import DocidTable
+from genir.docids.trie import Trie
 from genir.evaluation.trec import qrels
-from genir.scoring.experts import Experts
+from genir.scoring.experts import FIELDS, Experts
+from genir.scoring.fit import BM25Parameters, GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
-from genir.scoring.weights import fit_weight
-from genir.training.examples import label_queries
+from genir.training.examples import LabelledQuery, label_queries
 
 FITTED_QUERIES = 1000
-"""Number of train queries, chosen at random, on which a weight is fitted."""
-DEFAULT_WEIGHT = 1.0
-"""The weight of BM25 in a collection without train queries."""
+"""Number of train queries, chosen at random, on which the parameters are fitted."""
+MAX_CHARACTERS = 100_000_000
+"""The index of the character n-grams takes about 4 bytes per character of the collection."""
+EXPECTED_WEIGHTS = {"text": 1.0, "title": 0.0, "characters": 0.0}
+"""The weights in a collection without train queries."""
 
 
-def make_experts(config: Config, data: PreparedCollection, table: DocidTable) -> Experts | None:
-    """Build the experts that the config asks for, None if it asks for none, and print their weights."""
+def make_experts(config: Config, data: PreparedCollection, table: DocidTable, trie: Trie) -> Experts | None:
+    """Build the experts that the config asks for, None if it asks for none, and print their parameters."""
     if config.experts is None or config.experts.lexical is None:
         return None
-    index = LexicalIndex.build(data.documents, config.baseline)
-    weight = config.experts.lexical.weight
-    if weight is None:
-        weight = _fit(index, config, data, table)
-    console.print(f"experts: BM25 with weight {weight:.3f}", style="dim")
-    return Experts(index, weight)
+    sections = _choose_sections(config.experts.lexical, data)
+    order = trie.doc_indices.numpy()
+    indexes = {}
+    for name in sections:
+        texts = map(FIELDS[name].read, data.documents)
+        indexes[name] = LexicalIndex.build(texts, config.baseline, FIELDS[name].ngram).reordered(order)
+    parameters = _fit(config, sections, indexes, _choose_queries(config, data, table), trie)
+    used = {name: p for name, p in parameters.items() if p.weight > 0 or name == "text"}
+    shown = "; ".join(f"{name}: k1 {p.k1:.2f}, b {p.b:.2f}, weight {p.weight:.3f}" for name, p in used.items())
+    console.print(f"experts: BM25 of {shown}", style="dim")
+    return Experts(
+        {name: indexes[name].with_parameters(p.k1, p.b) for name, p in used.items()},
+        {name: p.weight for name, p in used.items()},
+    )
 
 
-def _fit(index: LexicalIndex, config: Config, data: PreparedCollection, table: DocidTable) -> float:
-    """Fit the weight of BM25 on train queries, or return the default if there are none."""
+def _choose_sections(settings: LexicalExpertConfig, data: PreparedCollection) -> dict[str, BM25ExpertConfig]:
+    """Return the sections of those parts of the lexical expert that the collection has a use for."""
+    sections = {"text": settings.text}
+    if settings.title is not None and any(document.title for document in data.documents):
+        sections["title"] = settings.title
+    if settings.characters is not None:
+        characters = sum(len(document.body) for document in data.documents)
+        if characters <= MAX_CHARACTERS:
+            sections["characters"] = settings.characters
+        else:
+            print_note(
+                f"the collection has {characters:,} characters, so experts.lexical.characters is left out: its index "
+                f"would be too large above {MAX_CHARACTERS:,}"
+            )
+    return sections
+
+
+def _fit(
+    config: Config,
+    sections: dict[str, BM25ExpertConfig],
+    indexes: dict[str, LexicalIndex],
+    queries: list[LabelledQuery],
+    trie: Trie,
+) -> dict[str, BM25Parameters]:
+    """Fit what the config leaves open."""
+    found = fit_parameters(
+        list(indexes.values()),
+        [query.text for query in queries],
+        [trie.leaf_of[list(query.doc_indices)].tolist() for query in queries],
+        [BM25Parameters(config.baseline.k1, config.baseline.b, EXPECTED_WEIGHTS[name]) for name in sections],
+        [GivenParameters(section.k1, section.b, section.weight) for section in sections.values()],
+    )
+    return dict(zip(sections, found, strict=True))
+
+
+def _choose_queries(config: Config, data: PreparedCollection, table: DocidTable) -> list[LabelledQuery]:
+    """Choose at most FITTED_QUERIES train queries at random."""
     texts = {query.id: query.text for query in data.queries("train")}
     queries = label_queries(texts, qrels(data.judgments("train")), table.doc_indices)
-    if not queries:
-        return DEFAULT_WEIGHT
-    chosen = random.Random(config.seed).sample(queries, min(FITTED_QUERIES, len(queries)))
-    return fit_weight(index, [query.text for query in chosen], [query.doc_indices for query in chosen])
+    return random.Random(config.seed).sample(queries, min(FITTED_QUERIES, len(queries)))

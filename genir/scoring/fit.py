@@ -1,0 +1,139 @@
+"""Fitting BM25 to a collection: the parameters under which the relevant documents of queries are most likely.
+
+The score of a document is the sum of w_e BM25(q, d; k1_e, b_e) over the experts e, and p(d | q) is proportional to
+exp(score). All parameters of all experts are fitted together, by the gradient of the likelihood.
+
+Shapes: Q queries, E experts, N documents, s slots (pairs of a query and a document with one of its terms), p postings.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from genir.scoring.lexical import Entries, LexicalIndex
+
+MAX_POSTINGS = 20_000_000
+"""Queries are left out of a fit when those before them have so many postings, which are 1 GB with all that is computed
+from them."""
+BOUNDS = [(math.log(0.05), math.log(20)), (0.0, 1.0), (0.0, 10.0)]
+"""Where log k1, b and the weight are searched."""
+DEVIATIONS = np.array([1.0, 0.5, 1.0])
+"""The standard deviations of the prior of log k1, b and the weight."""
+
+
+class BM25Parameters(NamedTuple):
+    """The parameters of BM25 as an expert. weight: the factor of its scores."""
+
+    k1: float
+    b: float
+    weight: float
+
+
+class GivenParameters(NamedTuple):
+    """Those parameters that are not fitted; None for those that are."""
+
+    k1: float | None = None
+    b: float | None = None
+    weight: float | None = None
+
+
+def fit_parameters(
+    indexes: Sequence[LexicalIndex],
+    texts: Sequence[str],
+    relevant: Sequence[Sequence[int]],
+    expected: Sequence[BM25Parameters],
+    given: Sequence[GivenParameters],
+) -> list[BM25Parameters]:
+    """Find the parameters of each expert that minimise the mean of -log p(d | q) over the relevant documents.
+
+    indexes [E]: the experts. texts [Q]: queries. relevant [Q]: the numbers of the relevant documents of each; of
+    several, the mean counts. expected [E]: the centre of a weak prior, which decides if there are no queries and keeps
+    a few of them from choosing extreme values. given [E]: what is not fitted.
+    """
+    fixed = [value for parameters in given for value in parameters]
+    centre = [x for k1, b, weight in expected for x in (math.log(max(k1, 0.05)), b, weight)]
+    centre = [_to_point(i, value, default) for i, (value, default) in enumerate(zip(fixed, centre, strict=True))]
+    bounds = [BOUNDS[i % 3] if value is None else (c, c) for i, (value, c) in enumerate(zip(fixed, centre, strict=True))]
+    loss = _Likelihood(indexes, texts, relevant, np.array(centre))
+    # From a weight of 0, the gradient would not say which k1 and b are better.
+    start = [max(c, 0.3) if i % 3 == 2 and fixed[i] is None else c for i, c in enumerate(centre)]
+    point = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x if texts else centre
+    found = [_from_point(i, x) if value is None else value for i, (value, x) in enumerate(zip(fixed, point, strict=True))]
+    return [BM25Parameters(*found[i : i + 3]) for i in range(0, len(found), 3)]
+
+
+def _to_point(i: int, value: float | None, default: float) -> float:
+    """The coordinate of a parameter: the logarithm of k1, and b and the weight themselves."""
+    if value is None:
+        return default
+    return math.log(max(value, 0.05)) if i % 3 == 0 else value
+
+
+def _from_point(i: int, x: float) -> float:
+    return math.exp(x) if i % 3 == 0 else float(x)
+
+
+class _Likelihood:
+    """The loss and its gradient, as a function of the parameters (log k1, b, weight) of all experts [3 E]."""
+
+    def __init__(
+        self,
+        indexes: Sequence[LexicalIndex],
+        texts: Sequence[str],
+        relevant: Sequence[Sequence[int]],
+        centre: NDArray[np.float64],
+    ) -> None:
+        self._centre = centre
+        self._postings: list[list[tuple[Tensor, ...]]] = [[] for _ in indexes]
+        query, others, wanted, shares = [], [], [], []
+        slots = total = 0
+        for number, (text, documents) in enumerate(zip(texts, relevant, strict=True)):
+            entries = [index.find_entries(text) for index in indexes]
+            total += sum(len(part.positions) for part in entries)
+            if number and total > MAX_POSTINGS:
+                break
+            matched = np.unique(np.concatenate([part.positions for part in entries]))
+            for postings, part in zip(self._postings, entries, strict=True):
+                postings.append(_number_slots(part, matched, slots))
+            found = np.flatnonzero(np.isin(matched, documents)) + slots
+            wanted.append(found)
+            shares.append(np.full(len(found), 1 / len(documents)))
+            query.append(np.full(len(matched), number))
+            others.append(len(indexes[0]) - len(matched))
+            slots += len(matched)
+        self._queries = max(1, len(others))
+        self._parts = [tuple(map(torch.cat, zip(*part, strict=True))) for part in self._postings if part]
+        if others:
+            self._query, self._wanted, self._shares = (
+                torch.from_numpy(np.concatenate(parts)) for parts in (query, wanted, shares)
+            )
+            self._others = torch.tensor(others, dtype=torch.float64)
+
+    def __call__(self, point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Compute the loss and its gradient."""
+        parameters = torch.tensor(point, requires_grad=True)
+        scores = torch.zeros(len(self._query), dtype=torch.float64)
+        for (log_k1, b, weight), (slot, f, l, w) in zip(parameters.view(-1, 3), self._parts, strict=True):
+            log_k1, b = log_k1.float(), b.float()
+            values = w * f / (f + log_k1.exp() * (1 - b + b * l))
+            scores = scores.index_add(0, slot, weight * values.double())
+        top = torch.zeros_like(self._others).scatter_reduce(0, self._query, scores.detach(), "amax")
+        matched = torch.zeros_like(top).index_add(0, self._query, (scores - top[self._query]).exp())
+        log_total = (matched + self._others * (-top).exp()).log() + top
+        distance = (parameters - torch.from_numpy(self._centre)) / torch.from_numpy(np.resize(DEVIATIONS, len(point)))
+        loss = (log_total.sum() - scores[self._wanted] @ self._shares + distance.square().sum() / 2) / self._queries
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert parameters.grad is not None
+        return float(loss.detach()), parameters.grad.numpy()
+
+
+def _number_slots(entries: Entries, matched: NDArray[np.int32], first: int) -> tuple[Tensor, ...]:
+    """Return the slots, frequencies, lengths and weights of the postings of one query; its first slot is `first`."""
+    slot = np.searchsorted(matched, entries.positions) + first
+    return tuple(map(torch.from_numpy, (slot, entries.frequencies, entries.lengths, entries.weights)))

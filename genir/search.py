@@ -51,7 +51,7 @@ def rank_by_experts(config: Config, retriever: Retriever, data: PreparedCollecti
     index, run = retriever.index, {}
     assert index.experts is not None
     for query in data.queries(split):
-        found = index.experts.rank(query.text, index.trie, config.search.k + data.ignores_identical_ids)
+        found = index.experts.rank(query.text, config.search.k + data.ignores_identical_ids)
         hits = index.list_hits(*zip(*found, strict=True)) if found else []
         kept = [hit for hit in hits if not data.is_ignored(query.id, hit.doc_id)][: config.search.k]
         run[query.id] = break_score_ties([hit.doc_id for hit in kept], [hit.score for hit in kept])

@@ -156,8 +156,9 @@ class Retriever:
             table = table.extended(ids, titles, codes)
             if table.text:  # a new docid may be longer than all others; searches of the old index can use it too
                 self.model.layout = self.model.layout._replace(sizes=table.sizes)
-            experts = self.experts and self.experts.extended(documents)
-            self._index = DocumentIndex(table, Trie.from_codes(table.codes), experts)
+            trie = Trie.from_codes(table.codes)
+            experts = self.experts and self.experts.extended(documents, self.trie, trie)
+            self._index = DocumentIndex(table, trie, experts)
 
     def remove(self, doc_ids: Collection[str]) -> None:
         """Remove documents from the retriever; documents that are added later can get their docids.
@@ -170,7 +171,7 @@ class Retriever:
             if len(removed) == len(table):
                 raise GenirError("cannot remove all documents; a retriever needs at least one")
             kept = np.delete(np.arange(len(table)), sorted(removed))
-            experts = self.experts and self.experts.subset(kept)
+            experts = self.experts and self.experts.subset(np.sort(self.trie.leaf_of[kept]))
             table = table.subset(kept)
             self._index = DocumentIndex(table, Trie.from_codes(table.codes), experts)
 
@@ -262,7 +263,7 @@ class Retriever:
         leaf = int(index.trie.leaf_of[doc_index])
         with self._encode(index, [query]) as (encoded, _, masses):
             levels = explain_leaf(self.model, encoded, masses, leaf)
-        found = {} if index.experts is None else index.experts.explain(query, index.trie, leaf)
+        found = {} if index.experts is None else index.experts.explain(query, leaf)
         return Explanation(query, doc_id, index.table.docid_of(doc_index), found, levels)
 
     @torch.inference_mode()

@@ -34,43 +34,46 @@ class ExpertScores(NamedTuple):
 
 
 class Experts:
-    """The experts and their weights.
+    """The experts of the documents of a trie, and their weights.
 
-    lexical: BM25 over the documents. weight: the factor of its scores.
+    lexical: BM25 over the documents in the order of the trie's leaves. weight: the factor of its scores.
     """
 
     def __init__(self, lexical: LexicalIndex, weight: float) -> None:
         self.lexical = lexical
         self.weight = weight
 
-    def score(self, texts: Sequence[str], trie: Trie) -> ExpertScores:
-        """Score the documents of a trie for a batch of queries. Empty texts match nothing."""
-        matches = [self.lexical.score(text, trie.leaf_of) for text in texts]
-        keys = [match.positions.astype(np.int64) + number * trie.size for number, match in enumerate(matches)]
+    def score(self, texts: Sequence[str]) -> ExpertScores:
+        """Score the documents for a batch of queries. Empty texts match nothing."""
+        matches = [self.lexical.score(text) for text in texts]
+        keys = np.concatenate([match.positions for match in matches], dtype=np.int64)
+        keys += np.repeat(np.arange(len(texts)) * len(self.lexical), [len(match.positions) for match in matches])
         scores = np.concatenate([match.scores for match in matches]) * np.float32(self.weight)
-        return ExpertScores(torch.from_numpy(np.concatenate(keys)), torch.from_numpy(scores))
+        return ExpertScores(torch.from_numpy(keys), torch.from_numpy(scores))
 
-    def rank(self, text: str, trie: Trie, k: int) -> list[tuple[int, float]]:
+    def rank(self, text: str, k: int) -> list[tuple[int, float]]:
         """Return the k best (leaf, score) pairs of a query, best first; documents with the score 0 are omitted.
 
         Documents with equal scores are in docid order.
         """
-        keys, scores = self.score([text], trie)
+        keys, scores = self.score([text])
         best = scores.argsort(descending=True, stable=True)[:k]
         return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
 
-    def explain(self, text: str, trie: Trie, leaf: int) -> dict[str, float]:
+    def explain(self, text: str, leaf: int) -> dict[str, float]:
         """The weighted score of each expert for the document of a leaf."""
-        keys, scores = self.score([text], trie)
+        keys, scores = self.score([text])
         return {"lexical": float(scores[keys == leaf].sum())}
 
-    def extended(self, documents: Sequence[Document]) -> "Experts":
-        """The experts of the present documents followed by new ones."""
-        return Experts(self.lexical.extended(documents), self.weight)
+    def extended(self, documents: Sequence[Document], old: Trie, new: Trie) -> "Experts":
+        """The experts of the documents of `new`, which has these documents after those of the present trie `old`."""
+        # The extended index has the old documents in the order of the old leaves, and then the new documents.
+        places = np.concatenate([old.leaf_of, np.arange(old.size, new.size)])
+        return Experts(self.lexical.extended(documents).reordered(places[new.doc_indices.numpy()]), self.weight)
 
-    def subset(self, doc_indices: NDArray[np.integer]) -> "Experts":
-        """The experts of the documents with these indices, which are in ascending order."""
-        return Experts(self.lexical.subset(doc_indices), self.weight)
+    def subset(self, leaves: NDArray[np.integer]) -> "Experts":
+        """The experts of the documents of these leaves, which are in ascending order."""
+        return Experts(self.lexical.subset(leaves), self.weight)
 
     def save(self, folder: Path) -> None:
         """Write the folder: experts.json and lexical/."""
@@ -109,5 +112,5 @@ def compute_masses(
     """Compute the prior masses of documents for some queries; without experts all documents have the same."""
     if experts is None:
         return Masses.uniform(trie, len(texts), device, allowed)
-    keys, scores = experts.score(texts, trie)
+    keys, scores = experts.score(texts)
     return Masses(trie, len(texts), keys.to(device), scores.to(device), allowed)

@@ -70,13 +70,8 @@ class LexicalIndex:
     def __len__(self) -> int:
         return len(self._postings.lengths)
 
-    def score(self, text: str, positions: NDArray[np.int32] | None = None) -> Matches:
-        """Return the BM25 scores of all documents with a term of a query.
-
-        positions [N]: the place of each document in another order, in which the matches are then given; by default
-        they are given by the numbers of the documents. For millions of documents, it is several times faster to give
-        the index this order with `reordered`.
-        """
+    def score(self, text: str) -> Matches:
+        """Return the BM25 scores of all documents with a term of a query."""
         ranges = self._find_postings(text)
         entries = np.empty(sum(last - first for first, last, _ in ranges), _ENTRY)
         start = 0
@@ -84,10 +79,9 @@ class LexicalIndex:
             documents, scores = self._score_postings(batch)
             here = entries[start : start + len(documents)]
             here["score"] = scores
-            here["position"] = documents if positions is None else positions[documents]
+            here["position"] = documents
             start += len(documents)
-        # The stable sort merges parts that are in order, and the other one is the fastest for those that are not.
-        entries.view("<i8").sort(kind="stable" if positions is None else "quicksort")
+        entries.view("<i8").sort(kind="stable")  # the fastest, since the postings of each term are in order
         return _add_up(entries)
 
     def _find_postings(self, text: str) -> list[_Range]:

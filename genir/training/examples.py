@@ -203,7 +203,7 @@ def score_by_experts(index: DocumentIndex, texts: Sequence[str]) -> dict[str, Te
     """Return the entries expert_keys and expert_scores of a batch; without experts they are empty."""
     if index.experts is None:
         return {"expert_keys": torch.zeros(0, dtype=torch.long), "expert_scores": torch.zeros(0)}
-    keys, scores = index.experts.score(texts, index.trie)
+    keys, scores = index.experts.score(texts)
     return {"expert_keys": keys, "expert_scores": scores}
 
 

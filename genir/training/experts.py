@@ -6,6 +6,7 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import console
 from genir.docids.table import DocidTable
+from genir.docids.trie import Trie
 from genir.evaluation.trec import qrels
 from genir.scoring.experts import Experts
 from genir.scoring.lexical import LexicalIndex
@@ -18,7 +19,7 @@ DEFAULT_WEIGHT = 1.0
 """The weight of BM25 in a collection without train queries."""
 
 
-def make_experts(config: Config, data: PreparedCollection, table: DocidTable) -> Experts | None:
+def make_experts(config: Config, data: PreparedCollection, table: DocidTable, trie: Trie) -> Experts | None:
     """Build the experts that the config asks for, None if it asks for none, and print their weights."""
     if config.experts is None or config.experts.lexical is None:
         return None
@@ -27,7 +28,7 @@ def make_experts(config: Config, data: PreparedCollection, table: DocidTable) ->
     if weight is None:
         weight = _fit(index, config, data, table)
     console.print(f"experts: BM25 with weight {weight:.3f}", style="dim")
-    return Experts(index, weight)
+    return Experts(index.reordered(trie.doc_indices.numpy()), weight)
 
 
 def _fit(index: LexicalIndex, config: Config, data: PreparedCollection, table: DocidTable) -> float:

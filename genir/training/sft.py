@@ -11,6 +11,7 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import print_note
 from genir.docids.table import DocidTable
+from genir.docids.trie import Trie
 from genir.embedders import load_embedder
 from genir.errors import GenirError
 from genir.files import remove_folder
@@ -62,8 +63,9 @@ def _load_initial_retriever(config: Config, data: PreparedCollection, table: Doc
         model = build_model(config.model, tokenizer, table.sizes, table.text)
         if config.model.pretrained is None and config.model.init == "bm25":
             initialise_from_bm25(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)
-        experts = make_experts(config, data, table)
-        Retriever(model, tokenizer, table, config.sft.max_tokens, experts=experts).save_pretrained(folder)
+        trie = Trie.from_codes(table.codes)
+        experts = make_experts(config, data, table, trie)
+        Retriever(model, tokenizer, table, config.sft.max_tokens, trie, experts=experts).save_pretrained(folder)
     return Retriever.from_pretrained(folder)
 
 

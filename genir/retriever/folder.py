@@ -10,8 +10,9 @@ from genir.config import SoftmaxOver
 from genir.errors import GenirError
 from genir.files import find_damage, hash_files, read_json, reading_own_file, restore_replaced, write_json
 
-FORMAT = 4
-"""Format of genir.json. Formats 1 and 2 have no hashes; format 1 calls softmax_over "normalize"."""
+FORMAT = 5
+"""Format of genir.json. Formats 1 and 2 have no hashes; format 1 calls softmax_over "normalize". Only formats 4 and 5
+have experts, which in format 4 are in the order of the collection and not of the docids."""
 SETTINGS_FILE = "genir.json"
 MAX_ATTEMPTS = 100
 """How often a folder is read that other processes keep replacing."""
@@ -57,6 +58,11 @@ def read_settings(folder: Path) -> RetrieverSettings:
             raise GenirError(
                 f"{path}: trained with a softmax over each level's codebook, which this version has replaced by one "
                 "over the trie; train the retriever again"
+            )
+        if number == 4 and (folder / "experts").exists():
+            raise GenirError(
+                f"{path}: the index of the experts has the documents in the order of the collection, which this "
+                "version has replaced by that of the docids; train the retriever again"
             )
         settings = RetrieverSettings(content["base"], softmax_over, content["max_tokens"])
         if softmax_over not in get_args(SoftmaxOver) or any(type(x) is not int for x in (settings[0], settings[2])):

@@ -30,10 +30,10 @@ class Masses:
             keys, scores = keys[counts], scores[counts]
         self.keys = keys
         # The largest score of a query is subtracted before exp, which then cannot overflow.
-        self.largest = torch.zeros(queries, dtype=torch.float64, device=keys.device)
-        query = keys // trie.size
-        self.largest = self.largest.scatter_reduce(0, query, scores.double(), "amax")
-        self.weights = (scores.double() - self.largest[query]).exp()
+        ends = torch.searchsorted(keys, torch.arange(queries + 1, device=keys.device) * trie.size)
+        query = torch.repeat_interleave(ends.diff())
+        self.largest = scores.new_zeros(queries).scatter_reduce(0, query, scores, "amax").double()
+        self.weights = (scores - self.largest.index_select(0, query)).exp_()
 
     @classmethod
     def uniform(cls, trie: Trie, queries: int, device: torch.device, allowed: AllowedLeaves | None = None) -> "Masses":
@@ -49,16 +49,33 @@ class Masses:
         total = self._count(children.first, children.last)
         largest = self.largest[query][children.parent]
         if len(self.keys):
-            begin, end = (torch.searchsorted(self.keys, query * self.trie.size + x) for x in (first, last))
-            counts = end - begin
-            node = torch.repeat_interleave(counts)
-            match = torch.arange(len(node), device=node.device) - (counts.cumsum(0) - counts - begin)[node]
-            leaf = self.keys[match] - (query * self.trie.size)[node]
-            child = self._child_of(level, first, children, node, leaf)
-            matched = torch.zeros_like(total).index_add_(0, child, torch.ones_like(leaf, dtype=total.dtype))
-            sums = torch.zeros_like(total).index_add_(0, child, self.weights[match])
-            total = (total - matched) * (-largest).exp() + sums
+            begin, counts = self._find_matches(query, first, last)
+            # Few matches are looked up one by one; of many, those below each child are found as a range.
+            if int(counts.sum()) <= len(total):
+                node, match = torch.repeat_interleave(counts), _list_ranges(begin, counts)
+                leaf = self.keys[match] - (query * self.trie.size)[node]
+                child = self._child_of(level, first, children, node, leaf)
+                counts = torch.bincount(child, minlength=len(total))
+                sums = torch.zeros_like(total).index_add_(0, child, self.weights[match])
+            else:
+                begin, counts = self._find_matches(query[children.parent], children.first, children.last)
+                sums = self._sum_ranges(begin, counts)
+            total = (total - counts) * (-largest).exp() + sums
         return total.log() + largest
+
+    def _find_matches(self, query: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Index of the first match among the leaves first .. last - 1 of each node [n], and the number of matches."""
+        begin, end = (torch.searchsorted(self.keys, query * self.trie.size + x) for x in (first, last))
+        return begin, end - begin
+
+    def _sum_ranges(self, begin: Tensor, counts: Tensor) -> Tensor:
+        """The sum of the weights of the matches in each of some ranges [c], which have `counts` from `begin` on."""
+        end = begin + counts
+        if torch.equal(begin[1:], end[:-1]):  # as for the children of one node: the weights need not be gathered
+            weights = self.weights[begin[0] : end[-1]]
+        else:
+            weights = self.weights.index_select(0, _list_ranges(begin, counts))
+        return torch.segment_reduce(weights, "sum", lengths=counts)
 
     def _count(self, first: Tensor, last: Tensor) -> Tensor:
         """Number of documents, or of allowed documents, among the leaves first .. last - 1 [c], float64."""
@@ -69,3 +86,9 @@ class Masses:
         sizes = torch.bincount(children.parent, minlength=len(first))
         start = (sizes.cumsum(0) - sizes)[node]
         return start + self.trie.child_numbers(level, first[node], leaf)
+
+
+def _list_ranges(begin: Tensor, counts: Tensor) -> Tensor:
+    """List the integers of some ranges [n], each of which has `counts` integers from `begin` on."""
+    offsets = torch.repeat_interleave(begin - counts.cumsum(0) + counts, counts)
+    return offsets.add_(torch.arange(len(offsets), device=offsets.device))

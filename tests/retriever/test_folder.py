@@ -79,6 +79,11 @@ def edit_json(path, edit):
     path.write_text(json.dumps(content))
 
 
+def renew_checksum(content):
+    del content["checksum"]
+    content["checksum"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 @pytest.mark.slow
 def test_a_folder_of_format_1_gives_the_same_hits_and_can_be_extended(tokenizer, tmp_path):
     """It called softmax_over normalize, docids.codebook_size codes, and docids.encoder_beam beam."""
@@ -102,7 +107,7 @@ def test_a_folder_of_format_1_gives_the_same_hits_and_can_be_extended(tokenizer,
     assert find_all(loaded) == pytest.approx(find_all(retriever))
     loaded.save_pretrained(tmp_path / "r")
     settings = json.loads((tmp_path / "r" / "genir.json").read_text())
-    assert settings["format"] == 4
+    assert settings["format"] == 5
     assert settings["softmax_over"] == "full"
     assert find_all(Retriever.from_pretrained(tmp_path / "r")) == pytest.approx(find_all(retriever))
 
@@ -115,11 +120,10 @@ def test_a_folder_with_a_softmax_over_codebooks_is_refused_in_one_line(retriever
     def make_old(content):
         content["format"] = number
         content["normalize" if number == 1 else "softmax_over"] = "level"
-        del content["checksum"]
         if number < 3:
-            del content["files"]
+            del content["files"], content["checksum"]
         else:
-            content["checksum"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            renew_checksum(content)
 
     edit_json(tmp_path / "r" / "genir.json", make_old)
     with pytest.raises(GenirError, match=r"genir\.json: trained with a softmax over each level's codebook") as error:
@@ -128,11 +132,23 @@ def test_a_folder_with_a_softmax_over_codebooks_is_refused_in_one_line(retriever
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("number", [0, 5, "2"])
+def test_a_folder_of_format_4_is_read_unless_it_has_experts(retriever, tmp_path):
+    """Their index had the documents in the order of the collection."""
+    for name, old in (("without", retriever), ("with", with_bm25(retriever, make_documents(5)))):
+        old.save_pretrained(tmp_path / name)
+        edit_json(tmp_path / name / "genir.json", lambda x: x.update(format=4) or renew_checksum(x))
+    assert find_all(Retriever.from_pretrained(tmp_path / "without")) == pytest.approx(find_all(retriever))
+    with pytest.raises(GenirError, match=r"genir\.json: the index of the experts has .* order of the coll") as error:
+        Retriever.from_pretrained(tmp_path / "with")
+    assert str(error.value).endswith("train the retriever again")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", [0, 6, "2"])
 def test_a_folder_of_an_unknown_format_is_an_error_that_names_the_format(retriever, tmp_path, number):
     retriever.save_pretrained(tmp_path / "r")
     edit_json(tmp_path / "r" / "genir.json", lambda x: x.update(format=number))
-    with pytest.raises(GenirError, match=rf"genir\.json: has format {number}; this version reads formats 1 to 4"):
+    with pytest.raises(GenirError, match=rf"genir\.json: has format {number}; this version reads formats 1 to 5"):
         Retriever.from_pretrained(tmp_path / "r")
 
 
@@ -189,7 +205,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize(("number", "damage"), [*((4, damage) for damage in DAMAGES), (2, "missing"), (2, "half")])
+@pytest.mark.parametrize(("number", "damage"), [*((5, damage) for damage in DAMAGES), (2, "missing"), (2, "half")])
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name, damage, number):
     edit_json(saved / "genir.json", lambda x: x.update(format=number))
@@ -203,7 +219,7 @@ def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name
     text = str(error.value)
     assert "\n" not in text
     assert str(saved) in text
-    if number == 4 or (name != "tokenizer.json" and "documents and codes" not in text):
+    if number == 5 or (name != "tokenizer.json" and "documents and codes" not in text):
         assert path.name in text
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from genir.config import BaselineConfig
 from genir.docids.trie import Trie
 from genir.errors import GenirError
 from genir.scoring.experts import Experts, compute_masses
-from genir.scoring.lexical import LexicalIndex
+from genir.scoring.lexical import LexicalIndex, Matches
 from tests.helpers.retrievers import make_documents
 
 DOCUMENTS = make_documents(40)
@@ -21,13 +20,19 @@ QUERIES = ["owls hunt", "", "glaciers carve tea tea", "nothing known"]
 CODES = np.random.default_rng(0).integers(0, 4, (40, 3))
 
 
-def make_experts(documents=DOCUMENTS, weight=1.5):
-    return Experts(LexicalIndex.build(documents, BaselineConfig()), weight)
+def make_experts(trie, documents=DOCUMENTS):
+    index = LexicalIndex.build(documents, BaselineConfig())
+    return Experts(index.reordered(trie.doc_indices.numpy()), 1.5)
 
 
 @pytest.fixture
 def trie():
     return Trie.from_codes(CODES)
+
+
+@pytest.fixture
+def experts(trie):
+    return make_experts(trie)
 
 
 def bm25s_scores(documents, query):
@@ -38,12 +43,12 @@ def bm25s_scores(documents, query):
 
 
 def score_by_document(experts, trie, query):
-    keys, scores = experts.score([query], trie)
+    keys, scores = experts.score([query])
     return dict(zip(trie.doc_indices[keys].tolist(), scores.tolist(), strict=True))
 
 
-def test_the_scores_of_a_batch_are_those_of_bm25s_times_the_weight_at_the_leaves_of_the_documents(trie):
-    keys, scores = make_experts().score(QUERIES, trie)
+def test_the_scores_of_a_batch_are_those_of_bm25s_times_the_weight_at_the_leaves_of_the_documents(trie, experts):
+    keys, scores = experts.score(QUERIES)
     assert keys.dtype == torch.int64
     assert (keys.diff() > 0).all()
     expected = {}
@@ -55,27 +60,33 @@ def test_the_scores_of_a_batch_are_those_of_bm25s_times_the_weight_at_the_leaves
 
 
 def test_the_keys_of_many_queries_over_millions_of_documents_do_not_overflow():
-    """A trie is replaced by what the experts read of it."""
-    huge = SimpleNamespace(size=2**31 - 1, leaf_of=np.arange(2**31 - 41, 2**31 - 1, dtype=np.int32))
-    keys, _ = make_experts().score(["owls"] * 3, huge)
-    matches = len(keys) // 3
-    assert matches
-    assert torch.equal(keys[matches:], keys[:-matches] + huge.size)
+    """The index is replaced by what the experts read of it."""
+    size = 2**31 - 1
+
+    class HugeIndex:
+        def __len__(self):
+            return size
+
+        def score(self, text):
+            return Matches(np.array([3, size - 1], np.int32), np.ones(2, np.float32))
+
+    keys, _ = Experts(HugeIndex(), 1.0).score(["owls"] * 3)
+    assert keys.tolist() == [3, size - 1, size + 3, 2 * size - 1, 2 * size + 3, 3 * size - 1]
 
 
-def test_documents_are_ranked_by_score_then_by_docid(trie):
+def test_documents_are_ranked_by_score_then_by_docid(trie, experts):
     for query in QUERIES:
-        scores = score_by_document(make_experts(), trie, query)
+        scores = score_by_document(experts, trie, query)
         expected = sorted(scores, key=lambda doc_index: (-scores[doc_index], trie.leaf_of[doc_index]))
         for k in (1, 5, 100):
-            ranked = make_experts().rank(query, trie, k)
+            ranked = experts.rank(query, k)
             assert trie.doc_indices[[leaf for leaf, _ in ranked]].tolist() == expected[:k]
             assert [score for _, score in ranked] == [scores[doc_index] for doc_index in expected[:k]]
 
 
-def test_the_mass_of_the_whole_trie_is_the_sum_over_the_documents(trie):
-    for experts in (make_experts(), None):
-        masses = compute_masses(experts, QUERIES, trie, torch.device("cpu"))
+def test_the_mass_of_the_whole_trie_is_the_sum_over_the_documents(trie, experts):
+    for chosen in (experts, None):
+        masses = compute_masses(chosen, QUERIES, trie, torch.device("cpu"))
         query = torch.arange(len(QUERIES))
         first, last = torch.zeros_like(query), torch.full_like(query, 40)
         children = trie.expand(0, first, last)
@@ -83,36 +94,34 @@ def test_the_mass_of_the_whole_trie_is_the_sum_over_the_documents(trie):
         totals = torch.zeros(len(QUERIES)).double().index_add_(0, children.parent, logs.exp())
         expected = []
         for text in QUERIES:
-            scores = bm25s_scores(DOCUMENTS, text) if experts else {}
+            scores = bm25s_scores(DOCUMENTS, text) if chosen else {}
             expected.append(sum(np.exp(1.5 * scores.get(i, 0)) for i in range(40)))
         assert totals.tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_experts_of_more_or_fewer_documents_are_those_that_are_built_of_them():
     some = np.array([0, 3, 17, 29])
-    cases = [
-        (make_experts(DOCUMENTS[:30]).extended(DOCUMENTS[30:]), DOCUMENTS),
-        (make_experts().subset(some), [DOCUMENTS[i] for i in some]),
-    ]
-    for experts, documents in cases:
-        trie = Trie.from_codes(CODES[: len(documents)])
+    old, whole, part = [Trie.from_codes(codes) for codes in (CODES[:30], CODES, CODES[some])]
+    extended = make_experts(old, DOCUMENTS[:30]).extended(DOCUMENTS[30:], old, whole)
+    subset = make_experts(whole).subset(np.sort(whole.leaf_of[some]))
+    for found, trie, documents in (extended, whole, DOCUMENTS), (subset, part, [DOCUMENTS[i] for i in some]):
         for query in QUERIES:
-            assert score_by_document(experts, trie, query) == score_by_document(make_experts(documents), trie, query)
+            expected = score_by_document(make_experts(trie, documents), trie, query)
+            assert score_by_document(found, trie, query) == expected
 
 
-def test_saved_experts_give_the_same_scores_and_a_missing_folder_means_none(trie, tmp_path):
-    experts = make_experts()
+def test_saved_experts_give_the_same_scores_and_a_missing_folder_means_none(experts, tmp_path):
     experts.save(tmp_path / "experts")
     loaded = Experts.load(tmp_path / "experts", 40)
-    for ours, theirs in zip(loaded.score(QUERIES, trie), experts.score(QUERIES, trie), strict=True):
+    for ours, theirs in zip(loaded.score(QUERIES), experts.score(QUERIES), strict=True):
         assert torch.equal(ours, theirs)
     assert Experts.load(tmp_path / "none", 40) is None
 
 
 @pytest.mark.parametrize("name", ["experts.json", "lexical/lexical.json", "lexical/postings.safetensors"])
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"\xff", b'{"lexical": {"weight": "x"}}'])
-def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(tmp_path, name, content):
-    make_experts().save(tmp_path / "experts")
+def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(experts, tmp_path, name, content):
+    experts.save(tmp_path / "experts")
     (tmp_path / "experts" / name).unlink()
     if content is not None:
         (tmp_path / "experts" / name).write_bytes(content)
@@ -122,16 +131,16 @@ def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(tmp_path, n
 
 
 @pytest.mark.parametrize("weight", ["x", None, [1], -1, float("nan"), float("inf"), True])
-def test_a_weight_that_is_not_a_number_of_at_least_zero_is_damage(tmp_path, weight):
-    make_experts().save(tmp_path / "experts")
+def test_a_weight_that_is_not_a_number_of_at_least_zero_is_damage(experts, tmp_path, weight):
+    experts.save(tmp_path / "experts")
     (tmp_path / "experts" / "experts.json").write_text(json.dumps({"lexical": {"weight": weight}}))
     with pytest.raises(GenirError, match=r"experts\.json: damaged"):
         Experts.load(tmp_path / "experts", 40)
 
 
-def test_an_index_of_other_documents_is_refused(tmp_path):
-    make_experts().save(tmp_path / "a")
-    make_experts(DOCUMENTS[:39]).save(tmp_path / "b")
+def test_an_index_of_other_documents_is_refused(experts, tmp_path):
+    experts.save(tmp_path / "a")
+    experts.subset(np.arange(39)).save(tmp_path / "b")
     shutil.rmtree(tmp_path / "a" / "lexical")
     shutil.move(tmp_path / "b" / "lexical", tmp_path / "a" / "lexical")
     with pytest.raises(GenirError, match="an index of 39 documents, but the retriever has 40"):

@@ -87,15 +87,6 @@ def test_scores_do_not_depend_on_how_many_postings_are_scored_at_once(monkeypatc
             assert all(np.array_equal(a, b) for a, b in zip(made.score(query), matches, strict=True))
 
 
-@given(TEXTS, QUERIES, st.data())
-def test_positions_rename_the_documents_and_leave_their_scores_as_they_are(texts, query, data):
-    index = build(texts)
-    places = np.array(data.draw(st.permutations(range(len(texts)))), np.int32)
-    plain, renamed = index.score(query), index.score(query, places)
-    expected = sorted(zip(places[plain.positions].tolist(), plain.scores.tolist(), strict=True))
-    assert list(zip(renamed.positions.tolist(), renamed.scores.tolist(), strict=True)) == expected
-
-
 @given(TEXTS, TEXTS, SETTINGS)
 def test_an_extended_index_is_the_index_of_all_documents(tmp_path_factory, old, new, settings):
     extended = build(old, settings).extended(name(new))
@@ -146,7 +137,6 @@ def test_without_terms_nothing_matches(tmp_path, texts):
         assert len(index) == len(texts)
         for query in ("owls", "", "the"):
             assert [array.tolist() for array in index.score(query)] == [[], []]
-            assert [len(array) for array in index.score(query, np.arange(len(texts), dtype=np.int32))] == [0, 0]
 
 
 @pytest.mark.slow

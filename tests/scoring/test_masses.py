@@ -48,7 +48,7 @@ def test_the_mass_of_a_node_is_the_sum_over_the_allowed_documents_below_it(case,
         prefixes = sorted({path[:level] for path in paths if len(path) > level})
         if not prefixes:
             break
-        nodes = [(query, prefix) for query in range(2) for prefix in prefixes]
+        nodes = data.draw(st.permutations([(query, prefix) for query in range(2) for prefix in prefixes]))
         ranges = [[i for i, path in enumerate(paths) if path[:level] == prefix] for _, prefix in nodes]
         query, first, last = torch.tensor([(q, x[0], x[-1] + 1) for (q, _), x in zip(nodes, ranges, strict=True)]).T
         children = trie.expand(level, first, last)
@@ -61,12 +61,16 @@ def test_the_mass_of_a_node_is_the_sum_over_the_allowed_documents_below_it(case,
         assert found == pytest.approx([math.log(x) if x else -math.inf for x in expected], rel=1e-9, abs=1e-9)
 
 
-def test_a_small_mass_keeps_its_precision_beside_a_mass_that_is_sixty_nats_larger():
-    trie = Trie.from_codes(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]))
-    masses = Masses(trie, 1, torch.tensor([0, 2]), torch.tensor([60.0, 0.5]))
-    root = torch.tensor([0]), torch.tensor([0]), torch.tensor([4])
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_small_mass_keeps_its_precision_beside_a_mass_that_is_sixty_nats_larger(others):
+    """The other children have no match; with them, there are fewer matches than children."""
+    codes = [[0, 0], [0, 1], [1, 0], [1, 1], *([2 + i, 0] for i in range(others))]
+    trie = Trie.from_codes(np.array(codes))
+    masses = Masses(trie, 1, torch.tensor([0, 1, 2]), torch.tensor([60.0, 60.0, 0.5]))
+    root = torch.tensor([0]), torch.tensor([0]), torch.tensor([len(codes)])
     found = masses.log_masses(0, *root, trie.expand(0, *root[1:]))
-    assert found.tolist() == pytest.approx([60, math.log(math.exp(0.5) + 1)], rel=1e-12)
+    expected = [60 + math.log(2), math.log(math.exp(0.5) + 1), *[0] * others]
+    assert found.tolist() == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
 @given(st.integers(1, 30), st.integers(0, 10**6))

@@ -1,10 +1,12 @@
 """The experts of a run: what the config asks for, and the weight that is fitted on train queries."""
 
+import numpy as np
 import pytest
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import BaselineConfig, load_config
 from genir.docids import DocidTable
+from genir.docids.trie import Trie
 from genir.scoring.lexical import LexicalIndex
 from genir.scoring.weights import fit_weight
 from genir.training.experts import DEFAULT_WEIGHT, make_experts
@@ -13,10 +15,14 @@ from tests.helpers.training import make_run
 
 @pytest.fixture
 def build(beir, tmp_path):
-    """A function that builds the experts of a run folder under a config with some settings changed."""
+    """A function that builds the experts of a run folder under a config with some settings changed.
+
+    The docids are in the reverse of the collection's order.
+    """
     run = make_run(beir, tmp_path, "").run_folder
     data, table = PreparedCollection(run / "collection"), DocidTable.load(run / "docids")
-    return lambda *overrides: make_experts(load_config(tmp_path / "c.yaml", overrides), data, table)
+    trie = Trie.from_codes(np.arange(12)[::-1, None])
+    return lambda *overrides: make_experts(load_config(tmp_path / "c.yaml", overrides), data, table, trie)
 
 
 @pytest.mark.parametrize("setting", ["experts=null", "experts.lexical=null"])
@@ -36,6 +42,14 @@ def test_the_text_analysis_and_parameters_are_those_of_the_baseline(build, beir)
     assert (experts.lexical.settings.k1, experts.lexical.settings.b) == (1.7, 0.2)
     assert len(experts.lexical.score("owl").scores) == 0
     assert len(experts.lexical.score("owls").scores) == 3
+
+
+def test_the_index_has_the_documents_in_the_order_of_their_docids(build, tmp_path):
+    documents = list(PreparedCollection(tmp_path / "runs" / "c" / "collection").documents)
+    found, expected = build("experts.lexical.weight=1").lexical, LexicalIndex.build(documents[::-1], BaselineConfig())
+    for document in documents:
+        ours, theirs = found.score(document.body), expected.score(document.body)
+        assert [x.tolist() for x in ours] == [x.tolist() for x in theirs]
 
 
 def test_the_weight_is_fitted_on_train_queries_and_their_relevant_documents(build, tmp_path):

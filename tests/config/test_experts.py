@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from genir.config import load_config
 from genir.config.experiment import Config
-from genir.config.experts import ExpertsConfig, LexicalExpertConfig
+from genir.config.experts import BM25ExpertConfig, ExpertsConfig, LexicalExpertConfig
 from genir.config.training import TrainingPhase
 
 
@@ -11,10 +11,11 @@ def make(**values):
     return Config.model_validate({"name": "x", "collection": {"path": "y"}} | values)
 
 
-def test_bm25_takes_part_by_default_with_a_weight_that_is_fitted():
+def test_bm25_takes_part_by_default_with_parameters_that_are_fitted():
     config = make()
     assert config.uses_experts
-    assert config.experts.lexical.weight is None
+    for section in ("text", "title", "characters"):
+        assert getattr(config.experts.lexical, section) == BM25ExpertConfig(k1=None, b=None, weight=None)
     assert config.model.softmax_over == "trie"
 
 
@@ -24,7 +25,7 @@ def test_experts_can_be_left_out(experts):
     assert not make(experts=experts, model={"softmax_over": "full"}).uses_experts
 
 
-@pytest.mark.parametrize("experts", [{}, {"lexical": {}}, {"lexical": {"weight": 2.0}}])
+@pytest.mark.parametrize("experts", [{}, {"lexical": {}}, {"lexical": {"text": {"weight": 2.0}, "title": None}}])
 def test_experts_need_a_softmax_over_the_trie(experts):
     assert make(experts=experts, model={"softmax_over": "trie"}).uses_experts
     with pytest.raises(ValidationError, match=r"experts need model\.softmax_over=trie; with full, set experts=null"):
@@ -38,9 +39,14 @@ def test_the_old_softmax_over_the_codebook_of_a_level_is_an_error_that_names_the
 
 @pytest.mark.parametrize("weight", [-0.1, 1001, "1", True, float("nan")])
 def test_a_weight_is_a_number_from_zero_to_a_thousand(weight):
-    assert LexicalExpertConfig(weight=0.0).weight == 0
+    assert BM25ExpertConfig(weight=0.0).weight == 0
     with pytest.raises(ValidationError, match="weight"):
-        LexicalExpertConfig(weight=weight)
+        BM25ExpertConfig(weight=weight)
+
+
+def test_the_expert_for_the_text_cannot_be_left_out_alone():
+    with pytest.raises(ValidationError, match="text"):
+        LexicalExpertConfig(text=None)
 
 
 def test_unknown_experts_are_errors():

@@ -40,8 +40,8 @@ def growing_retriever(tokenizer, weight=None):
 
 def with_bm25(retriever, documents, weight=1.0):
     """A retriever with the model and the docids of another one, and with BM25 over its documents as an expert."""
-    index = LexicalIndex.build(documents, BaselineConfig()).reordered(retriever.trie.doc_indices.numpy())
-    experts = Experts(index, weight)
+    index = LexicalIndex.build([document.body for document in documents], BaselineConfig())
+    experts = Experts({"text": index.reordered(retriever.trie.doc_indices.numpy())}, {"text": weight})
     return Retriever(retriever.model, retriever.tokenizer, retriever.table, experts=experts)
 
 

@@ -59,7 +59,7 @@ def test_two_processes_that_load_a_folder_with_experts_compute_the_same_scores(r
 
 @pytest.mark.slow
 def test_a_damaged_expert_index_is_one_line_and_exit_status_1_on_the_command_line(saved):
-    path = saved / "experts" / "lexical" / "postings.safetensors"
+    path = saved / "experts" / "text" / "postings.safetensors"
     path.write_bytes(flip_bit(path.read_bytes()))
     done = run_python(["-m", "genir", "search", str(saved), "--query", "owls"], ROOT)
     assert done.returncode == 1
@@ -177,8 +177,8 @@ FILES = [
     "docids/embedder/tfidf.safetensors",
     "tokenizer.json",
     "experts/experts.json",
-    "experts/lexical/lexical.json",
-    "experts/lexical/postings.safetensors",
+    "experts/text/lexical.json",
+    "experts/text/postings.safetensors",
 ]
 
 
@@ -231,7 +231,7 @@ def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name
         "docids/codes.safetensors",
         "docids/trie.safetensors",
         "experts/experts.json",
-        "experts/lexical/postings.safetensors",
+        "experts/text/postings.safetensors",
     ],
 )
 def test_a_file_of_another_retriever_is_refused(saved, make_retriever, tmp_path, name):

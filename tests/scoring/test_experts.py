@@ -1,7 +1,9 @@
 """The experts of a retriever, compared with bm25s, and their folder."""
 
 import json
+import math
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,18 +13,23 @@ from genir.bm25 import BM25sIndex
 from genir.config import BaselineConfig
 from genir.docids.trie import Trie
 from genir.errors import GenirError
-from genir.scoring.experts import Experts, compute_masses
+from genir.scoring.experts import FIELDS, Experts, compute_masses
 from genir.scoring.lexical import LexicalIndex, Matches
 from tests.helpers.retrievers import make_documents
 
 DOCUMENTS = make_documents(40)
-QUERIES = ["owls hunt", "", "glaciers carve tea tea", "nothing known"]
+QUERIES = ["owls hunt", "", "glaciers carve tea tea", "title 17", "nothing known"]
+WEIGHTS = {"text": 1.5, "title": 0.5, "characters": 0.25}
 CODES = np.random.default_rng(0).integers(0, 4, (40, 3))
 
 
-def make_experts(trie, documents=DOCUMENTS):
-    index = LexicalIndex.build(documents, BaselineConfig())
-    return Experts(index.reordered(trie.doc_indices.numpy()), 1.5)
+def make_experts(trie, documents=DOCUMENTS, weights=WEIGHTS):
+    order = trie.doc_indices.numpy()
+    indexes = {
+        name: LexicalIndex.build(map(FIELDS[name].read, documents), BaselineConfig(), FIELDS[name].ngram)
+        for name in weights
+    }
+    return Experts({name: index.reordered(order) for name, index in indexes.items()}, weights)
 
 
 @pytest.fixture
@@ -42,20 +49,54 @@ def bm25s_scores(documents, query):
     return {indices[doc_id]: score for doc_id, score in hits}
 
 
+def list_ngrams(text):
+    """The words of these tests have at least two letters, and none of them is a stop word."""
+    text = f" {' '.join(text.lower().split())} " if text else " "
+    return [text[i : i + 5] for i in range(len(text) - 4)]
+
+
+def ngram_scores(documents, query, k1=0.9, b=0.4):
+    """BM25 over 5-grams in plain Python, without those in more than a tenth of the documents."""
+    grams = [list_ngrams(" ".join(x for x in document.body.split() if len(x) > 1)) for document in documents]
+    mean = sum(map(len, grams)) / len(grams)
+    scores = Counter()
+    for gram in list_ngrams(query):
+        count = sum(gram in found for found in grams)
+        for i, found in enumerate(grams):
+            if gram in found and count <= len(documents) / 10:
+                f, idf = found.count(gram), math.log(1 + (len(documents) - count + 0.5) / (count + 0.5))
+                scores[i] += idf * f / (f + k1 * (1 - b + b * len(found) / mean))
+    return scores
+
+
+def expected_scores(documents, query):
+    """The weighted sums of the scores of the three experts, by the index of the document."""
+    total = Counter()
+    titles = [document._replace(text="") for document in documents]
+    for weight, scores in zip(
+        WEIGHTS.values(),
+        (bm25s_scores(documents, query), bm25s_scores(titles, query), ngram_scores(documents, query)),
+        strict=True,
+    ):
+        for doc_index, score in scores.items():
+            total[doc_index] += weight * score
+    return total
+
+
 def score_by_document(experts, trie, query):
     keys, scores = experts.score([query])
     return dict(zip(trie.doc_indices[keys].tolist(), scores.tolist(), strict=True))
 
 
-def test_the_scores_of_a_batch_are_those_of_bm25s_times_the_weight_at_the_leaves_of_the_documents(trie, experts):
+def test_the_scores_of_a_batch_are_those_of_bm25_times_the_weights_at_the_leaves_of_the_documents(trie, experts):
     keys, scores = experts.score(QUERIES)
     assert keys.dtype == torch.int64
     assert (keys.diff() > 0).all()
     expected = {}
     for number, query in enumerate(QUERIES):
-        for doc_index, score in bm25s_scores(DOCUMENTS, query).items():
+        for doc_index, score in expected_scores(DOCUMENTS, query).items():
             (leaf,) = np.flatnonzero(trie.doc_indices.numpy() == doc_index)
-            expected[number * 40 + int(leaf)] = 1.5 * score
+            expected[number * 40 + int(leaf)] = score
     assert dict(zip(keys.tolist(), scores.tolist(), strict=True)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -70,7 +111,7 @@ def test_the_keys_of_many_queries_over_millions_of_documents_do_not_overflow():
         def score(self, text):
             return Matches(np.array([3, size - 1], np.int32), np.ones(2, np.float32))
 
-    keys, _ = Experts(HugeIndex(), 1.0).score(["owls"] * 3)
+    keys, _ = Experts({"text": HugeIndex()}, {"text": 1.0}).score(["owls"] * 3)
     assert keys.tolist() == [3, size - 1, size + 3, 2 * size - 1, 2 * size + 3, 3 * size - 1]
 
 
@@ -94,8 +135,8 @@ def test_the_mass_of_the_whole_trie_is_the_sum_over_the_documents(trie, experts)
         totals = torch.zeros(len(QUERIES)).double().index_add_(0, children.parent, logs.exp())
         expected = []
         for text in QUERIES:
-            scores = bm25s_scores(DOCUMENTS, text) if chosen else {}
-            expected.append(sum(np.exp(1.5 * scores.get(i, 0)) for i in range(40)))
+            scores = expected_scores(DOCUMENTS, text) if chosen else {}
+            expected.append(sum(np.exp(scores.get(i, 0)) for i in range(40)))
         assert totals.tolist() == pytest.approx(expected, rel=1e-4)
 
 
@@ -118,8 +159,8 @@ def test_saved_experts_give_the_same_scores_and_a_missing_folder_means_none(expe
     assert Experts.load(tmp_path / "none", 40) is None
 
 
-@pytest.mark.parametrize("name", ["experts.json", "lexical/lexical.json", "lexical/postings.safetensors"])
-@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"\xff", b'{"lexical": {"weight": "x"}}'])
+@pytest.mark.parametrize("name", ["experts.json", "text/lexical.json", "title/postings.safetensors"])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"\xff", b'{"text": {"weight": "x"}}'])
 def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(experts, tmp_path, name, content):
     experts.save(tmp_path / "experts")
     (tmp_path / "experts" / name).unlink()
@@ -133,7 +174,7 @@ def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(experts, tm
 @pytest.mark.parametrize("weight", ["x", None, [1], -1, float("nan"), float("inf"), True])
 def test_a_weight_that_is_not_a_number_of_at_least_zero_is_damage(experts, tmp_path, weight):
     experts.save(tmp_path / "experts")
-    (tmp_path / "experts" / "experts.json").write_text(json.dumps({"lexical": {"weight": weight}}))
+    (tmp_path / "experts" / "experts.json").write_text(json.dumps({"text": {"weight": weight}}))
     with pytest.raises(GenirError, match=r"experts\.json: damaged"):
         Experts.load(tmp_path / "experts", 40)
 
@@ -141,7 +182,24 @@ def test_a_weight_that_is_not_a_number_of_at_least_zero_is_damage(experts, tmp_p
 def test_an_index_of_other_documents_is_refused(experts, tmp_path):
     experts.save(tmp_path / "a")
     experts.subset(np.arange(39)).save(tmp_path / "b")
-    shutil.rmtree(tmp_path / "a" / "lexical")
-    shutil.move(tmp_path / "b" / "lexical", tmp_path / "a" / "lexical")
+    shutil.rmtree(tmp_path / "a" / "title")
+    shutil.move(tmp_path / "b" / "title", tmp_path / "a" / "title")
     with pytest.raises(GenirError, match="an index of 39 documents, but the retriever has 40"):
         Experts.load(tmp_path / "a", 40)
+
+
+@pytest.mark.parametrize("names", [["title"], ["text", "url"], []])
+def test_unknown_experts_are_damage(experts, tmp_path, names):
+    experts.save(tmp_path / "experts")
+    (tmp_path / "experts" / "experts.json").write_text(json.dumps({name: {"weight": 1} for name in names}))
+    with pytest.raises(GenirError, match=r"experts\.json: damaged"):
+        Experts.load(tmp_path / "experts", 40)
+
+
+def test_an_explanation_has_the_part_of_each_expert_in_the_score(trie, experts):
+    for query in QUERIES:
+        scores = score_by_document(experts, trie, query)
+        for leaf, doc_index in enumerate(trie.doc_indices.tolist()):
+            parts = experts.explain(query, leaf)
+            assert parts.keys() == WEIGHTS.keys()
+            assert sum(parts.values()) == pytest.approx(scores.get(doc_index, 0), rel=1e-5)

@@ -23,7 +23,7 @@ def test_the_levels_of_an_explanation_add_up_to_the_score_of_a_search(tokenizer)
 
 def test_the_prior_is_the_share_of_the_document_in_the_sum_of_all_masses(tokenizer):
     retriever, documents, _ = growing_retriever(tokenizer, weight=1.5)
-    experts = [retriever.explain(QUERY, document.id).experts["lexical"] for document in documents[:30]]
+    experts = [retriever.explain(QUERY, document.id).experts["text"] for document in documents[:30]]
     total = sum(map(math.exp, experts))
     assert max(experts) > 0
     for document, score in zip(documents[:30], experts, strict=True):

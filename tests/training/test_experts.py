@@ -1,4 +1,6 @@
-"""The experts of a run: what the config asks for, and the weight that is fitted on train queries."""
+"""The experts of a run: what the config asks for, and the parameters that are fitted on train queries."""
+
+import json
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from genir.config import BaselineConfig, load_config
 from genir.docids import DocidTable
 from genir.docids.trie import Trie
 from genir.scoring.lexical import LexicalIndex
-from genir.scoring.weights import fit_weight
-from genir.training.experts import DEFAULT_WEIGHT, make_experts
+from genir.scoring.fit import BM25Parameters, GivenParameters, fit_parameters
+from genir.training import experts
+from genir.training.experts import make_experts
 from tests.helpers.training import make_run
 
 
@@ -30,43 +33,67 @@ def test_a_config_without_experts_has_none(build, setting):
     assert build(setting) is None
 
 
-def test_a_given_weight_is_taken_and_printed(build, capsys):
-    experts = build("experts.lexical.weight=2.5")
-    assert experts.weight == 2.5
-    assert len(experts.lexical) == 12
-    assert "experts: BM25 with weight 2.500" in capsys.readouterr().out
+def test_given_parameters_are_taken_and_printed(build, capsys):
+    given = "{k1: 1.7, b: 0.25, weight: 2.5}"
+    experts = build(f"experts.lexical={{text: {given}, title: null, characters: null}}")
+    assert experts.weights == {"text": 2.5}
+    assert (experts.indexes["text"].settings.k1, experts.indexes["text"].settings.b) == (1.7, 0.25)
+    assert len(experts) == 12
+    assert "experts: BM25 of text: k1 1.70, b 0.25, weight 2.500" in capsys.readouterr().out
 
 
-def test_the_text_analysis_and_parameters_are_those_of_the_baseline(build, beir):
-    experts = build("experts.lexical.weight=1", "baseline.k1=1.7", "baseline.b=0.2", "baseline.stemmer=null")
-    assert (experts.lexical.settings.k1, experts.lexical.settings.b) == (1.7, 0.2)
-    assert len(experts.lexical.score("owl").scores) == 0
-    assert len(experts.lexical.score("owls").scores) == 3
+def test_the_text_analysis_is_that_of_the_baseline(build, beir):
+    experts = build("baseline.stemmer=null")
+    assert len(experts.indexes["text"].score("owl").scores) == 0
+    assert len(experts.indexes["text"].score("owls").scores) == 3
 
 
-def test_the_index_has_the_documents_in_the_order_of_their_docids(build, tmp_path):
+def test_the_indexes_have_the_documents_in_the_order_of_their_docids(build, tmp_path):
     documents = list(PreparedCollection(tmp_path / "runs" / "c" / "collection").documents)
-    found, expected = build("experts.lexical.weight=1").lexical, LexicalIndex.build(documents[::-1], BaselineConfig())
+    text = {"weight": 1, "k1": 0.9, "b": 0.4}
+    found = build(f"experts.lexical.text={text}").indexes["text"]
+    expected = LexicalIndex.build([document.body for document in documents[::-1]], BaselineConfig())
     for document in documents:
         ours, theirs = found.score(document.body), expected.score(document.body)
         assert [x.tolist() for x in ours] == [x.tolist() for x in theirs]
 
 
-def test_the_weight_is_fitted_on_train_queries_and_their_relevant_documents(build, tmp_path):
+def test_the_parameters_are_fitted_on_train_queries_and_their_relevant_documents(build, tmp_path):
     """All twelve train queries fit into the sample."""
     data = PreparedCollection(tmp_path / "runs" / "c" / "collection")
     relevant = {query.id: [] for query in data.queries("train")}
     for judgment in data.judgments("train"):
         relevant[judgment.query_id].append(int(judgment.doc_id[1:]))
-    index = LexicalIndex.build(data.documents, BaselineConfig())
     texts = [query.text for query in data.queries("train")]
-    expected = fit_weight(index, texts, list(relevant.values()))
-    assert build().weight == pytest.approx(expected, abs=1e-3)
-    assert 0 < expected < 10
+    index = LexicalIndex.build([document.body for document in data.documents], BaselineConfig())
+    (expected,) = fit_parameters(
+        [index], texts, list(relevant.values()), [BM25Parameters(0.9, 0.4, 1.0)], [GivenParameters()]
+    )
+    experts = build("experts.lexical.title=null", "experts.lexical.characters=null")
+    settings = experts.indexes["text"].settings
+    assert (settings.k1, settings.b, experts.weights["text"]) == pytest.approx(expected, abs=1e-3)
+    assert expected != pytest.approx((0.9, 0.4, 1.0), abs=0.01)
 
 
-def test_a_collection_without_train_queries_gets_the_default_weight(build, tmp_path):
+def test_a_collection_without_train_queries_gets_the_plain_baseline(build, tmp_path):
     collection = tmp_path / "runs" / "c" / "collection"
     for path in collection.glob("qrels/train.*"):
         path.write_text("query-id\tcorpus-id\tscore\n")
-    assert build().weight == DEFAULT_WEIGHT
+    experts = build("baseline.k1=1.3", "baseline.b=0.6")
+    assert experts.weights == {"text": 1.0}
+    settings = experts.indexes["text"].settings
+    assert (settings.k1, settings.b) == (pytest.approx(1.3), 0.6)
+
+
+def test_a_collection_without_titles_has_no_expert_for_them(build, tmp_path):
+    corpus = tmp_path / "runs" / "c" / "collection" / "corpus.jsonl"
+    lines = [json.loads(line) | {"title": ""} for line in corpus.read_text().splitlines()]
+    corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "title" not in build("experts.lexical.title.weight=1").weights
+
+
+def test_a_collection_of_too_many_characters_has_no_expert_for_them_and_a_note_says_so(build, monkeypatch, capsys):
+    assert "characters" in build("experts.lexical.characters.weight=1").weights
+    monkeypatch.setattr(experts, "MAX_CHARACTERS", 500)
+    assert "characters" not in build("experts.lexical.characters.weight=1").weights
+    assert "so experts.lexical.characters is left out" in " ".join(capsys.readouterr().err.split())

@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
 PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+# The tests of a file stay in one process, since they share its fixtures.
+IN_TWO_WORKERS := --numprocesses 2 --dist loadfile
 
 .PHONY: quickstart reproduce-nq-union test check campaigns extras lint clean
 
@@ -17,11 +19,10 @@ reproduce-nq-union: .venv/installed
 	$(BIN)/genir run configs/nq-union.yaml collection.path=$(DATA)
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) $(IN_TWO_WORKERS)
 
-# In two worker processes; the tests of a file stay in one, since they share its fixtures.
 check: lint
-	$(PYTEST) -m "not slow" --numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not slow" $(IN_TWO_WORKERS)
 
 # Kills commands at file operations and gives them mutated inputs, as docs/reliability.md describes.
 campaigns: .venv/installed

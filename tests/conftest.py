@@ -30,7 +30,7 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture(name="make_model")
+@pytest.fixture(scope="session", name="make_model")
 def make_model_fixture() -> Callable[..., DocidModel]:
     return make_model
 
@@ -40,7 +40,7 @@ def tokenizer():
     return train_tokenizer([" ".join(SUBJECTS), "one two three four"] * 3, 300)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_retriever(make_model, tokenizer) -> Callable[..., Retriever]:
     """A retriever over random codes [N, L]."""
 

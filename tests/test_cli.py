@@ -4,48 +4,29 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 
 import pytest
 
 from genir.cli import OTHER_PROGRAMS, STAGES
-from tests.helpers.beir import small_beir
-from tests.helpers.quickstart import read_help
+from tests.helpers.processes import read_help, run_genir, run_python
+from tests.helpers.small_run import SMALL, write_small_run
 
-pytestmark = pytest.mark.slow  # every test starts processes that import torch
-
-SMALL = [
-    "docids={builder: rq, levels: 2, codebook_size: 4}",
-    "embed.dimension=6",
-    "model.vocab_size=400",
-    "sft.batch_size=16",
-    "sft.eval_steps=20",
-    "threads=1",
-    "search.k=10",
-    "search.beams=12",
-    "evaluate.bootstrap=100",
-]
-
-
-def genir(*arguments, cwd, check=None, **kwargs):
-    done = subprocess.run(
-        [sys.executable, "-m", "genir", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, env=os.environ | {"COLUMNS": "110"}, **kwargs,
-    )  # fmt: skip
-    if check is not None:
-        assert done.returncode == check, done.stdout + done.stderr
-    return done
+pytestmark = pytest.mark.slow  # the first process that imports torch takes seconds
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One whole run over a small collection."""
-    folder = tmp_path_factory.mktemp("cli")
-    small_beir(folder / "beir")
-    (folder / "small.yaml").write_text("collection: {path: beir}\nsft: {phases: [{steps: 40}]}\n")
-    return folder, genir("run", "small.yaml", *SMALL, cwd=folder, check=0)
+    """One whole run over a small collection, by an interpreter that imports everything itself."""
+    folder = write_small_run(tmp_path_factory.mktemp("cli"))
+    done = start_interpreter("-m", "genir", "run", "small.yaml", *SMALL, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done
+
+
+def start_interpreter(*arguments, **options):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
 
 
 def test_help_lists_every_stage_in_order(tmp_path):
@@ -53,7 +34,7 @@ def test_help_lists_every_stage_in_order(tmp_path):
     stages = "run status prepare embed docids queries baseline negatives train search evaluate compare plot report"
     others = "certify serve import-ddro"
     assert re.findall(r"^│ ([a-z][a-z-]+) ", text, re.M) == [*stages.split(), *others.split()]
-    assert genir("--version", cwd=tmp_path, check=0).stdout.startswith("genir ")
+    assert run_genir("--version", cwd=tmp_path).stdout.startswith("genir ")
 
 
 @pytest.mark.parametrize("name", ["run", "status", *STAGES, *OTHER_PROGRAMS])
@@ -87,68 +68,71 @@ def test_a_run_writes_everything_and_says_how_to_continue(finished):
 
 def test_a_second_run_skips_every_stage(finished):
     folder, _ = finished
-    again = genir("run", "small.yaml", *SMALL, cwd=folder, check=0).stdout
+    again = run_genir("run", "small.yaml", *SMALL, cwd=folder).stdout
     assert again.count("up to date") == 12
-    elsewhere = genir("docids", folder / "runs" / "small", cwd=folder.parent, check=0).stdout
+    elsewhere = run_genir("docids", folder / "runs" / "small", cwd=folder.parent).stdout
     assert "up to date" in elsewhere
 
 
 def test_status_lists_the_stages_with_reasons(finished):
     folder, _ = finished
-    text = genir("status", "runs/small", cwd=folder, check=0).stdout
+    text = run_genir("status", "runs/small", cwd=folder).stdout
     assert text.count("up to date") == 12
     assert "no training mix contains pseudo_queries" in text
-    text = genir("status", "runs/small", "sft.batch_size=17", "ddro={}", cwd=folder, check=0).stdout
+    text = run_genir("status", "runs/small", "sft.batch_size=17", "ddro={}", cwd=folder).stdout
     assert re.search(r"│ sft +│ stale +│ setting sft\.batch_size changed from 16 to 17", text)
     assert re.search(r"│ ddro +│ not run", text)
-    assert "no such run folder" in genir("status", "small.yaml", "name=never", cwd=folder, check=1).stderr
+    assert "no such run folder" in run_genir("status", "small.yaml", "name=never", cwd=folder, status=1).stderr
 
 
 def test_a_run_file_of_the_user_is_measured_too(finished):
     folder, _ = finished
     copy = shutil.copytree(folder / "runs" / "small", folder / "copy")
     shutil.copy(copy / "runs" / "sft.test.trec", copy / "runs" / "own.test.trec")
-    text = genir("evaluate", copy, cwd=folder, check=0).stdout
+    text = run_genir("evaluate", copy, cwd=folder).stdout
     assert re.findall(r"^│ (\w+) ", text, re.M)[:4] == ["bm25", "experts", "sft", "own"]
 
 
 def test_search_answers_single_and_interactive_queries(finished):
     folder, _ = finished
-    one = genir("search", "runs/small", "--query", "owls hunt mice keyword0", "-k", 2, cwd=folder, check=0).stdout
+    one = run_genir("search", "runs/small", "--query", "owls hunt mice keyword0", "-k", 2, cwd=folder).stdout
     assert "2 hits" in one
-    many = genir("search", "runs/small", "--interactive", cwd=folder, check=0, input="tea leaves\n[/b]\n\n").stdout
+    many = run_genir("search", "runs/small", "--interactive", cwd=folder, text="tea leaves\n[/b]\n\n").stdout
     assert "'tea leaves': 10 hits" in many
     assert "'[/b]': 10 hits" in many
 
 
-def test_an_interactive_line_that_is_not_utf_8_is_refused_and_the_next_one_answered(finished, monkeypatch):
+def test_an_interactive_line_that_is_not_utf_8_is_refused_and_the_next_one_answered(finished):
     folder, _ = finished
-    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in any locale but C
-    ask = ["search", "runs/small", "--interactive"]
-    done = genir(*ask, cwd=folder, check=0, input="\udcff\ntea leaves\n\n", errors="surrogateescape")
+    done = run_genir("search", "runs/small", "--interactive", cwd=folder, text="\udcff\ntea leaves\n\n")
     assert "not valid UTF-8" in done.stdout
     assert "'tea leaves': 10 hits" in done.stdout
-    closed = genir(*ask, cwd=folder, check=0, preexec_fn=lambda: os.close(0))
-    assert closed.stderr == ""
+
+
+def test_an_interactive_search_without_standard_input_ends(finished):
+    folder, _ = finished
+    ask = ["-m", "genir", "search", "runs/small", "--interactive"]
+    done = start_interpreter(*ask, cwd=folder, preexec_fn=lambda: os.close(0))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_search_names_a_stage_that_has_not_been_trained(finished):
     folder, _ = finished
     copy = shutil.copytree(folder / "runs" / "small", folder / "untrained")
-    done = genir("search", copy, "irpo={}", cwd=folder, check=1)
+    done = run_genir("search", copy, "irpo={}", cwd=folder, status=1)
     assert f"irpo has not been trained yet; run: genir train {copy}" in done.stderr
 
 
 def test_an_exact_search_says_so(finished):
     folder, _ = finished
-    text = genir("search", "runs/small", "--query", "owls", "--k", 2, "--exact", cwd=folder, check=0).stdout
+    text = run_genir("search", "runs/small", "--query", "owls", "--k", 2, "--exact", cwd=folder).stdout
     assert "2 hits, exact" in text
 
 
 def test_certify_measures_what_each_beam_size_loses(finished):
     folder, _ = finished
     beams = ["--beams", 3, "--beams", 12, "--compare"]
-    genir("certify", "runs/small", "--split", "test", "--k", 3, *beams, cwd=folder, check=0)
+    run_genir("certify", "runs/small", "--split", "test", "--k", 3, *beams, cwd=folder)
     narrow, wide, exact = json.loads((folder / "runs" / "small" / "certificates" / "test.json").read_text())
     assert (narrow["beams"], wide["beams"], exact["beams"]) == (3, 12, "exact")
     assert 0 <= narrow["certified"] <= narrow["same"] <= 1
@@ -158,14 +142,14 @@ def test_certify_measures_what_each_beam_size_loses(finished):
 
 def test_runs_of_two_folders_can_be_compared(finished):
     folder, _ = finished
-    genir("run", "small.yaml", *SMALL, "name=other", "seed=2", "--until", "evaluate", cwd=folder, check=0)
-    done = genir("compare", "runs/small", "--other", "runs/other", cwd=folder, check=0)
+    run_genir("run", "small.yaml", *SMALL, "name=other", "seed=2", "--until", "evaluate", cwd=folder)
+    done = run_genir("compare", "runs/small", "--other", "runs/other", cwd=folder)
     rows = json.loads((folder / "runs" / "small" / "comparison_between_runs" / "comparison.json").read_text())
     assert {row["a"] for row in rows} | {row["b"] for row in rows} == {
         "small/bm25", "small/experts", "small/sft", "other/experts", "other/sft"
     }  # fmt: skip
     assert "other/sft" in done.stdout
-    genir("compare", "runs/small", "--other", "runs/other", "--over-seeds", cwd=folder, check=0)
+    run_genir("compare", "runs/small", "--other", "runs/other", "--over-seeds", cwd=folder)
     seeds = json.loads((folder / "runs" / "small" / "comparison_between_runs" / "seeds.json").read_text())
     for row in seeds:
         each = [
@@ -176,34 +160,8 @@ def test_runs_of_two_folders_can_be_compared(finished):
         assert row["seeds"] == pytest.approx(each)
         assert row["mean"] == pytest.approx(sum(each) / 2)
     assert {row["run"] for row in seeds} == {"bm25", "experts", "sft"}
-    done = genir("compare", "runs/small", "--over-seeds", cwd=folder, check=1)
+    done = run_genir("compare", "runs/small", "--over-seeds", cwd=folder, status=1)
     assert "each after --other" in done.stderr
-
-
-def test_a_killed_training_continues_from_its_checkpoint(finished):
-    folder, _ = finished
-    long = [*SMALL, "name=killed", "sft.phases.0.steps=100000", "sft.patience=1000"]
-    genir("run", "small.yaml", *SMALL, "name=killed", "--until", "docids", cwd=folder, check=0)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=folder, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stderr:
-        if "step 60:" in line:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
-    process.stderr.close()
-    checkpoints = folder / "runs" / "killed" / "checkpoints" / "sft" / "phase-1"
-    last = max(int(path.parent.name.split("-")[1]) for path in checkpoints.glob("checkpoint-*/manifest.json"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=folder, stderr=subprocess.PIPE, text=True
-    )
-    steps = (int(match[1]) for line in process.stderr if (match := re.search(r"step (\d+)", line)))
-    shown = next(steps), next(steps)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
-    assert shown == (last, last + 20)  # "continues after step ...", and the next evaluation
 
 
 @pytest.mark.parametrize(
@@ -231,7 +189,7 @@ def test_a_killed_training_continues_from_its_checkpoint(finished):
 )
 def test_a_mistake_is_a_one_line_error_without_a_traceback(finished, arguments, words):
     folder, _ = finished
-    done = genir(*arguments, cwd=folder, check=1)
+    done = run_genir(*arguments, cwd=folder, status=1)
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
@@ -239,34 +197,14 @@ def test_a_mistake_is_a_one_line_error_without_a_traceback(finished, arguments, 
 
 def test_files_of_stages_that_do_not_run_may_be_missing(finished):
     folder, _ = finished
-    done = genir("run", "small.yaml", "name=vectors", "embed.method=no.npy", "--until", "prepare", cwd=folder, check=0)
+    done = run_genir("run", "small.yaml", "name=vectors", "embed.method=no.npy", "--until", "prepare", cwd=folder)
     assert (folder / "runs" / "vectors" / "collection").exists(), done.stderr
-
-
-def test_a_terminated_run_says_how_to_continue_and_leaves_no_temporary_files(finished):
-    folder, _ = finished
-    long = [*SMALL, "name=ended", "sft.phases.0.steps=100000", "sft.patience=1000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "genir", "run", "small.yaml", *long],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with process.stderr as printed:
-        next(line for line in printed if "step 20:" in line)
-        process.send_signal(signal.SIGTERM)
-        *steps, last = printed.read().splitlines()
-    assert process.wait() == 143
-    assert last == "terminated; the same command continues sft from here"
-    assert all("step" in line for line in steps)
-    assert not [path for path in (folder / "runs" / "ended").rglob(".*") if path.suffix in (".tmp", ".old")]
 
 
 def test_a_program_runs_by_its_path_and_as_a_module(finished, root):
     folder, _ = finished
-    for call in ([str(root / "indexing" / "build_docids.py")], ["-m", "indexing.build_docids"]):
-        done = subprocess.run(
-            [sys.executable, *call, str(folder / "small.yaml"), f"runs_dir={folder / 'runs'}", *SMALL],
-            cwd=root, capture_output=True, text=True,
-        )  # fmt: skip
+    for call in ([root / "indexing" / "build_docids.py"], ["-m", "indexing.build_docids"]):
+        done = run_python([*call, folder / "small.yaml", f"runs_dir={folder / 'runs'}", *SMALL], root)
         assert "docids: up to date" in done.stdout, done.stderr
 
 

@@ -1,15 +1,14 @@
-"""What the documentation says is true: its code runs, and its links, commands, options, settings and names exist."""
+"""What the documentation says is true: its code compiles; its links, commands, options, settings and names exist."""
 
 import importlib
 import re
-from pathlib import Path
 
 import pytest
 
 from genir.config import load_config
 from genir.config.renamed import RENAMED
 from tests.helpers.markdown import genir_commands, read_page, settings
-from tests.helpers.quickstart import ROOT, copy_quickstart, read_help, run_python
+from tests.helpers.processes import ROOT, read_help
 
 PATHS = [
     ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "configs/README.md", "data/README.md")
@@ -25,9 +24,6 @@ for words in (words for page in PAGES.values() for words in genir_commands(page)
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 LONGEST_INTRODUCTION = 105
 """Lines of the README before its section "More": two screens."""
-NOT_RUN = {"run", "serve"}
-"""Commands of the README that the tests do not run: they train for minutes, or run until they are stopped."""
-NEW_DOCUMENT = '{"_id": "owls-12", "title": "Barred owl", "text": "The barred owl hoots eight times."}\n'
 
 
 def test_the_module_table_lists_every_module_once():
@@ -119,32 +115,3 @@ def test_commands_exist():
 @pytest.mark.parametrize("command", OPTIONS)
 def test_options_exist(command):
     assert OPTIONS[command] <= {*re.findall(r"--[a-z-]+", read_help(command))}
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory) -> Path:
-    """A folder with a finished quickstart, in which commands of the README can be run."""
-    folder = copy_quickstart(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("readme"))
-    (folder / "new_documents.jsonl").write_text(NEW_DOCUMENT)
-    (folder / "doc_ids.txt").write_text("weather-09\n")
-    return folder
-
-
-@pytest.mark.slow
-def test_the_python_of_the_readme_runs(checkout):
-    (checkout / "readme.py").write_text("\n".join(README.python))
-    done = run_python(["readme.py"], checkout)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^weather-04 -\d", done.stdout, re.M)  # the first hit, by its doc_id and score
-    assert re.search(r"^weather-02 for 'ice in clouds': log p -\d", done.stdout, re.M)
-    assert (checkout / "my-retriever" / "model.safetensors").exists()
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_readme_run(checkout):
-    commands = [words for words in genir_commands(README) if "runs/quickstart" in words and words[0] not in NOT_RUN]
-    assert {words[0] for words in commands} == {"certify", "docids", "search", "status"}
-    for words in commands:
-        done = run_python(["-m", "genir", *words], checkout, text="how do owls hunt\n\n")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.strip()

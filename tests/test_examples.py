@@ -1,12 +1,19 @@
-"""The scripts in examples/ run and print what they promise."""
+"""The scripts in examples/, and the Python and the commands of the README, run and print what they promise."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tests.helpers.quickstart import ROOT, find_quickstart_run, run_python
+from tests.helpers.markdown import genir_commands, read_page
+from tests.helpers.processes import ROOT, run_genir, run_python
+from tests.helpers.quickstart import copy_quickstart, find_quickstart_run
 
 NEEDS_RETRIEVER = ["use_retriever", "add_and_remove_documents"]
+README = read_page(ROOT / "README.md")
+NOT_RUN = {"run", "serve"}
+"""Commands of the README that the tests do not run: they train for minutes, or run until they are stopped."""
+NEW_DOCUMENT = '{"_id": "owls-12", "title": "Barred owl", "text": "The barred owl hoots eight times."}\n'
 
 
 def run_example(name, *arguments):
@@ -62,3 +69,30 @@ def test_an_example_without_its_argument_says_how_to_call_it(name):
     done = run_python([str(ROOT / "examples" / f"{name}.py")], ROOT)
     assert done.returncode == 1
     assert f"python examples/{name}.py RETRIEVER" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A folder with a finished quickstart, in which commands of the README can be run."""
+    folder = copy_quickstart(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("readme"))
+    (folder / "new_documents.jsonl").write_text(NEW_DOCUMENT)
+    (folder / "doc_ids.txt").write_text("weather-09\n")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(checkout):
+    (checkout / "readme.py").write_text("\n".join(README.python))
+    done = run_python(["readme.py"], checkout)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^weather-04 -\d", done.stdout, re.M)  # the first hit, by its doc_id and score
+    assert re.search(r"^weather-02 for 'ice in clouds': log p -\d", done.stdout, re.M)
+    assert (checkout / "my-retriever" / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run(checkout):
+    commands = [words for words in genir_commands(README) if "runs/quickstart" in words and words[0] not in NOT_RUN]
+    assert {words[0] for words in commands} == {"certify", "docids", "search", "status"}
+    for words in commands:
+        assert run_genir(*words, cwd=checkout, text="how do owls hunt\n\n").stdout.strip()

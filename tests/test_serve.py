@@ -159,11 +159,17 @@ def test_a_process_with_few_files_answers_beside_many_open_connections_and_ends_
             clients.enter_context(socket.create_connection(address)).sendall(b"GET /sea")
             if number % 50 == 0:
                 assert ask(address, "health").status_code == 200
-        connection = clients.enter_context(socket.create_connection(address))
-        connection.sendall(EXACT)
+        searches = [clients.enter_context(socket.create_connection(address)) for _ in range(33)]
+        for connection in searches:
+            connection.sendall(EXACT)
+        refused, _, _ = select.select(searches, [], [])  # one is refused once all have been read, since 32 may wait
         process.send_signal(signal.SIGTERM)
         rest = log.read()
-        assert b"503 Service Unavailable" in receive_all(connection)
+        answers = {connection: receive_all(connection) for connection in searches}
+    assert len(refused) == 1
+    for connection, answer in answers.items():
+        assert b"503 Service Unavailable" in answer
+        assert (b"shutting down" in answer) == (connection not in refused)
     assert process.wait() == 143
     assert rest.splitlines()[-1] == "terminated"
     assert "Traceback" not in rest

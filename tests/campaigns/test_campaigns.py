@@ -12,7 +12,7 @@ from tests.campaigns.inputs import Mutated
 from tests.campaigns.kills import SAMPLE, evenly_spaced
 from tests.campaigns.mutations import judge
 from tests.campaigns.operations import watch_operations
-from tests.helpers.quickstart import ROOT, run_python
+from tests.helpers.processes import ROOT, run_python
 
 ERROR = "error: corpus.jsonl:3: text is missing\n"
 TRACEBACK = 'Traceback (most recent call last):\n  File "/x/genir/cli.py", line 3, in main\nKeyError: 1\n'
@@ -60,7 +60,7 @@ def change_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kill_at", "left"), [(1, set()), (2, {"a"}), (3, {"b"}), (4, {"b", "c"}), (None, {"c"})], ids=str
+    ("kill_at", "left"), [(1, []), (2, ["a"]), (3, ["b"]), (4, ["b", "c"]), (None, ["c"])], ids=str
 )
 def test_a_process_is_killed_before_the_given_operation(tmp_path, kill_at, left):
     folder, logs = tmp_path / "work", tmp_path / "logs"
@@ -74,7 +74,7 @@ def test_a_process_is_killed_before_the_given_operation(tmp_path, kill_at, left)
 
     outcome = run_child(run, folder, logs)
     assert outcome.code == (0 if kill_at is None else -9)
-    assert {path.name for path in folder.iterdir()} == left
+    assert sorted(path.name for path in folder.iterdir()) == left
     operations = ["open", "os.rename", "os.mkdir", "os.remove"]
     assert (logs / "operations").read_text().split() == operations[:kill_at]
 

@@ -1,17 +1,14 @@
 """A trained run on the bundled collection, for the tests of the documentation and of the examples."""
 
-import os
 import shutil
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
 from genir.collection.beir import read_documents
 from genir.config import load_config
 from genir.errors import GenirError
+from tests.helpers.processes import ROOT, run_python
 
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = [
     "ddro=null",
     "irpo=null",
@@ -36,21 +33,6 @@ def copy_quickstart(scratch: Path, folder: Path) -> Path:
     shutil.copytree(ROOT / "data" / "quickstart", folder / "data" / "quickstart")
     shutil.copytree(find_quickstart_run(scratch), folder / "runs" / "quickstart")
     return folder
-
-
-def run_python(arguments: list[str], cwd: Path, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run this Python with some arguments and wait for it; `text` is its standard input."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, input=text, capture_output=True, text=True)
-
-
-@cache
-def read_help(*command: str) -> str:
-    """Return what `genir COMMAND --help` prints; each help is read once by all tests, since it takes a process."""
-    done = run_python(["-m", "genir", *command, "--help"], ROOT)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def _is_usable(run: Path) -> bool:

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from tests.helpers.processes import run_genir
+from tests.helpers.small_run import SMALL, write_small_run
+
 COMMAND = """
 import signal, sys
 from pathlib import Path
@@ -111,3 +114,48 @@ def test_a_signal_that_the_parent_process_ignores_stays_ignored():
     process = start("-c", script, interrupt=signal.SIG_IGN)
     assert process.communicate() == ("goes on\n", "")
     assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_killed_training_continues_from_its_checkpoint(tmp_path):
+    write_small_run(tmp_path)
+    long = [*SMALL, "name=killed", "sft.phases.0.steps=100000", "sft.patience=1000"]
+    run_genir("run", "small.yaml", *SMALL, "name=killed", "--until", "docids", cwd=tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stderr:
+        if "step 60:" in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    process.stderr.close()
+    checkpoints = tmp_path / "runs" / "killed" / "checkpoints" / "sft" / "phase-1"
+    last = max(int(path.parent.name.split("-")[1]) for path in checkpoints.glob("checkpoint-*/manifest.json"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genir", "train", "small.yaml", *long], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    steps = (int(match[1]) for line in process.stderr if (match := re.search(r"step (\d+)", line)))
+    shown = next(steps), next(steps)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    assert shown == (last, last + 20)  # "continues after step ...", and the next evaluation
+
+
+@pytest.mark.slow
+def test_a_terminated_run_says_how_to_continue_and_leaves_no_temporary_files(tmp_path):
+    write_small_run(tmp_path)
+    long = [*SMALL, "name=ended", "sft.phases.0.steps=100000", "sft.patience=1000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genir", "run", "small.yaml", *long],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process.stderr as printed:
+        next(line for line in printed if "step 20:" in line)
+        process.send_signal(signal.SIGTERM)
+        *steps, last = printed.read().splitlines()
+    assert process.wait() == 143
+    assert last == "terminated; the same command continues sft from here"
+    assert all("step" in line for line in steps)
+    assert not [path for path in (tmp_path / "runs" / "ended").rglob(".*") if path.suffix in (".tmp", ".old")]

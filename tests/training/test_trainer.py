@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -124,6 +125,18 @@ def test_an_interrupted_training_resumes_with_identical_results(make_retriever, 
     ]
 
 
+@pytest.fixture(scope="module")
+def interrupted(make_retriever, tmp_path_factory):
+    """The weights of a finished training, and the folder of the same training when it has been interrupted."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    whole, _ = run_training(make_retriever, folder / "whole", steps=16, measure=arbitrary)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ShowProgress, "on_step_end", stop_at(9))
+        with pytest.raises(KeyboardInterrupt):
+            run_training(make_retriever, folder / "cut", steps=16, measure=arbitrary)
+    return weights(whole), folder / "cut"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage"),
@@ -135,21 +148,18 @@ def test_an_interrupted_training_resumes_with_identical_results(make_retriever, 
     ],
 )
 def test_a_training_resumes_before_a_damaged_checkpoint_with_identical_results(
-    make_retriever, tmp_path, monkeypatch, capsys, name, damage
+    make_retriever, interrupted, tmp_path, capsys, name, damage
 ):
-    whole, _ = run_training(make_retriever, tmp_path / "whole", steps=16, measure=arbitrary)
-    with monkeypatch.context() as patch:
-        patch.setattr(ShowProgress, "on_step_end", stop_at(9))
-        with pytest.raises(KeyboardInterrupt):
-            run_training(make_retriever, tmp_path / "cut", steps=16, measure=arbitrary)
-    file = tmp_path / "cut" / "checkpoints" / "checkpoint-8" / name
+    whole, cut = interrupted
+    folder = shutil.copytree(cut, tmp_path / "cut")
+    file = folder / "checkpoints" / "checkpoint-8" / name
     if damage == "missing":
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:-10])
-    resumed, _ = run_training(make_retriever, tmp_path / "cut", steps=16, measure=arbitrary)
+    resumed, _ = run_training(make_retriever, folder, steps=16, measure=arbitrary)
     assert f"checkpoint-8: {name} is {damage}" in capsys.readouterr().out
-    for weight, value in weights(whole).items():
+    for weight, value in whole.items():
         assert torch.equal(value, weights(resumed)[weight]), weight
 
 

@@ -47,7 +47,7 @@ class Masses:
         query, first, last [n]: the nodes, which have `level` codes and are those of leaves first .. last - 1.
         """
         total = self._count(children.first, children.last)
-        largest = self.largest[query][children.parent]
+        largest = self.largest[query].index_select(0, children.parent)
         if len(self.keys):
             begin, counts = self._find_matches(query, first, last)
             # Few matches are looked up one by one; of many, those below each child are found as a range.
@@ -55,7 +55,7 @@ class Masses:
                 node, match = torch.repeat_interleave(counts), _list_ranges(begin, counts)
                 leaf = self.keys[match] - (query * self.trie.size)[node]
                 child = self._child_of(level, first, children, node, leaf)
-                counts = torch.bincount(child, minlength=len(total))
+                counts = torch.zeros_like(total).index_add_(0, child, torch.ones_like(child, dtype=total.dtype))
                 sums = torch.zeros_like(total).index_add_(0, child, self.weights[match])
             else:
                 begin, counts = self._find_matches(query[children.parent], children.first, children.last)

@@ -39,6 +39,7 @@ from genir.config.training import (
 __all__ = [
     "TRAINING_STAGES",
     "AtomicConfig",
+    "BM25ExpertConfig",
     "Band",
     "BaselineConfig",
     "CollectionConfig",
@@ -52,7 +53,6 @@ __all__ = [
     "IRPOOptions",
     "KMeansConfig",
     "LexicalExpertConfig",
-    "BM25ExpertConfig",
     "LoopConfig",
     "Loss",
     "Mix",

@@ -21,9 +21,10 @@ from genir.scoring.lexical import Entries, LexicalIndex
 MAX_POSTINGS = 20_000_000
 """Queries are left out of a fit when those before them have so many postings, which are 1 GB with all that is computed
 from them."""
-BOUNDS = [(math.log(0.05), math.log(20)), (0.0, 1.0), (0.0, 10.0)]
+SMALLEST_K1, LARGEST_K1 = 0.05, 20.0
+BOUNDS = [(math.log(SMALLEST_K1), math.log(LARGEST_K1)), (0.0, 1.0), (0.0, 10.0)]
 """Where log k1, b and the weight are searched."""
-DEVIATIONS = np.array([1.0, 0.5, 1.0])
+DEVIATIONS = (1.0, 0.5, 1.0)
 """The standard deviations of the prior of log k1, b and the weight."""
 
 
@@ -56,31 +57,28 @@ def fit_parameters(
     several, the mean counts. expected [E]: the centre of a weak prior, which decides if there are no queries and keeps
     a few of them from choosing extreme values. given [E]: what is not fitted.
     """
-    fixed = [value for parameters in given for value in parameters]
-    centre = [x for k1, b, weight in expected for x in (math.log(max(k1, 0.05)), b, weight)]
-    centre = [_to_point(i, value, default) for i, (value, default) in enumerate(zip(fixed, centre, strict=True))]
-    bounds = [BOUNDS[i % 3] if value is None else (c, c) for i, (value, c) in enumerate(zip(fixed, centre, strict=True))]
-    loss = _Likelihood(indexes, texts, relevant, np.array(centre))
+    filled = [_fill(parameters, defaults) for parameters, defaults in zip(given, expected, strict=True)]
+    centre = np.array([(math.log(max(k1, SMALLEST_K1)), b, weight) for k1, b, weight in filled])
+    if not texts:
+        return filled
+    is_free = np.array([[value is None for value in parameters] for parameters in given])
+    loss = _Likelihood(indexes, texts, relevant, centre)
+    start = centre.copy()
     # From a weight of 0, the gradient would not say which k1 and b are better.
-    start = [max(c, 0.3) if i % 3 == 2 and fixed[i] is None else c for i, c in enumerate(centre)]
-    point = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x if texts else centre
-    found = [_from_point(i, x) if value is None else value for i, (value, x) in enumerate(zip(fixed, point, strict=True))]
-    return [BM25Parameters(*found[i : i + 3]) for i in range(0, len(found), 3)]
+    start[is_free[:, 2], 2] = start[is_free[:, 2], 2].clip(min=0.3)
+    limits = np.where(is_free[..., None], np.array(BOUNDS), centre[..., None])
+    point = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", bounds=limits.reshape(-1, 2)).x
+    found = [BM25Parameters(math.exp(log_k1), b, weight) for log_k1, b, weight in point.reshape(-1, 3).tolist()]
+    return [_fill(parameters, fitted) for parameters, fitted in zip(given, found, strict=True)]
 
 
-def _to_point(i: int, value: float | None, default: float) -> float:
-    """The coordinate of a parameter: the logarithm of k1, and b and the weight themselves."""
-    if value is None:
-        return default
-    return math.log(max(value, 0.05)) if i % 3 == 0 else value
-
-
-def _from_point(i: int, x: float) -> float:
-    return math.exp(x) if i % 3 == 0 else float(x)
+def _fill(given: GivenParameters, others: BM25Parameters) -> BM25Parameters:
+    """Return the given parameters, and those of `others` where none are given."""
+    return BM25Parameters(*(o if g is None else g for g, o in zip(given, others, strict=True)))
 
 
 class _Likelihood:
-    """The loss and its gradient, as a function of the parameters (log k1, b, weight) of all experts [3 E]."""
+    """The loss as a function of the parameters of all experts. centre [E, 3]: that of the prior."""
 
     def __init__(
         self,
@@ -116,17 +114,17 @@ class _Likelihood:
             self._others = torch.tensor(others, dtype=torch.float64)
 
     def __call__(self, point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Compute the loss and its gradient."""
+        """Compute the loss and its gradient at a point, (log k1, b, weight) of one expert after another [3 E]."""
         parameters = torch.tensor(point, requires_grad=True)
         scores = torch.zeros(len(self._query), dtype=torch.float64)
-        for (log_k1, b, weight), (slot, f, l, w) in zip(parameters.view(-1, 3), self._parts, strict=True):
+        for (log_k1, b, weight), (slot, f, length, w) in zip(parameters.view(-1, 3), self._parts, strict=True):
             log_k1, b = log_k1.float(), b.float()
-            values = w * f / (f + log_k1.exp() * (1 - b + b * l))
+            values = w * f / (f + log_k1.exp() * (1 - b + b * length))
             scores = scores.index_add(0, slot, weight * values.double())
         top = torch.zeros_like(self._others).scatter_reduce(0, self._query, scores.detach(), "amax")
         matched = torch.zeros_like(top).index_add(0, self._query, (scores - top[self._query]).exp())
         log_total = (matched + self._others * (-top).exp()).log() + top
-        distance = (parameters - torch.from_numpy(self._centre)) / torch.from_numpy(np.resize(DEVIATIONS, len(point)))
+        distance = (parameters.view(-1, 3) - torch.from_numpy(self._centre)) / torch.tensor(DEVIATIONS)
         loss = (log_total.sum() - scores[self._wanted] @ self._shares + distance.square().sum() / 2) / self._queries
         loss.backward()  # type: ignore[no-untyped-call]
         assert parameters.grad is not None

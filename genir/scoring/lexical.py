@@ -109,7 +109,8 @@ class LexicalIndex:
         """Return what the scores of a query are computed from, for one pair of a document and a term after another."""
         ranges = self._find_postings(text)
         documents, frequencies, lengths, weights = self._gather(ranges)
-        return Entries(documents, frequencies, lengths / np.float32(self._mean_length), weights)
+        relative = lengths.astype(np.float32) / np.float32(self._mean_length)
+        return Entries(documents, frequencies, relative, weights)
 
     def _find_postings(self, text: str) -> list[_Range]:
         """Find the postings of the terms of a query."""

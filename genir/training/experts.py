@@ -1,6 +1,7 @@
 """Building the experts of a run, and fitting their parameters on its train queries."""
 
 import random
+from collections.abc import Sequence
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import BM25ExpertConfig, Config, LexicalExpertConfig
@@ -21,8 +22,13 @@ EXPECTED_WEIGHTS = {"text": 1.0, "title": 0.0, "characters": 0.0}
 """The weights in a collection without train queries."""
 
 
-def make_experts(config: Config, data: PreparedCollection, table: DocidTable, trie: Trie) -> Experts | None:
-    """Build the experts that the config asks for, None if it asks for none, and print their parameters."""
+def make_experts(
+    config: Config, data: PreparedCollection, trie: Trie, queries: Sequence[LabelledQuery]
+) -> Experts | None:
+    """Build the experts that the config asks for, None if it asks for none, and print their parameters.
+
+    queries: the train queries on which the parameters are fitted.
+    """
     if config.experts is None or config.experts.lexical is None:
         return None
     sections = _choose_sections(config.experts.lexical, data)
@@ -31,7 +37,7 @@ def make_experts(config: Config, data: PreparedCollection, table: DocidTable, tr
     for name in sections:
         texts = map(FIELDS[name].read, data.documents)
         indexes[name] = LexicalIndex.build(texts, config.baseline, FIELDS[name].ngram).reordered(order)
-    parameters = _fit(config, sections, indexes, _choose_queries(config, data, table), trie)
+    parameters = _fit(config, sections, indexes, queries, trie)
     used = {name: p for name, p in parameters.items() if p.weight > 0 or name == "text"}
     shown = "; ".join(f"{name}: k1 {p.k1:.2f}, b {p.b:.2f}, weight {p.weight:.3f}" for name, p in used.items())
     console.print(f"experts: BM25 of {shown}", style="dim")
@@ -62,7 +68,7 @@ def _fit(
     config: Config,
     sections: dict[str, BM25ExpertConfig],
     indexes: dict[str, LexicalIndex],
-    queries: list[LabelledQuery],
+    queries: Sequence[LabelledQuery],
     trie: Trie,
 ) -> dict[str, BM25Parameters]:
     """Fit what the config leaves open."""
@@ -76,8 +82,8 @@ def _fit(
     return dict(zip(sections, found, strict=True))
 
 
-def _choose_queries(config: Config, data: PreparedCollection, table: DocidTable) -> list[LabelledQuery]:
+def choose_fitted_queries(data: PreparedCollection, table: DocidTable, seed: int) -> list[LabelledQuery]:
     """Choose at most FITTED_QUERIES train queries at random."""
     texts = {query.id: query.text for query in data.queries("train")}
     queries = label_queries(texts, qrels(data.judgments("train")), table.doc_indices)
-    return random.Random(config.seed).sample(queries, min(FITTED_QUERIES, len(queries)))
+    return random.Random(seed).sample(queries, min(FITTED_QUERIES, len(queries)))

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import Config
-from genir.console import print_note
+from genir.console import console, print_note
 from genir.docids.table import DocidTable
 from genir.docids.trie import Trie
 from genir.embedders import load_embedder
@@ -22,8 +22,9 @@ from genir.retriever.folder import read_settings
 from genir.tokenizer import load_tokenizer, train_tokenizer
 from genir.training.checkpoints import prepare_work_folder, save_trained_retriever
 from genir.training.dev import make_dev_evaluator
-from genir.training.examples import Collator, ExampleStream, read_sources
-from genir.training.experts import make_experts
+from genir.training.examples import Collator, Example, ExampleStream, read_sources
+from genir.training.experts import choose_fitted_queries, make_experts
+from genir.training.head_scale import fit_head_scale
 from genir.training.lexical_init import initialise_from_bm25
 from genir.training.trainer import TrainingJob, make_supervised_loss, run_phase
 
@@ -61,11 +62,17 @@ def _load_initial_retriever(config: Config, data: PreparedCollection, table: Doc
     if not _can_reuse_retriever(folder):
         tokenizer = _choose_tokenizer(config, data, table)
         model = build_model(config.model, tokenizer, table.sizes, table.text)
-        if config.model.pretrained is None and config.model.init == "bm25":
+        is_lexical = config.model.pretrained is None and config.model.init == "bm25"
+        if is_lexical:
             initialise_from_bm25(model, tokenizer, (d.body for d in data.documents), table.codes, config.seed)
         trie = Trie.from_codes(table.codes)
-        experts = make_experts(config, data, table, trie)
-        Retriever(model, tokenizer, table, config.sft.max_tokens, trie, experts=experts).save_pretrained(folder)
+        queries = choose_fitted_queries(data, table, config.seed)
+        experts = make_experts(config, data, trie, queries)
+        retriever = Retriever(model, tokenizer, table, config.sft.max_tokens, trie, experts=experts)
+        if is_lexical and experts is not None and queries:
+            scale = fit_head_scale(retriever, [Example(q.text, q.doc_indices[0]) for q in queries[:256]])
+            console.print(f"the first weights of the head are scaled by {scale:.2f}", style="dim")
+        retriever.save_pretrained(folder)
     return Retriever.from_pretrained(folder)
 
 

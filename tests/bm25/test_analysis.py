@@ -6,7 +6,7 @@ from bm25s.tokenization import Tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genir.bm25.analysis import STOP_WORDS, Analyzer, TermNumbering
+from genir.bm25.analysis import STOP_WORDS, Analyzer, NgramAnalyzer, TermNumbering
 from genir.errors import GenirError
 from genir.words import find_terms
 
@@ -44,3 +44,19 @@ def test_several_threads_get_the_same_terms_as_one():
 def test_an_unknown_stemmer_is_an_error():
     with pytest.raises(GenirError, match=r"baseline\.stemmer: no stemmer 'klingon'; there are: .*english"):
         Analyzer("klingon")
+
+
+def test_ngrams_reach_over_the_words_and_have_a_space_at_both_ends():
+    assert NgramAnalyzer(5).find_terms("The red OWL!") == [" red ", "red o", "ed ow", "d owl", " owl "]
+
+
+@given(TEXTS, st.integers(1, 6))
+def test_the_first_and_the_last_characters_of_ngrams_spell_the_words(texts, size):
+    analyzer = NgramAnalyzer(size)
+    numbering = TermNumbering(analyzer)
+    for text in texts:
+        joined = " ".join(["", *Analyzer(None).find_terms(text), ""])
+        found = analyzer.find_terms(text)
+        assert {len(gram) for gram in found} <= {size}
+        assert "".join(gram[:1] for gram in found) + found[-1][1:] == joined if found else len(joined) < size
+        assert numbering.number_terms(text) == [numbering.numbers[gram] for gram in found]

@@ -46,7 +46,7 @@ def rebuild(retriever, documents):
     if retriever.experts is None:
         return rebuilt
     by_id = {document.id: document for document in documents}
-    return with_bm25(rebuilt, [by_id[doc_id] for doc_id in table.doc_ids], retriever.experts.weight)
+    return with_bm25(rebuilt, [by_id[doc_id] for doc_id in table.doc_ids], retriever.experts.weights["text"])
 
 
 @pytest.mark.slow

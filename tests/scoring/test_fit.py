@@ -1,4 +1,4 @@
-"""Fitted parameters of BM25, compared with bm25s, plain mathematics, and the parameters that samples were drawn with."""
+"""Fitted parameters of BM25, compared with bm25s, plain mathematics, and parameters that samples were drawn with."""
 
 import math
 
@@ -50,8 +50,7 @@ def compute_loss(fields, queries, relevant, parameters, expected):
     scores = sum(score_all(texts, queries, p) for texts, p in zip(fields, parameters, strict=True))
     likelihood = np.mean([logsumexp(row) - row[ds].mean() for row, ds in zip(scores, relevant, strict=True)])
     distances = [
-        (math.log(p.k1 / e.k1), 2 * (p.b - e.b), p.weight - e.weight)
-        for p, e in zip(parameters, expected, strict=True)
+        (math.log(p.k1 / e.k1), 2 * (p.b - e.b), p.weight - e.weight) for p, e in zip(parameters, expected, strict=True)
     ]
     return likelihood + np.square(distances).sum() / 2 / len(queries)
 

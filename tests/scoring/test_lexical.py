@@ -20,14 +20,15 @@ TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), ma
 QUERIES = st.lists(st.sampled_from([*WORDS, "unknown", "京都"]), max_size=6).map(" ".join)
 SETTINGS = st.builds(BaselineConfig, k1=st.floats(0, 3), b=st.floats(0, 1), stemmer=st.sampled_from(["english", None]))
 DEFAULT = BaselineConfig()
+NGRAMS = st.sampled_from([None, 3])
 
 
 def name(texts):
     return [Document(f"d{i}", "", text) for i, text in enumerate(texts)]
 
 
-def build(texts, settings=DEFAULT):
-    return LexicalIndex.build(texts, settings)
+def build(texts, settings=DEFAULT, ngram=None):
+    return LexicalIndex.build(texts, settings, ngram)
 
 
 def require_equal(left, right):
@@ -87,24 +88,50 @@ def test_scores_do_not_depend_on_how_many_postings_are_scored_at_once(monkeypatc
             assert all(np.array_equal(a, b) for a, b in zip(made.score(query), matches, strict=True))
 
 
-@given(TEXTS, TEXTS, SETTINGS)
-def test_an_extended_index_is_the_index_of_all_documents(tmp_path_factory, old, new, settings):
-    extended = build(old, settings).extended(new)
-    require_equal(extended, build(old + new, settings))
+@given(TEXTS, TEXTS, SETTINGS, NGRAMS)
+def test_an_extended_index_is_the_index_of_all_documents(old, new, settings, ngram):
+    extended = build(old, settings, ngram).extended(new)
+    require_equal(extended, build(old + new, settings, ngram))
 
 
-@given(TEXTS, st.data(), SETTINGS)
-def test_a_subset_is_the_index_of_the_chosen_documents(texts, data, settings):
+@given(TEXTS, st.data(), SETTINGS, NGRAMS)
+def test_a_subset_is_the_index_of_the_chosen_documents(texts, data, settings, ngram):
     chosen = sorted(data.draw(st.sets(st.integers(0, len(texts) - 1)))) if texts else []
-    require_equal(build(texts, settings).subset(chosen), build([texts[i] for i in chosen], settings))
+    require_equal(build(texts, settings, ngram).subset(chosen), build([texts[i] for i in chosen], settings, ngram))
 
 
-@given(TEXTS, st.data(), SETTINGS)
-def test_a_reordered_index_is_the_index_of_the_documents_in_this_order(texts, data, settings):
-    index = build(texts, settings)
+@given(TEXTS, st.data(), SETTINGS, NGRAMS)
+def test_a_reordered_index_is_the_index_of_the_documents_in_this_order(texts, data, settings, ngram):
+    index = build(texts, settings, ngram)
     order = data.draw(st.permutations(range(len(texts))))
-    require_equal(index.reordered(order), build([texts[i] for i in order], settings))
-    require_equal(index, build(texts, settings))
+    require_equal(index.reordered(order), build([texts[i] for i in order], settings, ngram))
+    require_equal(index, build(texts, settings, ngram))
+
+
+@given(TEXTS, SETTINGS, SETTINGS, NGRAMS)
+def test_an_index_with_other_parameters_is_one_that_is_built_with_them(texts, settings, other, ngram):
+    settings = settings.model_copy(update={"stemmer": other.stemmer})
+    require_equal(build(texts, settings, ngram).with_parameters(other.k1, other.b), build(texts, other, ngram))
+
+
+@given(TEXTS, QUERIES, SETTINGS)
+def test_the_entries_of_a_query_add_up_to_its_scores(texts, query, settings):
+    index = build(texts, settings)
+    expected = np.zeros(len(texts))
+    for document, frequency, length, weight in zip(*index.find_entries(query), strict=True):
+        norm = settings.k1 * (1 - settings.b + settings.b * length)
+        expected[document] += weight * frequency / (frequency + norm)
+    positions, scores = index.score(query)
+    assert sorted(set(index.find_entries(query).positions.tolist())) == positions.tolist()
+    assert scores == pytest.approx(expected[positions], rel=1e-4)
+
+
+def test_ngrams_in_more_than_a_tenth_of_the_documents_are_ignored():
+    texts = ["glaciers", "glacier", *(f"owl{i}" for i in range(18))]
+    index = build(texts, ngram=3)
+    assert index.score("glaciers").positions.tolist() == [0, 1]
+    assert index.score("owl").positions.tolist() == []
+    assert build(texts).score("owl17").positions.tolist() == [19]
 
 
 @pytest.mark.parametrize("many", [1, 300, 70_000])
@@ -112,8 +139,8 @@ def test_the_files_do_not_depend_on_how_the_index_was_made(tmp_path, many):
     """This includes frequencies and lengths that one byte cannot hold; 70,000 is stored as 65,535."""
     texts = ["owls hunt", "owls tea " * many, "", "tea abc", "ab"]
     whole = build(texts)
-    require_same_files(whole, build(texts[:1]).extended(name(texts[1:])), tmp_path)
-    require_same_files(whole, build(texts[:4]).extended(name(texts[4:])), tmp_path)
+    require_same_files(whole, build(texts[:1]).extended(texts[1:]), tmp_path)
+    require_same_files(whole, build(texts[:4]).extended(texts[4:]), tmp_path)
     require_same_files(build(texts[2:]), whole.subset([2, 3, 4]), tmp_path)
     require_same_files(build(texts[::-1]), whole.reordered([4, 3, 2, 1, 0]), tmp_path)
 
@@ -147,7 +174,7 @@ def test_a_saved_index_is_loaded_unchanged(tmp_path_factory, texts, settings):
     index.save(folder)
     loaded = LexicalIndex.load(folder)
     require_equal(loaded, index)
-    require_equal(loaded.extended(name(["owls abc 東京"])), build([*texts, "owls abc 東京"], settings))
+    require_equal(loaded.extended(["owls abc 東京"]), build([*texts, "owls abc 東京"], settings))
     require_equal(loaded.reordered(range(len(texts))[::-1]), build(texts[::-1], settings))
     require_equal(loaded, index)
 

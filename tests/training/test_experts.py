@@ -9,10 +9,10 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import BaselineConfig, load_config
 from genir.docids import DocidTable
 from genir.docids.trie import Trie
-from genir.scoring.lexical import LexicalIndex
 from genir.scoring.fit import BM25Parameters, GivenParameters, fit_parameters
+from genir.scoring.lexical import LexicalIndex
 from genir.training import experts
-from genir.training.experts import make_experts
+from genir.training.experts import choose_fitted_queries, make_experts
 from tests.helpers.training import make_run
 
 
@@ -25,7 +25,12 @@ def build(beir, tmp_path):
     run = make_run(beir, tmp_path, "").run_folder
     data, table = PreparedCollection(run / "collection"), DocidTable.load(run / "docids")
     trie = Trie.from_codes(np.arange(12)[::-1, None])
-    return lambda *overrides: make_experts(load_config(tmp_path / "c.yaml", overrides), data, table, trie)
+
+    def build(*overrides):
+        config = load_config(tmp_path / "c.yaml", overrides)
+        return make_experts(config, data, trie, choose_fitted_queries(data, table, config.seed))
+
+    return build
 
 
 @pytest.mark.parametrize("setting", ["experts=null", "experts.lexical=null"])
@@ -96,4 +101,4 @@ def test_a_collection_of_too_many_characters_has_no_expert_for_them_and_a_note_s
     assert "characters" in build("experts.lexical.characters.weight=1").weights
     monkeypatch.setattr(experts, "MAX_CHARACTERS", 500)
     assert "characters" not in build("experts.lexical.characters.weight=1").weights
-    assert "so experts.lexical.characters is left out" in " ".join(capsys.readouterr().err.split())
+    assert "so experts.lexical.characters is left out" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,39 @@
+"""Fitting how much a new model's head counts beside the experts.
+
+A new model ranks almost as BM25 does (`genir.training.lexical_init`). Added to experts that know BM25 exactly, its
+logits would only disturb them. Its head is scaled by the factor under which the train queries are most likely, as the
+weights of the experts are.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from scipy.optimize import minimize_scalar
+
+from genir.retriever import Retriever
+from genir.training.batch_logps import batch_logps
+from genir.training.examples import Collator, Example
+
+SMALLEST_SCALE = 0.02
+"""A head of zeros would leave the encoder without a gradient."""
+BATCH = 64
+
+
+@torch.no_grad()
+def fit_head_scale(retriever: Retriever, examples: Sequence[Example]) -> float:
+    """Scale the head of the model in place by the factor from SMALLEST_SCALE to 1 that makes the examples most likely.
+
+    Returns the factor.
+    """
+    collate = Collator(retriever, retriever.max_tokens)
+    batches = [collate(examples[i : i + BATCH]) for i in range(0, len(examples), BATCH)]
+    head = retriever.model.t5.lm_head.weight
+    original = head.clone()
+
+    def loss(scale: float) -> float:
+        head.copy_(original * scale)
+        return -sum(float(batch_logps(retriever, batch).sum()) for batch in batches)
+
+    found = minimize_scalar(loss, bounds=(SMALLEST_SCALE, 1), method="bounded", options={"xatol": 0.02})
+    head.copy_(original * found.x)
+    return float(found.x)

@@ -84,4 +84,4 @@ def _copy_retriever(config: Config, last: str) -> None:
 
 
 if __name__ == "__main__":
-    run_command(command, "train", ("model", "sft", "ddro", "irpo"))
+    run_command(command, "train", ("model", "experts", "sft", "ddro", "irpo"))

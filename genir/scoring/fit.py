@@ -19,8 +19,7 @@ from torch import Tensor
 from genir.scoring.lexical import Entries, LexicalIndex
 
 MAX_POSTINGS = 20_000_000
-"""Queries are left out of a fit when those before them have so many postings, which are 1 GB with all that is computed
-from them."""
+"""Queries are left out of a fit when those before them have so many postings, since all of these are in memory."""
 SMALLEST_K1, LARGEST_K1 = 0.05, 20.0
 BOUNDS = [(math.log(SMALLEST_K1), math.log(LARGEST_K1)), (0.0, 1.0), (0.0, 10.0)]
 """Where log k1, b and the weight are searched."""

@@ -17,7 +17,7 @@ from genir.training.examples import LabelledQuery, label_queries
 FITTED_QUERIES = 1000
 """Number of train queries, chosen at random, on which the parameters are fitted."""
 MAX_CHARACTERS = 100_000_000
-"""The index of the character n-grams takes about 4 bytes per character of the collection."""
+"""The index of the character n-grams takes 4.5 bytes per character of nq-union and 6.2 per character of SQuAD."""
 EXPECTED_WEIGHTS = {"text": 1.0, "title": 0.0, "characters": 0.0}
 """The weights in a collection without train queries."""
 

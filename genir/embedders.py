@@ -7,7 +7,7 @@ Shapes: n documents, D vector dimension, V words.
 
 import importlib.util
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,11 @@ class TfidfEmbedder:
 
     def embed(self, documents: Iterable[Document]) -> Vectors:
         """Compute vectors [n, D] of length 1; a document without known words gets a zero vector."""
-        weights = self.vectorizer.transform(document.body for document in documents)
+        return self.embed_queries(document.body for document in documents)
+
+    def embed_queries(self, texts: Iterable[str]) -> Vectors:
+        """Compute vectors [n, D] of length 1; a query without known words gets a zero vector."""
+        weights = self.vectorizer.transform(texts)
         return np.asarray(normalize(weights @ self.components.T), np.float32)
 
     def save(self, folder: Path) -> None:
@@ -85,11 +89,16 @@ class ModelEmbedder:
             raise GenirError(f"embed.method {self.name}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
     def embed(self, documents: Iterable[Document]) -> Vectors:
-        """Compute vectors [n, D] of length 1."""
-        texts = split_special_tokens(self.model.tokenizer, [document.body for document in documents])
-        vectors = self.model.encode(
-            texts, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=True
-        )
+        """Compute vectors [n, D] of length 1, with the model's prompt for documents if it has one."""
+        return self._encode(self.model.encode_document, [document.body for document in documents])
+
+    def embed_queries(self, texts: Iterable[str]) -> Vectors:
+        """Compute vectors [n, D] of length 1, with the model's prompt for queries if it has one."""
+        return self._encode(self.model.encode_query, list(texts))
+
+    def _encode(self, encode: Callable[..., Any], texts: list[str]) -> Vectors:
+        texts = split_special_tokens(self.model.tokenizer, texts)
+        vectors = encode(texts, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=True)
         return np.asarray(vectors, np.float32).reshape(len(texts), -1)
 
     def save(self, folder: Path) -> None:

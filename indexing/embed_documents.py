@@ -31,11 +31,11 @@ def main(config: Config) -> None:
     without a download), a .npy file of vectors, or the name or folder of a sentence-transformers model (extra: embed).
     Vectors have length 1, except those of a .npy file, which are not changed. The vectors of a model are written in
     shards, so that an interrupted run resumes after the last complete shard. D is 0 for docid builders that need no
-    vectors.
+    vectors, unless a model is given: its vectors are also an expert (experts.dense).
     """
     documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
     remove_folder(config.run_folder / "embedder")
-    if BUILDERS[config.docids.builder].needs != "vectors":
+    if BUILDERS[config.docids.builder].needs != "vectors" and not config.embed.is_model:
         write_vectors(config.run_folder / "embeddings.npy", len(documents), 0, iter(()))
         console.print(f"no vectors were computed: docids.builder={config.docids.builder} does not need any")
         return

@@ -11,7 +11,7 @@ from genir.config.docids import (
     TextConfig,
 )
 from genir.config.experiment import TRAINING_STAGES, Config
-from genir.config.experts import BM25ExpertConfig, ExpertsConfig, LexicalExpertConfig
+from genir.config.experts import BM25ExpertConfig, DenseExpertConfig, ExpertsConfig, LexicalExpertConfig
 from genir.config.help import SettingGroup, setting_groups
 from genir.config.loading import load_config, parse_docids, save_config
 from genir.config.sections import (
@@ -45,6 +45,7 @@ __all__ = [
     "CollectionConfig",
     "Config",
     "DDROConfig",
+    "DenseExpertConfig",
     "DocidsConfig",
     "EmbedConfig",
     "EvaluateConfig",

@@ -94,7 +94,12 @@ class Config(Section):
     @property
     def uses_experts(self) -> bool:
         """Whether any expert takes part."""
-        return self.experts is not None and self.experts.lexical is not None
+        return self.experts is not None and (self.experts.lexical is not None or self.uses_dense_expert)
+
+    @property
+    def uses_dense_expert(self) -> bool:
+        """Whether the vectors of the section embed are an expert; they are if a model computes them."""
+        return self.experts is not None and self.experts.dense is not None and self.embed.is_model
 
     @property
     def training_stages(self) -> tuple[str, ...]:

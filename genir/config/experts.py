@@ -38,9 +38,26 @@ class LexicalExpertConfig(Section):
     )
 
 
+class DenseExpertConfig(Section):
+    """The cosine between the vectors of a query and a document, times 20."""
+
+    weight: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Weight of the score in a document's log prior. Null means the value under which the train queries "
+        "are most likely; without any, it is 1.",
+    )
+
+
 class ExpertsConfig(Section):
     """Experts score every document for a query; the model learns what they do not know."""
 
     lexical: LexicalExpertConfig | None = Field(
         LexicalExpertConfig(), description="BM25 as an expert. Null means that it takes no part."
+    )
+    dense: DenseExpertConfig | None = Field(
+        DenseExpertConfig(),
+        description="The vectors of the section embed as an expert, if embed.method is minilm or a "
+        "sentence-transformers model. Null means that they take no part.",
     )

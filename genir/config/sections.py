@@ -55,6 +55,11 @@ class EmbedConfig(Section):
         64, ge=1, le=65_536, description="Documents that a model embeds at once; lower it to save memory."
     )
 
+    @property
+    def is_model(self) -> bool:
+        """Whether a sentence-transformers model computes the vectors."""
+        return self.method != "tfidf" and not self.method.endswith(".npy")
+
 
 class QueriesConfig(Section):
     """Pseudo queries: queries that users might ask about a document, used if a training mix contains pseudo_queries."""

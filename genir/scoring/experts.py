@@ -17,6 +17,7 @@ from genir.docids.trie import AllowedLeaves, Trie
 from genir.errors import GenirError
 from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
+from genir.scoring.dense import DenseIndex
 from genir.scoring.lexical import LexicalIndex, Matches, add_matches
 from genir.scoring.masses import Masses
 
@@ -24,7 +25,7 @@ SETTINGS_FILE = "experts.json"
 
 
 class Field(NamedTuple):
-    """What an expert reads of a document, and the size of its character n-grams; None for words."""
+    """What a lexical expert reads of a document, and the size of its character n-grams; None for words."""
 
     read: Callable[[Document], str]
     ngram: int | None = None
@@ -35,7 +36,9 @@ FIELDS: Mapping[str, Field] = {
     "title": Field(lambda document: document.title),
     "characters": Field(lambda document: document.body, ngram=5),
 }
-"""The experts by name. Each is BM25 of what it reads."""
+"""The lexical experts by name. Each is BM25 of what it reads."""
+DENSE = "dense"
+"""Name of the expert that compares vectors."""
 
 
 class ExpertScores(NamedTuple):
@@ -51,17 +54,17 @@ class ExpertScores(NamedTuple):
 class Experts:
     """The experts of the documents of a trie, and their weights.
 
-    indexes: for each expert, which is one of FIELDS, the BM25 index of what it reads of the documents, in the order of
-    the trie's leaves. weights: the factors of their scores. The expert "text" is among them.
+    indexes: for each expert, which is one of FIELDS or DENSE, the index of the documents in the order of the trie's
+    leaves. weights: the factors of their scores. There is at least one expert.
     """
 
-    def __init__(self, indexes: Mapping[str, LexicalIndex], weights: Mapping[str, float]) -> None:
+    def __init__(self, indexes: Mapping[str, LexicalIndex | DenseIndex], weights: Mapping[str, float]) -> None:
         self.indexes = indexes
         self.weights = weights
 
     def __len__(self) -> int:
         """Number of documents."""
-        return len(self.indexes["text"])
+        return len(next(iter(self.indexes.values())))
 
     def score(self, texts: Sequence[str]) -> ExpertScores:
         """Score the documents for a batch of queries. Empty texts match nothing."""
@@ -96,13 +99,19 @@ class Experts:
         """The experts of the documents of `new`, which has these documents after those of the present trie `old`."""
         # The extended index has the old documents in the order of the old leaves, and then the new documents.
         order = np.concatenate([old.leaf_of, np.arange(old.size, new.size)])[new.doc_indices.numpy()]
-        return self._map(lambda name, index: index.extended(map(FIELDS[name].read, documents)).reordered(order))
+
+        def extend(name: str, index: LexicalIndex | DenseIndex) -> LexicalIndex | DenseIndex:
+            if isinstance(index, DenseIndex):
+                return index.extended(documents).reordered(order)
+            return index.extended(map(FIELDS[name].read, documents)).reordered(order)
+
+        return self._map(extend)
 
     def subset(self, leaves: NDArray[np.integer]) -> "Experts":
         """The experts of the documents of these leaves, which are in ascending order."""
         return self._map(lambda _, index: index.subset(leaves))
 
-    def _map(self, change: Callable[[str, LexicalIndex], LexicalIndex]) -> "Experts":
+    def _map(self, change: Callable[[str, LexicalIndex | DenseIndex], LexicalIndex | DenseIndex]) -> "Experts":
         return Experts({name: change(name, index) for name, index in self.indexes.items()}, self.weights)
 
     def save(self, folder: Path) -> None:
@@ -122,12 +131,12 @@ class Experts:
             return None
         with reading_own_file(folder / SETTINGS_FILE) as path:
             weights = {name: settings["weight"] for name, settings in read_json(path).items()}
-            if "text" not in weights or not weights.keys() <= FIELDS.keys():
+            if not weights or not weights.keys() <= {*FIELDS, DENSE}:
                 raise ValueError(f"unknown experts {', '.join(map(str, weights))}")
             for weight in weights.values():
                 if type(weight) not in (int, float) or not 0 <= weight < math.inf:
                     raise ValueError(f"unknown weight {weight!r}")
-        indexes = {name: LexicalIndex.load(folder / name) for name in weights}
+        indexes = {name: (DenseIndex if name == DENSE else LexicalIndex).load(folder / name) for name in weights}
         for name, index in indexes.items():
             if len(index) != documents:
                 raise GenirError(

@@ -1,7 +1,8 @@
-"""Fitting BM25 to a collection: the parameters under which the relevant documents of queries are most likely.
+"""Fitting experts to a collection: the parameters under which the relevant documents of queries are most likely.
 
-The score of a document is the sum of w_e BM25(q, d; k1_e, b_e) over the experts e, and p(d | q) is proportional to
-exp(score). All parameters of all experts are fitted together, by the gradient of the likelihood.
+The score of a document is the sum of w_e s_e(q, d) over the experts e, where s_e is BM25 with its own k1 and b or the
+score of a dense expert, and p(d | q) is proportional to exp(score). All parameters of all experts are fitted together,
+by the gradient of the likelihood.
 
 Shapes: Q queries, E experts, N documents, s slots (pairs of a query and a document with one of its terms), p postings.
 """
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from genir.scoring.dense import DenseIndex
 from genir.scoring.lexical import Entries, LexicalIndex
 
 MAX_POSTINGS = 20_000_000
@@ -27,8 +29,8 @@ DEVIATIONS = (1.0, 0.5, 1.0)
 """The standard deviations of the prior of log k1, b and the weight."""
 
 
-class BM25Parameters(NamedTuple):
-    """The parameters of BM25 as an expert. weight: the factor of its scores."""
+class ExpertParameters(NamedTuple):
+    """The parameters of an expert. k1, b: those of BM25; a dense expert has none. weight: the factor of its scores."""
 
     k1: float
     b: float
@@ -44,12 +46,12 @@ class GivenParameters(NamedTuple):
 
 
 def fit_parameters(
-    indexes: Sequence[LexicalIndex],
+    indexes: Sequence[LexicalIndex | DenseIndex],
     texts: Sequence[str],
     relevant: Sequence[Sequence[int]],
-    expected: Sequence[BM25Parameters],
+    expected: Sequence[ExpertParameters],
     given: Sequence[GivenParameters],
-) -> list[BM25Parameters]:
+) -> list[ExpertParameters]:
     """Find the parameters of each expert that minimise the mean of -log p(d | q) over the relevant documents.
 
     indexes [E]: the experts. texts [Q]: queries. relevant [Q]: the numbers of the relevant documents of each; of
@@ -67,13 +69,13 @@ def fit_parameters(
     start[is_free[:, 2], 2] = start[is_free[:, 2], 2].clip(min=0.3)
     limits = np.where(is_free[..., None], np.array(BOUNDS), centre[..., None])
     point = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", bounds=limits.reshape(-1, 2)).x
-    found = [BM25Parameters(math.exp(log_k1), b, weight) for log_k1, b, weight in point.reshape(-1, 3).tolist()]
+    found = [ExpertParameters(math.exp(log_k1), b, weight) for log_k1, b, weight in point.reshape(-1, 3).tolist()]
     return [_fill(parameters, fitted) for parameters, fitted in zip(given, found, strict=True)]
 
 
-def _fill(given: GivenParameters, others: BM25Parameters) -> BM25Parameters:
+def _fill(given: GivenParameters, others: ExpertParameters) -> ExpertParameters:
     """Return the given parameters, and those of `others` where none are given."""
-    return BM25Parameters(*(o if g is None else g for g, o in zip(given, others, strict=True)))
+    return ExpertParameters(*(o if g is None else g for g, o in zip(given, others, strict=True)))
 
 
 class _Likelihood:
@@ -81,12 +83,13 @@ class _Likelihood:
 
     def __init__(
         self,
-        indexes: Sequence[LexicalIndex],
+        indexes: Sequence[LexicalIndex | DenseIndex],
         texts: Sequence[str],
         relevant: Sequence[Sequence[int]],
         centre: NDArray[np.float64],
     ) -> None:
         self._centre = centre
+        self._is_bm25 = [isinstance(index, LexicalIndex) for index in indexes]
         self._postings: list[list[tuple[Tensor, ...]]] = [[] for _ in indexes]
         query, others, wanted, shares = [], [], [], []
         slots = total = 0
@@ -116,9 +119,11 @@ class _Likelihood:
         """Compute the loss and its gradient at a point, (log k1, b, weight) of one expert after another [3 E]."""
         parameters = torch.tensor(point, requires_grad=True)
         scores = torch.zeros(len(self._query), dtype=torch.float64)
-        for (log_k1, b, weight), (slot, f, length, w) in zip(parameters.view(-1, 3), self._parts, strict=True):
+        for (log_k1, b, weight), (slot, f, length, w), is_bm25 in zip(
+            parameters.view(-1, 3), self._parts, self._is_bm25, strict=True
+        ):
             log_k1, b = log_k1.float(), b.float()
-            values = w * f / (f + log_k1.exp() * (1 - b + b * length))
+            values = w * f / (f + log_k1.exp() * (1 - b + b * length)) if is_bm25 else w
             scores = scores.index_add(0, slot, weight * values.double())
         top = torch.zeros_like(self._others).scatter_reduce(0, self._query, scores.detach(), "amax")
         matched = torch.zeros_like(top).index_add(0, self._query, (scores - top[self._query]).exp())

@@ -2,15 +2,21 @@
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from genir.collection.prepared import PreparedCollection
 from genir.config import BM25ExpertConfig, Config, LexicalExpertConfig
 from genir.console import console, print_note
 from genir.docids.table import DocidTable
 from genir.docids.trie import Trie
+from genir.embedders import load_embedder, load_vectors
+from genir.errors import GenirError
 from genir.evaluation.trec import qrels
-from genir.scoring.experts import FIELDS, Experts
-from genir.scoring.fit import BM25Parameters, GivenParameters, fit_parameters
+from genir.scoring.dense import DenseIndex
+from genir.scoring.experts import DENSE, FIELDS, Experts
+from genir.scoring.fit import ExpertParameters, GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
 from genir.training.examples import LabelledQuery, label_queries
 
@@ -18,8 +24,9 @@ FITTED_QUERIES = 1000
 """Number of train queries, chosen at random, on which the parameters are fitted."""
 MAX_CHARACTERS = 100_000_000
 """The index of the character n-grams takes 4.5 bytes per character of nq-union and 6.2 per character of SQuAD."""
-EXPECTED_WEIGHTS = {"text": 1.0, "title": 0.0, "characters": 0.0}
+EXPECTED_WEIGHTS = {"text": 1.0, "title": 0.0, "characters": 0.0, DENSE: 1.0}
 """The weights in a collection without train queries."""
+Index = LexicalIndex | DenseIndex
 
 
 def make_experts(
@@ -29,22 +36,43 @@ def make_experts(
 
     queries: the train queries on which the parameters are fitted.
     """
-    if config.experts is None or config.experts.lexical is None:
+    if config.experts is None or not config.uses_experts:
         return None
-    sections = _choose_sections(config.experts.lexical, data)
     order = trie.doc_indices.numpy()
-    indexes = {}
-    for name in sections:
-        texts = map(FIELDS[name].read, data.documents)
-        indexes[name] = LexicalIndex.build(texts, config.baseline, FIELDS[name].ngram).reordered(order)
-    parameters = _fit(config, sections, indexes, queries, trie)
-    used = {name: p for name, p in parameters.items() if p.weight > 0 or name == "text"}
-    shown = "; ".join(f"{name}: k1 {p.k1:.2f}, b {p.b:.2f}, weight {p.weight:.3f}" for name, p in used.items())
-    console.print(f"experts: BM25 of {shown}", style="dim")
+    given: dict[str, GivenParameters] = {}
+    indexes: dict[str, Index] = {}
+    if config.experts.lexical is not None:
+        for name, section in _choose_sections(config.experts.lexical, data).items():
+            given[name] = GivenParameters(section.k1, section.b, section.weight)
+            texts = map(FIELDS[name].read, data.documents)
+            indexes[name] = LexicalIndex.build(texts, config.baseline, FIELDS[name].ngram).reordered(order)
+    if config.experts.dense is not None and config.uses_dense_expert:
+        given[DENSE] = GivenParameters(0.0, 0.0, config.experts.dense.weight)
+        indexes[DENSE] = _load_dense_index(config.run_folder, len(data.documents)).reordered(order)
+    parameters = _fit(config, given, indexes, queries, trie)
+    used = {name: p for name, p in parameters.items() if p.weight > 0} or dict([*parameters.items()][:1])
+    shown = "; ".join(
+        f"{name}: weight {p.weight:.3f}" + (f", k1 {p.k1:.2f}, b {p.b:.2f}" if name in FIELDS else "")
+        for name, p in used.items()
+    )
+    console.print(f"experts: {shown}", style="dim")
     return Experts(
-        {name: indexes[name].with_parameters(p.k1, p.b) for name, p in used.items()},
+        {name: _with_parameters(indexes[name], p) for name, p in used.items()},
         {name: p.weight for name, p in used.items()},
     )
+
+
+def _load_dense_index(run: Path, documents: int) -> DenseIndex:
+    """Load the vectors that the embed stage wrote, in the order of the collection, and its embedder."""
+    embedder = load_embedder(run / "embedder")
+    if embedder is None:
+        raise GenirError(f"{run / 'embedder'}: no such folder; run genir embed CONFIG first")
+    return DenseIndex(np.asarray(load_vectors(run / "embeddings.npy", documents)), embedder)
+
+
+def _with_parameters(index: Index, parameters: ExpertParameters) -> Index:
+    """Return the index with fitted parameters of BM25, of which a dense index has none."""
+    return index if isinstance(index, DenseIndex) else index.with_parameters(parameters.k1, parameters.b)
 
 
 def _choose_sections(settings: LexicalExpertConfig, data: PreparedCollection) -> dict[str, BM25ExpertConfig]:
@@ -66,20 +94,20 @@ def _choose_sections(settings: LexicalExpertConfig, data: PreparedCollection) ->
 
 def _fit(
     config: Config,
-    sections: dict[str, BM25ExpertConfig],
-    indexes: dict[str, LexicalIndex],
+    given: dict[str, GivenParameters],
+    indexes: dict[str, Index],
     queries: Sequence[LabelledQuery],
     trie: Trie,
-) -> dict[str, BM25Parameters]:
+) -> dict[str, ExpertParameters]:
     """Fit what the config leaves open."""
     found = fit_parameters(
         list(indexes.values()),
         [query.text for query in queries],
         [trie.leaf_of[list(query.doc_indices)].tolist() for query in queries],
-        [BM25Parameters(config.baseline.k1, config.baseline.b, EXPECTED_WEIGHTS[name]) for name in sections],
-        [GivenParameters(section.k1, section.b, section.weight) for section in sections.values()],
+        [ExpertParameters(config.baseline.k1, config.baseline.b, EXPECTED_WEIGHTS[name]) for name in indexes],
+        list(given.values()),
     )
-    return dict(zip(sections, found, strict=True))
+    return dict(zip(indexes, found, strict=True))
 
 
 def choose_fitted_queries(data: PreparedCollection, table: DocidTable, seed: int) -> list[LabelledQuery]:

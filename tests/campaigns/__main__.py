@@ -2,7 +2,7 @@
 
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,9 @@ def main(
     kills: Annotated[int, typer.Option(help="Kills of each scenario, at evenly spaced file operations.")] = 8,
     mutations: Annotated[int, typer.Option(help="Mutated inputs in all.")] = 1000,
     sample: Annotated[bool, typer.Option("--sample", help="Run eight kills and 24 mutated inputs only.")] = False,
-    only: Annotated[str, typer.Option(help="Only scenarios and inputs whose names contain this text.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Only the scenario or input of this name, or else those whose names contain it.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the mutations.")] = 1,
     jobs: Annotated[int, typer.Option(help="Trials that run at once.")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures and faults to this file.")] = None,
@@ -41,11 +43,17 @@ def main(
         raise typer.Exit(1)
 
 
+def select_names(names: Iterable[str], only: str) -> list[str]:
+    """The name `only` alone where it is one of the names, else all names that contain it."""
+    names = list(names)
+    return [only] if only in names else [name for name in names if only in name]
+
+
 def run_kills(workspaces: Any, only: str, most: int | None, jobs: int) -> list[Result]:
     """Run the kill campaign; `most` is the number of kills of a scenario, None for the sample."""
     from tests.campaigns.kills import SAMPLE, SCENARIOS, KillCampaign
 
-    campaign = KillCampaign(workspaces, [name for name in (SAMPLE if most is None else SCENARIOS) if only in name])
+    campaign = KillCampaign(workspaces, select_names(SAMPLE if most is None else SCENARIOS, only))
     return campaign.failures + run_trials(campaign.run_trial, campaign.list_trials(most), "kills", jobs)
 
 
@@ -54,7 +62,7 @@ def run_mutations(workspaces: Any, only: str, count: int | None, seed: int, jobs
     from tests.campaigns.inputs import INPUTS, SAMPLE
     from tests.campaigns.mutations import MutationCampaign
 
-    campaign = MutationCampaign(workspaces, [name for name in (SAMPLE if count is None else INPUTS) if only in name])
+    campaign = MutationCampaign(workspaces, select_names(SAMPLE if count is None else INPUTS, only))
     trials = campaign.list_trials(count or SAMPLE_MUTATIONS, seed)
     return campaign.failures + run_trials(campaign.run_trial, trials, "mutated inputs", jobs)
 

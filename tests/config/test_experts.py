@@ -50,8 +50,18 @@ def test_the_expert_for_the_text_cannot_be_left_out_alone():
 
 
 def test_unknown_experts_are_errors():
-    with pytest.raises(ValidationError, match="dense"):
-        ExpertsConfig(dense={})
+    with pytest.raises(ValidationError, match="sparse"):
+        ExpertsConfig(sparse={})
+
+
+@pytest.mark.parametrize("method", ["tfidf", "vectors.npy", "minilm", "some/model"])
+def test_vectors_are_an_expert_if_a_model_computes_them(method):
+    lexical_off = {"lexical": None}
+    is_model = method in ("minilm", "some/model")
+    assert make(embed={"method": method}).uses_dense_expert == is_model
+    assert make(embed={"method": method}, experts=lexical_off).uses_experts == is_model
+    assert not make(embed={"method": method}, experts={"dense": None}).uses_dense_expert
+    assert not make(embed={"method": method}, experts=None).uses_dense_expert
 
 
 def test_spans_are_trained_without_experts_unless_the_phase_says_otherwise():

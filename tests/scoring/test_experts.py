@@ -12,7 +12,9 @@ import torch
 from genir.bm25 import BM25sIndex
 from genir.config import BaselineConfig
 from genir.docids.trie import Trie
+from genir.embedders import fit_tfidf
 from genir.errors import GenirError
+from genir.scoring.dense import DenseIndex
 from genir.scoring.experts import FIELDS, Experts, compute_masses
 from genir.scoring.lexical import LexicalIndex, Matches
 from tests.helpers.retrievers import make_documents
@@ -188,7 +190,7 @@ def test_an_index_of_other_documents_is_refused(experts, tmp_path):
         Experts.load(tmp_path / "a", 40)
 
 
-@pytest.mark.parametrize("names", [["title"], ["text", "url"], []])
+@pytest.mark.parametrize("names", [["url"], ["text", "url"], []])
 def test_unknown_experts_are_damage(experts, tmp_path, names):
     experts.save(tmp_path / "experts")
     (tmp_path / "experts" / "experts.json").write_text(json.dumps({name: {"weight": 1} for name in names}))
@@ -203,3 +205,33 @@ def test_an_explanation_has_the_part_of_each_expert_in_the_score(trie, experts):
             parts = experts.explain(query, leaf)
             assert parts.keys() == WEIGHTS.keys()
             assert sum(parts.values()) == pytest.approx(scores.get(doc_index, 0), rel=1e-5)
+
+
+def make_dense_experts(trie, documents, embedder, name):
+    """An expert of words and a dense one, or only the latter."""
+    order = trie.doc_indices.numpy()
+    indexes = {
+        "text": LexicalIndex.build((document.body for document in documents), BaselineConfig()).reordered(order),
+        "dense": DenseIndex(embedder.embed(documents), embedder).reordered(order),
+    }
+    weights = {"text": 0.5, "dense": 1.5}
+    return Experts({n: indexes[n] for n in weights if n != name}, {n: weights[n] for n in weights if n != name})
+
+
+@pytest.mark.parametrize("left_out", [None, "text"])
+def test_dense_experts_are_added_to_the_others_extended_and_saved(trie, tmp_path, left_out):
+    embedder = fit_tfidf(DOCUMENTS, 8, 0, "corpus")
+    vectors = embedder.embed(DOCUMENTS)
+    experts = make_dense_experts(trie, DOCUMENTS, embedder, left_out)
+    old = Trie.from_codes(CODES[:30])
+    extended = make_dense_experts(old, DOCUMENTS[:30], embedder, left_out).extended(DOCUMENTS[30:], old, trie)
+    experts.save(tmp_path / "experts")
+    for query in QUERIES:
+        cosines = vectors @ embedder.embed_queries([query])[0]
+        expected = {i: 30 * (x - min(cosines)) for i, x in enumerate(cosines)}
+        for i, score in () if left_out else bm25s_scores(DOCUMENTS, query).items():
+            expected[i] += 0.5 * score
+        expected = {i: x for i, x in expected.items() if x > 1e-3 and query}
+        for found in (experts, extended, Experts.load(tmp_path / "experts", 40)):
+            scores = {i: x for i, x in score_by_document(found, trie, query).items() if x > 1e-3}
+            assert scores == pytest.approx(expected, abs=1e-4)

@@ -8,15 +8,17 @@ from scipy.special import logsumexp, softmax
 
 from genir.bm25 import BM25sIndex
 from genir.config import BaselineConfig
+from genir.embedders import fit_tfidf
 from genir.scoring import fit
-from genir.scoring.fit import BM25Parameters, GivenParameters, fit_parameters
+from genir.scoring.dense import DenseIndex
+from genir.scoring.fit import ExpertParameters, GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
 from tests.helpers.retrievers import WORDS, make_documents
 
 DOCUMENTS = make_documents(60)
 TEXTS = [document.text for document in DOCUMENTS]
 TITLES = [" ".join(document.text.split()[:2]) for document in DOCUMENTS]
-DEFAULT = BM25Parameters(0.9, 0.4, 1.0)
+DEFAULT = ExpertParameters(0.9, 0.4, 1.0)
 
 
 def build(texts, k1=0.9, b=0.4):
@@ -58,8 +60,8 @@ def compute_loss(fields, queries, relevant, parameters, expected):
 @pytest.mark.parametrize("count", [1, 3])
 def test_no_other_parameters_near_the_fitted_ones_have_a_smaller_loss(count):
     queries = make_queries(30)
-    fields, expected = [TEXTS, TITLES], [DEFAULT, BM25Parameters(0.9, 0.4, 0.0)]
-    truth = [BM25Parameters(1.5, 0.8, 1.2), BM25Parameters(1.0, 0.5, 0.8)]
+    fields, expected = [TEXTS, TITLES], [DEFAULT, ExpertParameters(0.9, 0.4, 0.0)]
+    truth = [ExpertParameters(1.5, 0.8, 1.2), ExpertParameters(1.0, 0.5, 0.8)]
     relevant = draw_relevant(sum(score_all(t, queries, p) for t, p in zip(fields, truth, strict=True)), count)
     found = fit_parameters([build(t) for t in fields], queries, relevant, expected, [GivenParameters()] * 2)
     best = compute_loss(fields, queries, relevant, found, expected)
@@ -73,7 +75,7 @@ def test_no_other_parameters_near_the_fitted_ones_have_a_smaller_loss(count):
 
 def test_the_parameters_with_which_relevant_documents_were_drawn_are_found_again():
     queries = make_queries(3000)
-    truth = [BM25Parameters(1.5, 0.5, 1.4), BM25Parameters(0.9, 0.4, 0.6)]
+    truth = [ExpertParameters(1.5, 0.5, 1.4), ExpertParameters(0.9, 0.4, 0.6)]
     scores = sum(score_all(t, queries, p) for t, p in zip([TEXTS, TITLES], truth, strict=True))
     found = fit_parameters(
         [build(TEXTS), build(TITLES)],
@@ -106,7 +108,7 @@ def test_given_parameters_are_taken_as_they_are_even_beyond_the_bounds_of_the_se
 
 
 def test_without_queries_the_parameters_are_the_expected_ones():
-    expected = [BM25Parameters(1.1, 0.3, 1.0), BM25Parameters(0.7, 0.6, 0.0)]
+    expected = [ExpertParameters(1.1, 0.3, 1.0), ExpertParameters(0.7, 0.6, 0.0)]
     found = fit_parameters([build(TEXTS), build(TITLES)], [], [], expected, [GivenParameters()] * 2)
     assert np.allclose(found, expected)
 
@@ -132,3 +134,21 @@ def test_a_collection_with_very_many_postings_is_fitted_on_fewer_queries(monkeyp
     expected = fit_parameters([build(TEXTS)], queries[:5], relevant[:5], *arguments)
     monkeypatch.setattr(fit, "MAX_POSTINGS", sum(sizes[:5]))
     assert fit_parameters([build(TEXTS)], queries, relevant, *arguments) == expected
+
+
+def test_the_weight_of_a_dense_expert_is_fitted_with_the_parameters_of_bm25():
+    """Relevant documents are drawn from the sum of both, so that about the same weights are found again."""
+    embedder = fit_tfidf(DOCUMENTS, 8, 0, "corpus")
+    dense = DenseIndex(embedder.embed(DOCUMENTS), embedder)
+    queries = make_queries(3000)
+    cosines = embedder.embed_queries(queries) @ dense.vectors.T
+    scores = score_all(TEXTS, queries, ExpertParameters(0.9, 0.4, 1.2)) + 0.7 * 20 * cosines
+    lexical, found = fit_parameters(
+        [build(TEXTS), dense],
+        queries,
+        draw_relevant(scores),
+        [DEFAULT, DEFAULT],
+        [GivenParameters(k1=0.9, b=0.4), GivenParameters(k1=0.0, b=0.0)],
+    )
+    assert (lexical.weight, found.weight) == pytest.approx((1.2, 0.7), abs=0.1)
+    assert found[:2] == (0.0, 0.0)

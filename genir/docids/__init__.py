@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.docids.atomic import build_atomic, encode_atomic
+from genir.docids.atomic import build_atomic
 from genir.docids.kmeans import build_kmeans, encode_kmeans
 from genir.docids.pq import build_pq, encode_pq, last_level_distances_pq
 from genir.docids.rq import build_rq, encode_rq, last_level_distances_rq
@@ -21,19 +21,20 @@ class Builder(NamedTuple):
     """The functions of a docid builder; several documents may get the same codes from them.
 
     build: (inputs, settings, seed) -> the codes of a collection. encode: (inputs, settings, codebooks) -> the codes
-    [n, L] of new documents. needs: the field of `BuilderInput` that the builder reads. distances: (inputs, codes,
-    codebooks) -> [n, K], the distance between each document and each code of the last level, by which the collision
-    policy reassign moves documents; None if the builder's codes have no distances.
+    [n, L] of new documents; None if each of them gets a code that no document has had. needs: the field of
+    `BuilderInput` that the builder reads. distances: (inputs, codes, codebooks) -> [n, K], the distance between each
+    document and each code of the last level, by which the collision policy reassign moves documents; None if the
+    builder's codes have no distances.
     """
 
     build: Callable[[BuilderInput, Any, int], Codes]
-    encode: Callable[..., NDArray[np.int32]]
+    encode: Callable[..., NDArray[np.int32]] | None
     needs: Literal["documents", "vectors", "tokenizer"]
     distances: Callable[..., NDArray[np.float32]] | None = None
 
 
 BUILDERS = {
-    "atomic": Builder(build_atomic, encode_atomic, "documents"),
+    "atomic": Builder(build_atomic, None, "documents"),
     "kmeans": Builder(build_kmeans, encode_kmeans, "vectors"),
     "pq": Builder(build_pq, encode_pq, "vectors", last_level_distances_pq),
     "rq": Builder(build_rq, encode_rq, "vectors", last_level_distances_rq),

@@ -34,11 +34,14 @@ def build_docids(inputs: BuilderInput, settings: Any, seed: int) -> tuple[Codes,
 def assign_new_docids(inputs: BuilderInput, table: DocidTable) -> NDArray[np.int32]:
     """Assign docids [n, L] to documents that are not in the table, using its codebooks; the table is not changed.
 
-    L is the number of levels of the table, or more if a new text docid is longer. Raises GenirError if no docid is free
-    for one of the documents.
+    L is the number of levels of the table, or more if a new text docid is longer. Atomic docids continue after the last
+    code of the table. Raises GenirError if no docid is free for one of the documents.
     """
     settings = parse_docids(table.settings["docids"])
-    codes = BUILDERS[settings.builder].encode(inputs, settings, table.codebooks)
+    encode = BUILDERS[settings.builder].encode
+    if encode is None:
+        return np.arange(table.sizes[0], table.sizes[0] + len(inputs.documents), dtype=np.int32)[:, None]
+    codes = encode(inputs, settings, table.codebooks)
     codes = _resolve_collisions(inputs, settings, Codes(codes, table.sizes, table.codebooks), table.codes)
     levels, sizes = len(table.sizes), np.asarray(table.sizes)
     if table.text:

@@ -160,8 +160,8 @@ class DocidTable:
     def extended(self, doc_ids: Sequence[str], titles: Sequence[str], codes: Array) -> "DocidTable":
         """Return a table of the documents of this one, followed by new documents.
 
-        codes: docids [n, L] of the new documents; text docids may be longer than those of this table. Raises GenirError
-        if one of the doc_ids is in the table already.
+        codes: docids [n, L] of the new documents; text docids may be longer than those of this table, and atomic ones
+        have new codes. Raises GenirError if one of the doc_ids is in the table already.
         """
         known = [doc_id for doc_id in doc_ids if doc_id in self.doc_indices]
         if known:
@@ -171,11 +171,11 @@ class DocidTable:
             )
         extra_levels = codes.shape[1] - len(self.sizes) if self.text else 0
         old = np.pad(self.codes.astype(np.int32), ((0, 0), (0, extra_levels)), constant_values=-1)
+        sizes = self.sizes + self.sizes[:1] * extra_levels
+        if len(sizes) == 1:  # atomic docids
+            sizes = (max(sizes[0], int(codes.max(initial=0)) + 1),)
         return self._with_documents(
-            [*self.doc_ids, *doc_ids],
-            [*self.titles, *titles],
-            np.concatenate([old, codes]),
-            self.sizes + self.sizes[:1] * extra_levels,
+            [*self.doc_ids, *doc_ids], [*self.titles, *titles], np.concatenate([old, codes]), sizes
         )
 
     def _with_documents(

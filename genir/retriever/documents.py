@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.checks import is_valid_id
+from genir.config import SoftmaxOver, parse_docids
+from genir.docids import BUILDERS
 from genir.docids.table import DocidTable
 from genir.embedders import ModelEmbedder, TfidfEmbedder, require_finite_vectors
 from genir.errors import GenirError
@@ -27,19 +29,31 @@ def require_new(documents: Sequence[Document], table: DocidTable) -> None:
             raise GenirError(f"document {doc_id!r} exists already; remove it first to change it")
 
 
+def require_extensible(table: DocidTable, softmax_over: SoftmaxOver) -> None:
+    """Raise GenirError if documents cannot be added to a retriever with this table and softmax."""
+    if "docids" not in table.settings:
+        raise GenirError("documents cannot be added: this docid table was imported without its codebooks")
+    if softmax_over == "full" and table.settings["docids"]["builder"] == "atomic":
+        raise GenirError(
+            "documents cannot be added: the model has not learned codes for them, and with model.softmax_over=full "
+            "nothing else ranks them; build the docids and train the model again"
+        )
+
+
 def vectors_for(
     documents: Sequence[Document],
     given: NDArray[np.float32] | None,
     table: DocidTable,
     embedder: TfidfEmbedder | ModelEmbedder | None,
 ) -> NDArray[np.float32]:
-    """The given vectors [n, D] of new documents, or those of the embedder; text docids need none (D = 0).
+    """The given vectors [n, D] of new documents, or those of the embedder; D is 0 if the docids need none.
 
     Raises GenirError if the given vectors do not fit the documents or are not needed, and if they are missing.
     """
-    if table.text:
+    builder = parse_docids(table.settings["docids"]).builder
+    if BUILDERS[builder].needs != "vectors":
         if given is not None:
-            raise GenirError("the docids of this retriever are made of text; leave the vectors out")
+            raise GenirError(f"the docids of this retriever ({builder}) need no vectors; leave the vectors out")
         return np.zeros((len(documents), 0), np.float32)
     if given is not None:
         require_finite_vectors(given, len(documents), "the vectors of the new documents")

@@ -25,7 +25,7 @@ from genir.errors import GenirError
 from genir.files import atomic_folder
 from genir.model import DocidModel, Encoded
 from genir.records import Document, Hits
-from genir.retriever.documents import require_new, vectors_for
+from genir.retriever.documents import require_extensible, require_new, vectors_for
 from genir.retriever.folder import RetrieverSettings, load_unmixed, read_settings, require_replaceable, write_settings
 from genir.scoring.experts import Experts, compute_masses
 from genir.scoring.explanation import Explanation, explain_leaf
@@ -138,8 +138,8 @@ class Retriever:
         documents they started with. vectors [n, D]: the vectors of the new documents; they are needed if the vectors of
         the first documents came from a file.
         Raises GenirError for anything but a list of documents, for a doc_id that exists already or contains white
-        space, for missing vectors or a wrong number of them, if the docid table was imported without codebooks, and if
-        no docid is free.
+        space, for missing vectors or a wrong number of them, if the docid table was imported without codebooks, if no
+        docid is free, and for atomic docids with a softmax over the whole vocabulary.
         """
         documents = require_documents(documents)
         with self._edit_lock:
@@ -147,8 +147,7 @@ class Retriever:
             if not documents:
                 return
             table = self.table
-            if "docids" not in table.settings:
-                raise GenirError("documents cannot be added: this docid table was imported without its codebooks")
+            require_extensible(table, self.model.softmax_over)
             vectors = vectors_for(documents, vectors, self.table, self.embedder)
             inputs = BuilderInput(documents, vectors, self.tokenizer if table.text else None)
             codes = assign_new_docids(inputs, table)
@@ -156,6 +155,8 @@ class Retriever:
             table = table.extended(ids, titles, codes)
             if table.text:  # a new docid may be longer than all others; searches of the old index can use it too
                 self.model.layout = self.model.layout._replace(sizes=table.sizes)
+            elif table.sizes != self.model.layout.sizes:  # atomic docids: new codes
+                self.model = self.model.with_more_codes(table.sizes[0])
             trie = Trie.from_codes(table.codes)
             experts = self.experts and self.experts.extended(documents, self.trie, trie)
             self._index = DocumentIndex(table, trie, experts)

@@ -1,9 +1,7 @@
 import numpy as np
-import pytest
 
 from genir.config import AtomicConfig
 from genir.docids.assign import assign_new_docids, build_docids
-from genir.errors import GenirError
 from tests.helpers.docids import make_table, vector_inputs
 
 INPUTS = vector_inputs(np.zeros((5, 0), np.float32))
@@ -15,7 +13,11 @@ def test_atomic_docids_number_the_documents():
     assert final.sizes == (5,)
 
 
-def test_atomic_docids_reject_new_documents():
-    table = make_table([[0], [1]], (2,), settings={"docids": AtomicConfig().model_dump()})
-    with pytest.raises(GenirError, match="atomic docids cannot take new documents"):
-        assign_new_docids(INPUTS, table)
+def test_new_documents_get_codes_that_no_document_has_had():
+    table = make_table([[0], [1], [2]], (3,), settings={"docids": AtomicConfig().model_dump()})
+    assert assign_new_docids(INPUTS, table).tolist() == [[3], [4], [5], [6], [7]]
+    fewer = table.subset(np.array([0, 1]))
+    assert assign_new_docids(INPUTS, fewer).tolist() == [[3], [4], [5], [6], [7]]
+    longer = fewer.extended(["a", "b"], ["", ""], np.array([[3], [4]], np.int32))
+    assert longer.sizes == (5,)
+    assert longer.codes.tolist() == [[0], [1], [3], [4]]

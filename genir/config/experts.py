@@ -4,7 +4,9 @@ from pydantic import Field
 
 from genir.config.base import Section
 
-_FITTED = "Null means the value under which the train queries are most likely; without any, it is {}."
+_FITTED = (
+    "Null means the value under which the train queries are most likely; without any, one that suits most collections."
+)
 
 
 class BM25ExpertConfig(Section):
@@ -13,13 +15,13 @@ class BM25ExpertConfig(Section):
     Whatever is null is fitted on train queries: the values under which the documents that they ask for are most likely.
     """
 
-    k1: float | None = Field(None, ge=0, le=1000, description="BM25's k1. " + _FITTED.format("that of baseline"))
-    b: float | None = Field(None, ge=0, le=1, description="BM25's b. " + _FITTED.format("that of baseline"))
+    k1: float | None = Field(None, ge=0, le=1000, description="BM25's k1. " + _FITTED)
+    b: float | None = Field(None, ge=0, le=1, description="BM25's b. " + _FITTED)
     weight: float | None = Field(
         None,
         ge=0,
         le=1000,
-        description="Weight of the score in a document's log prior. " + _FITTED.format("1 for text, 0 for the others"),
+        description="Weight of the score in a document's log prior. " + _FITTED,
     )
 
 
@@ -45,8 +47,7 @@ class DenseExpertConfig(Section):
         None,
         ge=0,
         le=1000,
-        description="Weight of the score in a document's log prior. Null means the value under which the train queries "
-        "are most likely; without any, it is 1.",
+        description="Weight of the score in a document's log prior. " + _FITTED,
     )
 
 

@@ -39,7 +39,7 @@ def main(config: Config) -> None:
     table = DocidTable.load(run / "docids")
     sections = (config.sft, config.model, config.experts)
     settings = [section and section.model_dump(mode="json") for section in sections]
-    settings.append(config.baseline.model_dump(include={"k1", "b", "stemmer"}))
+    settings.append(config.baseline.model_dump(include={"stemmer"}))
     inputs = ["collection", "docids", "embeddings.npy"]
     inputs += [path for path in ("embedder", "pseudo_queries") if (run / path).exists()]
     work = prepare_work_folder(config, "sft", settings, inputs, (config.model.pretrained, config.model.tokenizer))
@@ -129,7 +129,7 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
 
 STAGE = Stage(
     "sft",
-    settings=("model", "experts", "baseline.k1", "baseline.b", "baseline.stemmer", "sft"),
+    settings=("model", "experts", "baseline.stemmer", "sft"),
     external=("model.pretrained", "model.tokenizer"),
     reads=("collection", "docids", "embeddings.npy", "embedder?", "pseudo_queries?"),
     writes=("sft",),

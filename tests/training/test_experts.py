@@ -10,7 +10,7 @@ from genir.config import BaselineConfig, load_config
 from genir.docids import DocidTable
 from genir.docids.trie import Trie
 from genir.errors import GenirError
-from genir.scoring.fit import ExpertParameters, GivenParameters, fit_parameters
+from genir.scoring.fit import GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
 from genir.training import experts
 from genir.training.experts import choose_fitted_queries, make_experts
@@ -74,22 +74,23 @@ def test_the_parameters_are_fitted_on_train_queries_and_their_relevant_documents
     texts = [query.text for query in data.queries("train")]
     index = LexicalIndex.build([document.body for document in data.documents], BaselineConfig())
     (expected,) = fit_parameters(
-        [index], texts, list(relevant.values()), [ExpertParameters(0.9, 0.4, 1.0)], [GivenParameters()]
+        [index], texts, list(relevant.values()), [experts.EXPECTED["text"]], [GivenParameters()]
     )
-    experts = build("experts.lexical.title=null", "experts.lexical.characters=null")
-    settings = experts.indexes["text"].settings
-    assert (settings.k1, settings.b, experts.weights["text"]) == pytest.approx(expected, abs=1e-3)
-    assert expected != pytest.approx((0.9, 0.4, 1.0), abs=0.01)
+    found = build("experts.lexical.title=null", "experts.lexical.characters=null")
+    settings = found.indexes["text"].settings
+    assert (settings.k1, settings.b, found.weights["text"]) == pytest.approx(expected, abs=1e-3)
+    assert expected != pytest.approx(experts.EXPECTED["text"], abs=0.01)
 
 
-def test_a_collection_without_train_queries_gets_the_plain_baseline(build, tmp_path):
+def test_a_collection_without_train_queries_gets_the_expected_parameters(build, tmp_path):
     collection = tmp_path / "runs" / "c" / "collection"
     for path in collection.glob("qrels/train.*"):
         path.write_text("query-id\tcorpus-id\tscore\n")
-    experts = build("baseline.k1=1.3", "baseline.b=0.6")
-    assert experts.weights == {"text": 1.0}
-    settings = experts.indexes["text"].settings
-    assert (settings.k1, settings.b) == (pytest.approx(1.3), 0.6)
+    found = build()
+    assert list(found.weights) == ["text", "title", "characters"]
+    for name, weight in found.weights.items():
+        settings = found.indexes[name].settings
+        assert (settings.k1, settings.b, weight) == pytest.approx(experts.EXPECTED[name])
 
 
 def test_a_collection_without_titles_has_no_expert_for_them(build, tmp_path):

@@ -145,7 +145,7 @@ def require_input_files(config: Config, stages: Sequence[str]) -> None:
     from genir.docids import BUILDERS
 
     sources = {f"{name}.teacher": ("train", getattr(config, name).teacher) for name in config.training_stages[1:]}
-    if config.uses_pseudo_queries:
+    if config.trains_on("pseudo_queries"):
         sources["queries.method"] = "queries", config.queries.method
     if BUILDERS[config.docids.builder].needs == "vectors":
         sources["embed.method"] = "embed", config.embed.method

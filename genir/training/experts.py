@@ -31,7 +31,7 @@ def make_experts(
     """
     if config.experts is None or config.experts.lexical is None:
         return None
-    sections = _choose_sections(config.experts.lexical, data)
+    sections = _choose_sections(config.experts.lexical, data, has_queries=bool(queries))
     order = trie.doc_indices.numpy()
     indexes = {}
     for name in sections:
@@ -47,16 +47,25 @@ def make_experts(
     )
 
 
-def _choose_sections(settings: LexicalExpertConfig, data: PreparedCollection) -> dict[str, BM25ExpertConfig]:
-    """Return the sections of those parts of the lexical expert that the collection has a use for."""
+def _choose_sections(
+    settings: LexicalExpertConfig, data: PreparedCollection, has_queries: bool
+) -> dict[str, BM25ExpertConfig]:
+    """Return the sections of those parts of the lexical expert that can get a weight above 0 in the collection.
+
+    has_queries: whether there are queries on which weights can be fitted.
+    """
+    optional = {"title": settings.title, "characters": settings.characters}
     sections = {"text": settings.text}
-    if settings.title is not None and any(document.title for document in data.documents):
-        sections["title"] = settings.title
-    if settings.characters is not None:
+    for name, section in optional.items():
+        expected = EXPECTED_WEIGHTS[name] if not has_queries else 1.0  # any weight can be found by fitting
+        if section is not None and (expected if section.weight is None else section.weight) > 0:
+            sections[name] = section
+    if "title" in sections and not any(document.title for document in data.documents):
+        del sections["title"]
+    if "characters" in sections:
         characters = sum(len(document.body) for document in data.documents)
-        if characters <= MAX_CHARACTERS:
-            sections["characters"] = settings.characters
-        else:
+        if characters > MAX_CHARACTERS:
+            del sections["characters"]
             print_note(
                 f"the collection has {characters:,} characters, so experts.lexical.characters is left out: its index "
                 f"would be too large above {MAX_CHARACTERS:,}"

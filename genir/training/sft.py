@@ -72,6 +72,28 @@ def _load_initial_retriever(config: Config, data: PreparedCollection, table: Doc
         if is_lexical and experts is not None and queries:
             scale = fit_head_scale(retriever, [Example(q.text, q.doc_indices[0]) for q in queries[:256]])
             console.print(f"the first weights of the head are scaled by {scale:.2f}", style="dim")
+        elif is_lexical and experts is not None:
+            import os, random, torch
+            from genir.training.examples import random_span, drop_words
+            how = os.environ.get("X_SCALE", "0.02")
+            if how.startswith("spans"):
+                rng = random.Random(1)
+                ex = []
+                for _ in range(256):
+                    i = rng.randrange(len(data.documents))
+                    ex.append(Example(random_span(data.documents[i], config.sft.spans, rng), i))
+                scale = fit_head_scale(retriever, ex)
+            elif how.startswith("pseudo"):
+                srcs = read_sources(config.run_folder, data, table, {"queries": 1})
+                rng = random.Random(1)
+                drop = float(how[6:])
+                ex = [Example(drop_words(q.text, drop, rng), q.doc_indices[0]) for q in rng.sample(srcs.queries, 256)]
+                scale = fit_head_scale(retriever, ex)
+            else:
+                scale = float(how)
+                with torch.no_grad():
+                    model.t5.lm_head.weight.mul_(scale)
+            console.print(f"X the first weights of the head are scaled by {scale:.2f}", style="dim")
         retriever.save_pretrained(folder)
     return Retriever.from_pretrained(folder)
 

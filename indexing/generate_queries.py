@@ -132,7 +132,9 @@ def generate_with_model(config: Config, data: PreparedCollection) -> DocumentQue
         name = str(config.run_folder / "query_model")
         if not (work / "tuned").exists():
             if not data.has_train_queries:
-                raise GenirError("queries.tune_steps: the collection has no train queries to tune a model on; set it to 0")
+                raise GenirError(
+                    "queries.tune_steps: the collection has no train queries to tune a model on; set it to 0"
+                )
             train, dev = list_relevant_pairs(data, "train"), list_relevant_pairs(data, "dev")[:MAX_DEV_PAIRS]
             fine_tune(settings, data.documents, train, dev, config.seed, Path(name), work / "tuning")
             (work / "tuned").touch()

@@ -102,7 +102,7 @@ class PreparedCollection:
         return "train" in self.splits
 
     def judgments(self, split: str) -> list[Judgment]:
-        """Return all judgments of a split, none if a collection has no train; raises GenirError for an unknown split."""
+        """Return all judgments of a split; none for train if there is no such split, and GenirError for any other."""
         if split == "train" and not self.has_train_queries:
             return []
         return [judgment for _, judgment in self._beir.judgments(split)]

@@ -1,43 +1,46 @@
 """A dev split of pseudo queries, for collections that have no queries except those of the test splits."""
 
 import heapq
-import re
+import random
 import zlib
-from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Sequence
 
-from genir.pseudo_queries.extractive import extract_all_queries
+from genir.docids.tfidf import HashedTfidf
+from genir.pseudo_queries.extractive import MAX_CHARACTERS, shorten, split_sentences
 from genir.records import Document, Judgment, Query
+from genir.words import compose_marks, find_terms
 
 MAX_QUERIES = 500
-MAX_WORDS = 12
-"""Largest number of words of a query."""
-MAX_TRIED = 5
-"""Number of the best pseudo queries of a document among which one is chosen."""
+WORDS = 3
+"""Words of a query: so few that BM25 ranks the document about as high as for questions of users."""
 
 
 def make_dev_queries(documents: Sequence[Document], taken: Collection[str]) -> list[tuple[Query, Judgment]]:
     """Make a query with a judgment of grade 1 for each of at most MAX_QUERIES documents.
 
-    The documents are those with the lowest hashes (CRC-32) of their ids, so that the choice depends on nothing else.
-    A query is the best extractive pseudo query of its document that is not its title, or the title if there is no
-    other; documents without words have none. taken: ids that the queries must not have, nor share a prefix with.
+    A query consists of WORDS words of a sentence; sentence and words are drawn at random, without stop words. The
+    documents are those with the lowest hashes (CRC-32) of their ids, which also are the seeds, so that a query depends
+    only on its own document. Documents without words have no query. taken: ids with none of
+    which the id of a query may begin.
     """
     prefix = "pseudo-"
     while any(name.startswith(prefix) for name in taken):
         prefix = f"_{prefix}"
-    ids = heapq.nsmallest(MAX_QUERIES, (document.id for document in documents), key=lambda i: (zlib.crc32(i.encode()), i))
-    chosen = {*ids}
+    ids = (document.id for document in documents)
+    chosen = {*heapq.nsmallest(MAX_QUERIES, ids, key=lambda doc_id: (zlib.crc32(doc_id.encode()), doc_id))}
+    selected = [document for document in documents if document.id in chosen]
+    tfidf = HashedTfidf.fit(selected)
     found = []
-    for doc_id, queries in extract_all_queries(documents, MAX_WORDS):
-        if doc_id in chosen and (text := _choose(queries)):
-            found.append((Query(f"{prefix}{doc_id}", text), Judgment(f"{prefix}{doc_id}", doc_id, 1)))
+    for document in selected:
+        if text := _draw_words(document, tfidf):
+            found.append((Query(f"{prefix}{document.id}", text), Judgment(f"{prefix}{document.id}", document.id, 1)))
     return found
 
 
-def _choose(queries: Iterator[str]) -> str:
-    """Return the first query that differs from the title, which comes first; empty if the document has no words."""
-    texts = [" ".join(text.split()) for text in islice(queries, MAX_TRIED)]
-    texts = [text for text in texts if re.search(r"\w", text)]
-    others = [text for text in texts if text.casefold() != texts[0].casefold()]
-    return next(iter(others or texts), "")
+def _draw_words(document: Document, tfidf: HashedTfidf) -> str:
+    """Draw words of a sentence of the document, or of its title if it has no sentence; empty if it has no words."""
+    rng = random.Random(document.id)
+    text = compose_marks(document.text[:MAX_CHARACTERS])
+    sentence = rng.choice(split_sentences(text) or [compose_marks(document.body[:MAX_CHARACTERS])])
+    weights = {word: rng.random() for word in dict.fromkeys(tfidf.split_words(sentence))}
+    return shorten(sentence, weights, WORDS) if find_terms(sentence) else ""

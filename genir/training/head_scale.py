@@ -2,7 +2,8 @@
 
 A new model ranks almost as BM25 does (`genir.training.lexical_init`). Added to experts that know BM25 exactly, its
 logits would only disturb them. Its head is scaled by the factor under which the train queries are most likely, as the
-weights of the experts are.
+weights of the experts are. Without train queries, nothing shows that the model knows more than the experts, and it gets
+the smallest factor: pseudo queries consist of words of their documents, which both know.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from scipy.optimize import minimize_scalar
 
+from genir.model import DocidModel
 from genir.retriever import Retriever
 from genir.training.batch_logps import batch_logps
 from genir.training.examples import Collator, Example
@@ -37,3 +39,9 @@ def fit_head_scale(retriever: Retriever, examples: Sequence[Example]) -> float:
     found = minimize_scalar(loss, bounds=(SMALLEST_SCALE, 1), method="bounded", options={"xatol": 0.02})
     head.copy_(original * found.x)
     return float(found.x)
+
+
+@torch.no_grad()
+def scale_head(model: DocidModel, factor: float) -> None:
+    """Multiply the head of a model in place."""
+    model.t5.lm_head.weight.mul_(factor)

@@ -23,11 +23,11 @@ def build(beir, tmp_path):
     The docids are in the reverse of the collection's order.
     """
     run = make_run(beir, tmp_path, "").run_folder
-    data, table = PreparedCollection(run / "collection"), DocidTable.load(run / "docids")
+    table = DocidTable.load(run / "docids")
     trie = Trie.from_codes(np.arange(12)[::-1, None])
 
     def build(*overrides):
-        config = load_config(tmp_path / "c.yaml", overrides)
+        config, data = load_config(tmp_path / "c.yaml", overrides), PreparedCollection(run / "collection")
         return make_experts(config, data, trie, choose_fitted_queries(data, table, config.seed))
 
     return build
@@ -82,12 +82,34 @@ def test_the_parameters_are_fitted_on_train_queries_and_their_relevant_documents
 
 def test_a_collection_without_train_queries_gets_the_plain_baseline(build, tmp_path):
     collection = tmp_path / "runs" / "c" / "collection"
-    for path in collection.glob("qrels/train.*"):
-        path.write_text("query-id\tcorpus-id\tscore\n")
+    (collection / "qrels" / "train.tsv").unlink()
     experts = build("baseline.k1=1.3", "baseline.b=0.6")
     assert experts.weights == {"text": 1.0}
     settings = experts.indexes["text"].settings
     assert (settings.k1, settings.b) == (pytest.approx(1.3), 0.6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "built"),
+    [
+        ([], ["text"]),
+        (["experts.lexical.title.weight=0.5"], ["text", "title"]),
+        (["experts.lexical.characters.weight=0.5"], ["text", "characters"]),
+    ],
+)
+def test_without_train_queries_only_the_indexes_that_have_a_weight_are_built(
+    build, tmp_path, monkeypatch, overrides, built
+):
+    (tmp_path / "runs" / "c" / "collection" / "qrels" / "train.tsv").unlink()
+    original, ngrams = LexicalIndex.build, []
+
+    def count(texts, settings, ngram=None):
+        ngrams.append(ngram)
+        return original(texts, settings, ngram)
+
+    monkeypatch.setattr(LexicalIndex, "build", count)
+    assert list(build(*overrides).weights) == built
+    assert ngrams == [experts.FIELDS[name].ngram for name in built]
 
 
 def test_a_collection_without_titles_has_no_expert_for_them(build, tmp_path):

@@ -6,7 +6,7 @@ import torch
 
 from genir.training.batch_logps import batch_logps
 from genir.training.examples import Collator, Example
-from genir.training.head_scale import SMALLEST_SCALE, fit_head_scale
+from genir.training.head_scale import SMALLEST_SCALE, fit_head_scale, scale_head
 from tests.helpers.retrievers import make_documents, with_bm25
 
 DOCUMENTS = make_documents(12)
@@ -61,3 +61,11 @@ def test_a_head_that_disturbs_the_experts_gets_the_smallest_scale(retriever):
         retriever.model.t5.lm_head.weight *= 100
     examples = [Example(document.body, i) for i, document in enumerate(DOCUMENTS)]
     assert fit_head_scale(retriever, examples) < 0.1
+
+
+def test_a_head_is_scaled_in_place(retriever):
+    head = retriever.model.t5.lm_head.weight
+    original = head.detach().clone()
+    scale_head(retriever.model, SMALLEST_SCALE)
+    assert torch.equal(head, original * SMALLEST_SCALE)
+    assert retriever.model.t5.lm_head.weight is head

@@ -189,7 +189,7 @@ def command(
     Malformed lines, duplicate ids, judgments of unknown documents or queries, and missing splits are errors; the
     messages name the file and line. A published collection must have its published counts. If there is no dev split, a
     fraction of the train queries (collection.dev_fraction) becomes one, so that no setting is ever chosen on test
-    queries.
+    queries. A collection may have no train queries: pseudo queries then take their place, in dev too.
 
     collection.published names a published collection, and collection.path the folder of its raw files or its
     ir_datasets id. Files are downloaded only with --download; data/sources.yaml lists them.

@@ -24,7 +24,7 @@ from genir.training.checkpoints import prepare_work_folder, save_trained_retriev
 from genir.training.dev import make_dev_evaluator
 from genir.training.examples import Collator, Example, ExampleStream, read_sources
 from genir.training.experts import choose_fitted_queries, make_experts
-from genir.training.head_scale import SMALLEST_SCALE, fit_head_scale, scale_head
+from genir.training.head_scale import fit_head_scale, silence_head
 from genir.training.lexical_init import initialise_from_bm25
 from genir.training.trainer import TrainingJob, make_supervised_loss, run_phase
 
@@ -73,7 +73,7 @@ def _load_initial_retriever(config: Config, data: PreparedCollection, table: Doc
             scale = fit_head_scale(retriever, [Example(q.text, q.doc_indices[0]) for q in queries[:256]])
             console.print(f"the first weights of the head are scaled by {scale:.2f}", style="dim")
         elif is_lexical and experts is not None:
-            scale_head(model, SMALLEST_SCALE)
+            silence_head(model)
         retriever.save_pretrained(folder)
     return Retriever.from_pretrained(folder)
 

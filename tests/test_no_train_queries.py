@@ -44,7 +44,7 @@ def test_the_experts_rank_as_bm25_does(finished):
     scores = [{(q, d): float(score) for q, _, d, _, score, _ in map(str.split, text.splitlines())} for text in rankings]
     for query in {query for query, _ in scores[0]}:
         found, bm25 = ([(s, d) for (q, d), s in part.items() if q == query] for part in scores[::-1])
-        of = dict((d, s) for s, d in bm25)
+        of = {document: score for score, document in bm25}
         in_order = [of[d] for _, d in sorted(found, reverse=True) if d in of]
         assert in_order == pytest.approx(sorted(in_order, reverse=True), abs=1e-4)
 

@@ -33,7 +33,7 @@ STAGES = {
     ),
     "embed": Program("indexing/embed_documents.py", "Compute one vector for each document."),
     "docids": Program("indexing/build_docids.py", "Assign a docid to every document."),
-    "queries": Program("indexing/generate_queries.py", "Generate pseudo queries, if a training mix contains them."),
+    "queries": Program("indexing/generate_queries.py", "Generate pseudo queries, if training needs them."),
     "baseline": Program("eval/baseline.py", "Search with BM25, the baseline of the evaluation."),
     "negatives": Program("indexing/mine_negatives.py", "Mine hard negatives for refinement."),
     "train": Program("genir/train.py", "Train the model to generate docids, then refine it."),
@@ -145,7 +145,7 @@ def require_input_files(config: Config, stages: Sequence[str]) -> None:
     from genir.docids import BUILDERS
 
     sources = {f"{name}.teacher": ("train", getattr(config, name).teacher) for name in config.training_stages[1:]}
-    if config.uses_pseudo_queries:
+    if config.trains_on("pseudo_queries"):
         sources["queries.method"] = "queries", config.queries.method
     if BUILDERS[config.docids.builder].needs == "vectors":
         sources["embed.method"] = "embed", config.embed.method

@@ -24,6 +24,7 @@ from genir.files import atomic_file, atomic_folder, numbered_lines, parse_json_l
 from genir.files.manifest import can_reuse, write_manifest
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
+from genir.pipeline.status import needs_pseudo_queries
 from genir.pseudo_queries.extractive import extract_all_queries
 from genir.records import Document
 
@@ -130,6 +131,10 @@ def generate_with_model(config: Config, data: PreparedCollection) -> DocumentQue
     if settings.tune_steps:
         name = str(config.run_folder / "query_model")
         if not (work / "tuned").exists():
+            if not data.has_train_queries:
+                raise GenirError(
+                    "queries.tune_steps: the collection has no train queries to tune a model on; set it to 0"
+                )
             train, dev = list_relevant_pairs(data, "train"), list_relevant_pairs(data, "dev")[:MAX_DEV_PAIRS]
             fine_tune(settings, data.documents, train, dev, config.seed, Path(name), work / "tuning")
             (work / "tuned").touch()
@@ -169,6 +174,8 @@ def list_relevant_pairs(data: PreparedCollection, split: str) -> list[tuple[str,
 def command(config: ConfigArgument, overrides: OverridesArgument = None, force: ForceOption = False) -> None:
     """Generate pseudo queries for every document, if a training mix contains pseudo_queries.
 
+    They are also generated if a mix contains queries and the collection has no train queries, whose place they take.
+
     With queries.method=extractive, titles, headings, sentences and keyphrases are taken from the documents, without a
     model. If the method is a .jsonl file, queries are read from it. Any other method is the name or folder of a Hugging
     Face seq2seq model that samples queries, such as doc2query-T5; with queries.tune_steps above 0, it is first
@@ -176,7 +183,7 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
     queries are saved in shards: an interrupted run resumes after the last one.
     """
     settings = load_config(config, overrides or [])
-    if not settings.uses_pseudo_queries:
+    if not needs_pseudo_queries(settings):
         console.print("queries: nothing to do, since no training mix contains pseudo_queries", style="dim")
         return
     tuned = ("query_model",) if settings.queries.tune_steps else ()

@@ -37,15 +37,17 @@ def main(config: Config) -> None:
     documents whose docids share the longest prefixes with those of relevant documents. The section baseline chooses the
     BM25 index (bm25s, or Lucene through pyserini). Relevant documents, and documents that share a docid with one, are
     omitted and counted in report.json. Candidates from the beam search of the model are not mined by this stage but
-    during training (see ddro.beam_candidates). If no refinement stage uses mined negatives, the file is empty.
+    during training (see ddro.beam_candidates). If no refinement stage uses mined negatives, or there are no train
+    queries, the file is empty.
     """
+    data = PreparedCollection(config.run_folder / "collection")
     wanted = any(getattr(config, name).mined_candidates for name in config.training_stages[1:])
     with atomic_folder(config.run_folder / "negatives") as folder:
-        if not wanted:
+        if not (wanted and data.has_train_queries):
             (folder / "negatives.jsonl").touch()
-            console.print("nothing was mined, since no training stage uses mined negatives")
+            reason = "there are no train queries" if wanted else "no training stage uses mined negatives"
+            console.print(f"nothing was mined, since {reason}")
             return
-        data = PreparedCollection(config.run_folder / "collection")
         table = DocidTable.load(config.run_folder / "docids")
         dropped: Counter[str] = Counter()
         sources: Counter[str] = Counter()

@@ -6,7 +6,8 @@ if __name__ == "__main__":  # before the imports below, which take seconds
     handle_signals()
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +17,14 @@ from rich.table import Table
 from genir.collection import QRELS_HEADER, BeirCollection, Collection, open_collection
 from genir.collection.download import fetch_all
 from genir.collection.overlap import describe_overlap, relevant_pairs, require_other_documents
+from genir.collection.prepared import DocumentFile
 from genir.collection.published import check_counts, find_published, open_published
 from genir.collection.sources import load_sources
 from genir.collection.splits import (
     counts_before_carving,
+    needs_pseudo_dev,
     read_checked_splits,
     require_search_splits,
-    require_train_split,
 )
 from genir.config import CollectionConfig, Config, load_config
 from genir.console import console, print_note, track
@@ -31,7 +33,7 @@ from genir.evaluation.protocol_card import describe_split, make_card
 from genir.files import atomic_file, atomic_folder, require_space, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
-from genir.records import Judgment
+from genir.records import Judgment, Query
 
 GZIP_RATIO = 4  # assumed ratio of the size of an unpacked corpus to that of its gzip file
 
@@ -40,14 +42,14 @@ def main(config: Config) -> None:
     """Read the collection of the section `collection`, check it, and write it and its card to RUN/collection."""
     settings = config.collection
     source = open_source(settings, config.run_folder)
-    require_train_split(source)
     require_search_splits(source, config.search.splits)
     if isinstance(source, BeirCollection) and source.corpus.is_file():
         size = source.corpus.stat().st_size
         require_space(config.run_folder, size * (GZIP_RATIO if source.corpus.suffix == ".gz" else 1))
     with atomic_folder(config.run_folder / "collection") as folder:
         doc_ids = write_documents(source, folder / "corpus.jsonl")
-        texts = write_queries(source, folder / "queries.jsonl")
+        pseudo_dev = make_pseudo_dev(source, folder, doc_ids) if needs_pseudo_dev(source) else []
+        texts = write_queries(chain(source.queries(), (query for query, _ in pseudo_dev)), folder / "queries.jsonl")
         splits, relevant = {}, {}
         for split, judgments in read_checked_splits(source, settings.dev_fraction, doc_ids, {*texts}):
             if settings.ignore_identical_ids:
@@ -57,10 +59,14 @@ def main(config: Config) -> None:
             relevant[split] = relevant_pairs(judgments, texts)
         if settings.published and settings.expect_counts:
             check_counts(settings.published, len(doc_ids), counts_before_carving(source, splits))
+        if pseudo_dev:
+            judgments = [judgment for _, judgment in pseudo_dev]
+            write_judgments(judgments, folder / "qrels" / "dev.tsv")
+            splits["dev"] = describe_split(judgments) | {"pseudo_queries": True}
         card = make_card(settings.published, source.name, doc_ids, splits, settings.ignore_identical_ids)
         write_json(folder / "card.json", card)
     console.print(make_summary_table(settings, len(doc_ids), splits))
-    for sentence in describe_overlap(relevant):
+    for sentence in [*describe_missing_queries(splits), *describe_overlap(relevant)]:
         print_note(sentence)
 
 
@@ -96,11 +102,40 @@ def write_documents(source: Collection, path: Path) -> set[str]:
     return doc_ids
 
 
-def write_queries(source: Collection, path: Path) -> dict[str, str]:
+def make_pseudo_dev(source: Collection, folder: Path, doc_ids: set[str]) -> list[tuple[Query, Judgment]]:
+    """Make a dev split of pseudo queries from the documents in `folder`, with ids that nothing in the source has.
+
+    Raises GenirError if no document has any words.
+    """
+    from genir.pseudo_queries.dev import make_dev_queries  # imports what other collections do not need
+
+    documents = DocumentFile(folder / "corpus.jsonl")
+    found = make_dev_queries(documents, {*doc_ids, *(query.id for query in source.queries())})
+    if not found:
+        raise GenirError(f"{source.name}: no split 'dev' or 'train', and no document with words to make one from")
+    return found
+
+
+def describe_missing_queries(splits: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield sentences about what follows if a collection has no train queries. splits: those of the protocol card."""
+    if "train" not in splits:
+        yield (
+            "there is no split train, so pseudo queries take the place of train queries in training, and the experts "
+            "are not fitted to the collection. Another split of a BEIR folder can be used as train: "
+            "collection.splits={train: NAME}"
+        )
+    if splits["dev"].get("pseudo_queries"):
+        yield (
+            f"there is no split dev either, so dev consists of {splits['dev']['queries']:,} pseudo queries. They show "
+            "whether a training goes wrong, but hardly which of two settings is better for queries of users"
+        )
+
+
+def write_queries(queries: Iterable[Query], path: Path) -> dict[str, str]:
     """Write queries.jsonl and return query id -> text."""
     texts = {}
     with atomic_file(path) as handle:
-        for query in source.queries():
+        for query in queries:
             handle.write(json.dumps({"_id": query.id, "text": query.text}, ensure_ascii=False) + "\n")
             texts[query.id] = query.text
     return texts
@@ -154,7 +189,7 @@ def command(
     Malformed lines, duplicate ids, judgments of unknown documents or queries, and missing splits are errors; the
     messages name the file and line. A published collection must have its published counts. If there is no dev split, a
     fraction of the train queries (collection.dev_fraction) becomes one, so that no setting is ever chosen on test
-    queries.
+    queries. A collection may have no train queries: pseudo queries then take their place, in dev too.
 
     collection.published names a published collection, and collection.path the folder of its raw files or its
     ir_datasets id. Files are downloaded only with --download; data/sources.yaml lists them.

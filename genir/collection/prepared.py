@@ -96,8 +96,15 @@ class PreparedCollection:
         """
         return query_id == doc_id and self.ignores_identical_ids
 
+    @property
+    def has_train_queries(self) -> bool:
+        """Whether the collection has a split train."""
+        return "train" in self.splits
+
     def judgments(self, split: str) -> list[Judgment]:
-        """Return all judgments of a split; raises GenirError for an unknown split."""
+        """Return all judgments of a split; none for train if there is no such split, and GenirError for any other."""
+        if split == "train" and not self.has_train_queries:
+            return []
         return [judgment for _, judgment in self._beir.judgments(split)]
 
     def queries(self, split: str) -> list[Query]:

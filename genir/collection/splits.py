@@ -1,6 +1,7 @@
 """The splits of a collection: checking their judgments, and carving a dev split from train if there is none.
 
-A dev split is always needed, so that no setting or checkpoint is ever chosen on test queries.
+A dev split is always needed, so that no setting or checkpoint is ever chosen on test queries. If there are neither dev
+nor train queries, the prepare stage makes dev of pseudo queries (`genir.pseudo_queries.dev`).
 """
 
 import zlib
@@ -14,18 +15,15 @@ from genir.records import Judgment
 MAX_GRADE = 30  # gains are 2^grade - 1, and the measures store a grade in a C integer
 
 
-def require_train_split(source: Collection) -> None:
-    """Raise GenirError if the collection has no train split."""
-    if "train" not in source.splits:
-        raise GenirError(
-            f"{source.name}: no split 'train' to train on; there are: {', '.join(source.splits) or 'none'}. Another "
-            "split of a BEIR folder can be used as train: collection.splits={train: dev}"
-        )
+def needs_pseudo_dev(source: Collection) -> bool:
+    """Whether a collection has neither dev queries nor train queries that a dev split could be carved from."""
+    return not {"train", "dev"} & {*source.splits}
 
 
 def require_search_splits(source: Collection, wanted: Iterable[str]) -> None:
-    """Raise GenirError unless each split of search.splits exists, or is the dev split that will be carved."""
-    available = source.splits if "dev" in source.splits else [*source.splits, "dev (carved from train)"]
+    """Raise GenirError unless each split of search.splits exists, or is the dev split that will be made."""
+    origin = "made of pseudo queries" if needs_pseudo_dev(source) else "carved from train"
+    available = source.splits if "dev" in source.splits else [*source.splits, f"dev ({origin})"]
     for split in wanted:
         if split not in (*source.splits, "dev"):
             raise GenirError(

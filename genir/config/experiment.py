@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from genir.config.base import PathText, Section
+from genir.config.base import Mix, PathText, Section
 from genir.config.docids import DocidsConfig, RQConfig
 from genir.config.experts import ExpertsConfig
 from genir.config.sections import (
@@ -106,11 +106,10 @@ class Config(Section):
         """The training stages of this experiment, in order; the first is always sft."""
         return tuple(name for name in TRAINING_STAGES if getattr(self, name) is not None)
 
-    @property
-    def uses_pseudo_queries(self) -> bool:
-        """Whether a training mix contains pseudo queries."""
+    def trains_on(self, *kinds: Mix) -> bool:
+        """Whether a training mix contains one of these kinds of examples."""
         refinements = (getattr(self, name) for name in self.training_stages[1:])
-        return any("pseudo_queries" in part.mix for part in (*self.sft.phases, *refinements))
+        return any({*kinds} & {*part.mix} for part in (*self.sft.phases, *refinements))
 
     def start_of(self, name: str) -> str:
         """The training stage with whose retriever the refinement stage `name` starts."""

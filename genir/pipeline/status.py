@@ -31,6 +31,17 @@ class StageState(NamedTuple):
     reason: str
 
 
+def needs_pseudo_queries(config: Config) -> bool:
+    """Whether a training mix contains pseudo queries, or train queries although the prepared collection has none.
+
+    Pseudo queries then take their place.
+    """
+    qrels = config.run_folder / "collection" / "qrels"
+    return config.trains_on("pseudo_queries") or (
+        config.trains_on("queries") and qrels.is_dir() and not (qrels / "train.tsv").exists()
+    )
+
+
 def stage_states(config: Config) -> list[StageState]:
     """Find the states of all stages of a run, in pipeline order."""
     run_folder = config.run_folder
@@ -41,7 +52,7 @@ def stage_states(config: Config) -> list[StageState]:
     states: dict[str, StageState] = {}
     for name in (*BEFORE_TRAINING, *config.training_stages, *AFTER_TRAINING):
         record = records.get(name)
-        if name == "queries" and not config.uses_pseudo_queries:
+        if name == "queries" and not needs_pseudo_queries(config):
             states[name] = StageState(name, "not needed", "no training mix contains pseudo_queries")
         elif record is None:
             unfinished = (run_folder / "checkpoints" / name).is_dir()

@@ -53,7 +53,10 @@ class LabelledQuery(NamedTuple):
 
 
 class ExampleSources(NamedTuple):
-    """The data that training examples are drawn from: documents for random spans, train queries, and pseudo queries."""
+    """The data that training examples are drawn from: documents for random spans, train queries, and pseudo queries.
+
+    queries: the pseudo queries in a collection without train queries.
+    """
 
     documents: Sequence[Document]
     queries: Sequence[LabelledQuery]
@@ -63,18 +66,23 @@ class ExampleSources(NamedTuple):
 def read_sources(run: Path, data: PreparedCollection, table: DocidTable, mix: Mapping[Mix, float]) -> ExampleSources:
     """Read the documents and train queries of a run and, if the mix names them, its pseudo queries.
 
+    If the mix names train queries and the collection has none, pseudo queries take their place.
+
     Raises GenirError if pseudo queries are missing or belong to a document without a docid.
     """
     texts = {query.id: query.text for query in data.queries("train")}
     queries = label_queries(texts, qrels(data.judgments("train")), table.doc_indices)
-    pseudo_queries = _read_pseudo_queries(run, table) if "pseudo_queries" in mix else []
+    is_replaced = "queries" in mix and not data.has_train_queries
+    pseudo_queries = _read_pseudo_queries(run, table) if is_replaced or "pseudo_queries" in mix else []
+    if is_replaced:
+        queries = [LabelledQuery(example.text, (example.doc_index,), (1,)) for example in pseudo_queries]
     return ExampleSources(data.documents, queries, pseudo_queries)
 
 
 def _read_pseudo_queries(run: Path, table: DocidTable) -> list[Example]:
     path = run / "pseudo_queries" / "queries.jsonl"
     if not path.exists():
-        raise GenirError(f"{path}: missing, but a training mix names pseudo_queries; run genir queries CONFIG first")
+        raise GenirError(f"{path}: missing, but training needs pseudo queries; run genir queries CONFIG first")
     examples = []
     for line, text in numbered_lines(path):
         entry = parse_json_line(text, path, line)

@@ -2,7 +2,9 @@
 
 A new model ranks almost as BM25 does (`genir.training.lexical_init`). Added to experts that know BM25 exactly, its
 logits would only disturb them. Its head is scaled by the factor under which the train queries are most likely, as the
-weights of the experts are.
+weights of the experts are. Without train queries, nothing shows that the model knows anything that the experts do not:
+pseudo queries consist of words of their documents, which both know. The head then starts at zero, so that the first
+ranking is that of the experts.
 """
 
 from collections.abc import Sequence
@@ -10,12 +12,13 @@ from collections.abc import Sequence
 import torch
 from scipy.optimize import minimize_scalar
 
+from genir.model import DocidModel
 from genir.retriever import Retriever
 from genir.training.batch_logps import batch_logps
 from genir.training.examples import Collator, Example
 
 SMALLEST_SCALE = 0.02
-"""A head of zeros would leave the encoder without a gradient."""
+"""A head of zeros would leave the encoder without a gradient in the first step."""
 BATCH = 64
 
 
@@ -37,3 +40,12 @@ def fit_head_scale(retriever: Retriever, examples: Sequence[Example]) -> float:
     found = minimize_scalar(loss, bounds=(SMALLEST_SCALE, 1), method="bounded", options={"xatol": 0.02})
     head.copy_(original * found.x)
     return float(found.x)
+
+
+@torch.no_grad()
+def silence_head(model: DocidModel) -> None:
+    """Set the head of a model to zero in place, so that all documents have the probabilities that experts give them.
+
+    The head gets a gradient in the first training step, and the other weights from the second on.
+    """
+    model.t5.lm_head.weight.zero_()

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from genir.collection.prepared import PreparedCollection
-from genir.config import Config
+from genir.config import Config, Mix, TrainingPhase
 from genir.console import console, print_note
 from genir.docids.table import DocidTable
 from genir.docids.trie import Trie
@@ -24,7 +24,7 @@ from genir.training.checkpoints import prepare_work_folder, save_trained_retriev
 from genir.training.dev import make_dev_evaluator
 from genir.training.examples import Collator, Example, ExampleStream, read_sources
 from genir.training.experts import choose_fitted_queries, make_experts
-from genir.training.head_scale import fit_head_scale
+from genir.training.head_scale import fit_head_scale, silence_head
 from genir.training.lexical_init import initialise_from_bm25
 from genir.training.trainer import TrainingJob, make_supervised_loss, run_phase
 
@@ -73,6 +73,8 @@ def _load_initial_retriever(config: Config, data: PreparedCollection, table: Doc
         if is_lexical and experts is not None and queries:
             scale = fit_head_scale(retriever, [Example(q.text, q.doc_indices[0]) for q in queries[:256]])
             console.print(f"the first weights of the head are scaled by {scale:.2f}", style="dim")
+        elif is_lexical and experts is not None:
+            silence_head(model)
         retriever.save_pretrained(folder)
     return Retriever.from_pretrained(folder)
 
@@ -104,17 +106,27 @@ def _choose_tokenizer(config: Config, data: PreparedCollection, table: DocidTabl
     return train_tokenizer(chain((d.body for d in data.documents), queries), config.model.vocab_size)
 
 
+def choose_kinds_with_experts(phase: TrainingPhase, data: PreparedCollection) -> list[Mix]:
+    """Return the kinds of examples that are trained with the experts.
+
+    Without train queries, these are all kinds: nothing would correct what a model learns from spans as if there were
+    no experts, which know the words of the spans too.
+    """
+    if phase.experts_for is not None:
+        return phase.experts_for
+    return ["queries", "pseudo_queries"] if data.has_train_queries else ["spans", "queries", "pseudo_queries"]
+
+
 def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, number: int, work: Path) -> TrainingJob:
     """Prepare the training of phase `number`, counted from 1."""
     settings, phase = config.sft, config.sft.phases[number - 1]
     seed = (config.seed * 1000 + number) % 2**32  # numpy takes 32-bit seeds
     sources = read_sources(config.run_folder, data, retriever.table, phase.mix)
+    experts_for = choose_kinds_with_experts(phase, data)
     return TrainingJob(
         title=f"sft {number}/{len(settings.phases)}",
         model=retriever.model,
-        examples=ExampleStream(
-            phase.steps * settings.batch_size, seed, phase.mix, sources, settings, phase.experts_for
-        ),
+        examples=ExampleStream(phase.steps * settings.batch_size, seed, phase.mix, sources, settings, experts_for),
         collator=Collator(retriever, settings.max_tokens),
         loss=make_supervised_loss(retriever),
         evaluate=make_dev_evaluator(config, settings, retriever, data),

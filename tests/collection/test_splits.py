@@ -9,10 +9,10 @@ from genir.collection.splits import (
     carve_dev,
     check_judgments,
     counts_before_carving,
+    needs_pseudo_dev,
     read_checked_splits,
     require_relevant,
     require_search_splits,
-    require_train_split,
 )
 from genir.errors import GenirError
 from genir.records import Judgment
@@ -122,10 +122,20 @@ def test_too_few_queries_for_a_dev_split_are_an_error(tmp_path):
             list(read_checked_splits(source, fraction, DOC_IDS, QUERY_IDS))
 
 
-def test_a_collection_without_a_train_split_is_an_error(tmp_path):
-    require_train_split(make_collection(tmp_path / "a", train=[]))
-    with pytest.raises(GenirError, match="no split 'train' to train on; there are: dev, test"):
-        require_train_split(make_collection(tmp_path / "b", dev=[], test=[]))
+@pytest.mark.parametrize(
+    ("splits", "needed"), [("test", True), ("test dl19", True), ("dev test", False), ("train dev", False)]
+)
+def test_a_dev_split_of_pseudo_queries_is_needed_only_without_dev_and_train(tmp_path, splits, needed):
+    source = make_collection(tmp_path, **{split: [("q0", "d0", 1)] for split in splits.split()})
+    assert needs_pseudo_dev(source) is needed
+    assert ("dev" in dict(read_checked_splits(source, 0.4, DOC_IDS, QUERY_IDS))) == ("dev" in splits)
+
+
+def test_the_dev_split_of_pseudo_queries_is_named_among_the_splits_that_can_be_searched(tmp_path):
+    source = make_collection(tmp_path, dl19=[])
+    require_search_splits(source, ["dev", "dl19"])
+    with pytest.raises(GenirError, match=r"no split 'test', .* there are: dl19, dev \(made of pseudo queries\)\."):
+        require_search_splits(source, ["test"])
 
 
 def test_search_splits_must_exist_or_be_the_dev_split_that_will_be_carved(tmp_path):

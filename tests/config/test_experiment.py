@@ -38,12 +38,15 @@ def test_a_refinement_stage_cannot_start_from_a_stage_that_is_not_before_it():
     ("values", "used"),
     [
         ({}, False),
+        ({"ddro": {}}, False),
         ({"sft": {"phases": [{"mix": {"spans": 1}}, {"mix": {"pseudo_queries": 1}}]}}, True),
         ({"ddro": {"mix": {"pseudo_queries": 1}}}, True),
     ],
 )
 def test_pseudo_queries_are_used_if_any_training_mix_contains_them(values, used):
-    assert make(**values).uses_pseudo_queries is used
+    config = make(**values)
+    assert config.trains_on("pseudo_queries") is used
+    assert config.trains_on("spans", "pseudo_queries")
 
 
 def test_the_run_folder_is_runs_dir_and_name():

@@ -64,8 +64,8 @@ def test_vectors_are_an_expert_if_a_model_computes_them(method):
     assert not make(embed={"method": method}, experts=None).uses_dense_expert
 
 
-def test_spans_are_trained_without_experts_unless_the_phase_says_otherwise():
-    assert TrainingPhase().experts_for == ["queries", "pseudo_queries"]
+def test_which_examples_are_trained_with_experts_is_left_open_unless_the_phase_says_it():
+    assert TrainingPhase().experts_for is None
     assert TrainingPhase(experts_for=[]).experts_for == []
     with pytest.raises(ValidationError, match="experts_for"):
         TrainingPhase(experts_for=["documents"])

@@ -182,3 +182,14 @@ def test_the_stage_does_nothing_unless_a_training_mix_contains_pseudo_queries(lo
     assert "up to date" in run("sft.batch_size=3")
     assert "kept: 24" in run("queries.per_document=2")
     assert "kept: 36" in run("sft.phases=[{mix: {queries: 1}}]", "ddro={mix: {pseudo_queries: 1}}")
+
+
+def test_pseudo_queries_are_generated_in_the_place_of_missing_train_queries(load, tmp_path, seq2seq):
+    app = typer.Typer()
+    app.command()(generate_queries.command)
+    for path in (load().run_folder / "collection" / "qrels").glob("train.*"):
+        path.unlink()
+    result = CliRunner().invoke(app, [str(tmp_path / "c.yaml"), "sft.phases=[{mix: {queries: 1}}]"])
+    assert "kept: 36" in result.output
+    with pytest.raises(GenirError, match=r"queries\.tune_steps: the collection has no train queries"):
+        main(load(f"queries.method={seq2seq}", "queries.tune_steps=4"))

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from genir.collection.prepared import PreparedCollection
-from genir.config import load_config
 from indexing.mine_negatives import main as mine
 from tests.helpers.beir import beir_of_own_queries
 from tests.helpers.training import make_run
@@ -39,10 +38,17 @@ negatives: {{bands: [{{first: 1, last: 5, count: 2}}, {{first: 6, last: 12, coun
     assert sum(report["kept"].values()) == sum(len(entry["negatives"]) for entry in entries)
 
 
-def test_nothing_is_mined_if_no_training_stage_uses_mined_negatives(beir, tmp_path):
-    (tmp_path / "c.yaml").write_text(f"collection: {{path: {beir}}}\nruns_dir: {tmp_path / 'runs'}\n")
-    mine(load_config(tmp_path / "c.yaml"))
+@pytest.mark.parametrize(
+    ("settings", "missing", "words"),
+    [("", "none", "no training stage uses mined negatives"), ("ddro: {}", "train", "there are no train queries")],
+)
+def test_nothing_is_mined_if_no_stage_uses_it_or_there_are_no_train_queries(
+    beir, tmp_path, settings, missing, words, capsys
+):
+    (beir / "qrels" / f"{missing}.tsv").unlink(missing_ok=True)
+    mine(make_run(beir, tmp_path, settings))
     assert (tmp_path / "runs" / "c" / "negatives" / "negatives.jsonl").read_bytes() == b""
+    assert f"nothing was mined, since {words}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_document_with_the_id_of_the_query_is_no_negative_if_such_documents_are_ignored(tmp_path):

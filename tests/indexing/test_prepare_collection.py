@@ -1,4 +1,5 @@
 import http.server
+import json
 import os
 import re
 import threading
@@ -12,7 +13,7 @@ from genir.config import load_config
 from genir.errors import GenirError
 from genir.records import Document, Judgment, Query
 from indexing import prepare_collection
-from tests.helpers.beir import beir_of_own_queries, left_behind
+from tests.helpers.beir import beir_of_own_queries, left_behind, write_beir
 from tests.helpers.raw_files import DOCUMENT_FILES, write_raw
 
 
@@ -79,11 +80,51 @@ def test_an_error_in_a_file_is_reported_and_the_stage_leaves_no_files(prepare_be
 def test_a_missing_split_is_reported_before_anything_is_written(prepare_beir, beir, tmp_path):
     with pytest.raises(GenirError, match="no split 'test2'"):
         prepare_beir("search.splits=[test2]")
-    (beir / "qrels" / "train.tsv").rename(beir / "qrels" / "learn.tsv")
-    with pytest.raises(GenirError, match=r"no split 'train' to train on; .* collection\.splits=\{train: dev\}"):
-        prepare_beir()
     assert not (tmp_path / "runs").exists()
+    (beir / "qrels" / "train.tsv").rename(beir / "qrels" / "learn.tsv")
     assert len(prepare_beir("collection.splits={train: learn}").queries("train")) == 12
+
+
+def test_a_collection_without_train_keeps_its_own_dev_and_a_note_says_what_follows(prepare_beir, beir, capsys):
+    judged = prepare_beir().judgments("dev")
+    (beir / "qrels" / "train.tsv").unlink()
+    capsys.readouterr()
+    data = prepare_beir("name=other")
+    assert data.splits == ["dev", "test"]
+    assert data.judgments("dev") == judged
+    assert data.judgments("train") == data.queries("train") == []
+    assert not data.has_train_queries
+    notes = " ".join(capsys.readouterr().out.split())
+    assert "there is no split train, so pseudo queries take the place of train queries" in notes
+    assert "no split dev" not in notes
+    assert "pseudo_queries" not in json.loads((data.folder / "card.json").read_text())["splits"]["dev"]
+
+
+def test_a_collection_with_test_queries_only_gets_a_dev_split_of_pseudo_queries(prepare_beir, beir, capsys):
+    tested = prepare_beir().judgments("test")
+    (beir / "qrels" / "train.tsv").unlink()
+    (beir / "qrels" / "dev.tsv").unlink()
+    data = prepare_beir("name=other", "search.splits=[dev, test]")
+    assert data.splits == ["dev", "test"]
+    assert data.judgments("test") == tested
+    assert [(row.query_id, row.doc_id) for row in data.judgments("dev")] == [
+        (f"pseudo-d{i}", f"d{i}") for i in range(12)
+    ]
+    entry = json.loads((data.folder / "card.json").read_text())["splits"]["dev"]
+    assert (entry["queries"], entry["pseudo_queries"]) == (12, True)
+    notes = " ".join(capsys.readouterr().out.split())
+    assert "there is no split dev either, so dev consists of 12 pseudo queries" in notes
+    second = prepare_beir("name=again")
+    for name in ("queries.jsonl", "qrels/dev.tsv"):
+        assert (second.folder / name).read_bytes() == (data.folder / name).read_bytes()
+
+
+def test_documents_without_words_cannot_make_a_dev_split(prepare_beir, tmp_path):
+    folder = write_beir(
+        tmp_path / "empty", [{"_id": "d", "text": "?"}], [{"_id": "q", "text": "x"}], {"test": [("q", "d", 1)]}
+    )
+    with pytest.raises(GenirError, match="no split 'dev' or 'train', and no document with words to make one from"):
+        prepare_beir(f"collection.path={folder}")
 
 
 def test_train_and_dev_need_a_relevant_document_and_test_does_not(prepare_beir, beir):

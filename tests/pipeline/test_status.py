@@ -5,7 +5,7 @@ import pytest
 from genir.config import load_config
 from genir.files import hash_files, write_json
 from genir.pipeline.stage import Stage, execute
-from genir.pipeline.status import stage_states
+from genir.pipeline.status import needs_pseudo_queries, stage_states
 
 PREPARE = Stage("prepare", settings=("collection",), external=("collection.path",), writes=("collection",))
 EMBED = Stage("embed", settings=("embed",), reads=("collection",), writes=("embeddings.npy",))
@@ -38,6 +38,30 @@ def test_stages_are_listed_in_pipeline_order_with_their_states(states):
     assert {found[name] for name in ("prepare", "embed", "docids")} == {("up to date", "")}
     assert found["queries"] == ("not needed", "no training mix contains pseudo_queries")
     assert found["sft"] == found["report"] == ("not run", "")
+
+
+@pytest.mark.parametrize(
+    ("mix", "splits", "needed"),
+    [
+        ("{queries: 1}", ["train"], False),
+        ("{queries: 1}", ["test"], True),
+        ("{spans: 1}", ["test"], False),
+        ("{pseudo_queries: 1}", ["train"], True),
+        ("{queries: 1}", [], False),  # not prepared yet
+    ],
+)
+def test_pseudo_queries_are_needed_in_the_place_of_train_queries(tmp_path, mix, splits, needed):
+    (tmp_path / "c.yaml").write_text(
+        f"collection: {{path: x}}\nruns_dir: {tmp_path}\nsft: {{phases: [{{mix: {mix}}}]}}\n"
+    )
+    for split in splits:
+        path = tmp_path / "c" / "collection" / "qrels" / f"{split}.tsv"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    config = load_config(tmp_path / "c.yaml")
+    assert needs_pseudo_queries(config) is needed
+    (state,) = [state for name, state, _ in stage_states(config) if name == "queries"]
+    assert state == ("not run" if needed else "not needed")
 
 
 def test_a_stage_after_a_stale_one_is_stale_too(states):

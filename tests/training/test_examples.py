@@ -133,9 +133,9 @@ def sources(beir, tmp_path):
     run = make_run(beir, tmp_path, "").run_folder
     (run / "pseudo_queries").mkdir()
     (run / "pseudo_queries" / "queries.jsonl").write_text(json.dumps({"doc_id": "d3", "text": "made up"}) + "\n")
-    data, table = PreparedCollection(run / "collection"), DocidTable.load(run / "docids")
+    table = DocidTable.load(run / "docids")
     return run / "pseudo_queries" / "queries.jsonl", lambda *mix: read_sources(
-        run, data, table, dict.fromkeys(mix, 1.0)
+        run, PreparedCollection(run / "collection"), table, dict.fromkeys(mix, 1.0)
     )
 
 
@@ -146,6 +146,16 @@ def test_sources_hold_the_train_queries_and_the_pseudo_queries_that_the_mix_name
     assert len(found.queries) == len(found.documents) == 12
     assert found.queries[0] == LabelledQuery("where do owls hunt mice with keyword0 train", (0, 4), (3, 1), "q0-train")
     assert read("spans").pseudo_queries == []
+
+
+def test_pseudo_queries_take_the_place_of_missing_train_queries(sources):
+    path, read = sources
+    (path.parents[1] / "collection" / "qrels" / "train.tsv").unlink()
+    assert read("queries").queries == [LabelledQuery("made up", (3,), (1,))]
+    assert read("spans").queries == []
+    path.unlink()
+    with pytest.raises(GenirError, match=r"queries\.jsonl: missing, .* run genir queries CONFIG first"):
+        read("queries")
 
 
 def test_missing_pseudo_queries_are_an_error_only_if_the_mix_names_them(sources):

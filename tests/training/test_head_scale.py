@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from genir.bm25.bm25s_index import BM25sIndex
+from genir.config import BaselineConfig
 from genir.training.batch_logps import batch_logps
 from genir.training.examples import Collator, Example
-from genir.training.head_scale import SMALLEST_SCALE, fit_head_scale
+from genir.training.head_scale import SMALLEST_SCALE, fit_head_scale, silence_head
 from tests.helpers.retrievers import make_documents, with_bm25
 
 DOCUMENTS = make_documents(12)
@@ -61,3 +63,21 @@ def test_a_head_that_disturbs_the_experts_gets_the_smallest_scale(retriever):
         retriever.model.t5.lm_head.weight *= 100
     examples = [Example(document.body, i) for i, document in enumerate(DOCUMENTS)]
     assert fit_head_scale(retriever, examples) < 0.1
+
+
+def test_a_silent_head_leaves_the_probabilities_to_the_experts(retriever):
+    silence_head(retriever.model)
+    text = "owls and glaciers"
+    scores = {f"d{i}": 0.0 for i in range(12)} | dict(
+        BM25sIndex(DOCUMENTS, BaselineConfig()).search_many([text], 12)[0]
+    )
+    log_total = np.log(sum(np.exp(score) for score in scores.values()))
+    expected = {doc_id: score - log_total for doc_id, score in scores.items()}
+    assert {hit.doc_id: hit.score for hit in retriever.search(text, k=12)} == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_silent_head_learns_from_the_first_step_on(retriever):
+    silence_head(retriever.model)
+    batch = Collator(retriever, 64)([Example(document.body, i) for i, document in enumerate(DOCUMENTS)])
+    batch_logps(retriever, batch).sum().backward()
+    assert retriever.model.t5.lm_head.weight.grad.abs().sum() > 0

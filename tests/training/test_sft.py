@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
-from genir.config import load_config
+from genir.collection.prepared import PreparedCollection
+from genir.config import TrainingPhase, load_config
 from genir.retriever import Retriever
 from genir.training.callbacks import ShowProgress
-from genir.training.sft import main
+from genir.training.sft import choose_kinds_with_experts, main
 from indexing.generate_queries import main as generate_queries
 from tests.helpers.retrievers import find_all
 from tests.helpers.training import make_run
@@ -94,6 +95,31 @@ def test_a_pretrained_model_is_used_with_its_tokenizer(load, tmp_path, make_mode
     assert retriever.experts is None
     assert retriever.model.t5.config.d_model == 16
     assert retriever.tokenizer.get_vocab() == tokenizer.get_vocab()
+
+
+@pytest.mark.slow
+def test_without_train_queries_the_first_scores_are_those_of_the_experts(load):
+    config = load("sft.phases=[{mix: {queries: 1}, steps: 1, learning_rate: 1e-9}]")
+    (config.run_folder / "collection" / "qrels" / "train.tsv").unlink()
+    main(config)
+    retriever = Retriever.from_pretrained(config.run_folder / "sft")
+    plain = Retriever.from_pretrained(config.run_folder / "sft")
+    with torch.no_grad():
+        plain.model.t5.lm_head.weight.zero_()
+    assert retriever.experts.weights == {"text": 1.0}
+    for query in ("owls hunt mice", "keyword7 glaciers"):
+        found, expected = ({hit.doc_id: hit.score for hit in r.search(query, k=12)} for r in (retriever, plain))
+        assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_spans_are_trained_with_the_experts_if_there_are_no_train_queries(load):
+    run = load().run_folder
+    data, default = PreparedCollection(run / "collection"), TrainingPhase()
+    assert choose_kinds_with_experts(default, data) == ["queries", "pseudo_queries"]
+    (run / "collection" / "qrels" / "train.tsv").unlink()
+    without = PreparedCollection(run / "collection")
+    assert {*choose_kinds_with_experts(default, without)} == {"spans", "queries", "pseudo_queries"}
+    assert choose_kinds_with_experts(TrainingPhase(experts_for=[]), without) == []
 
 
 @pytest.mark.slow

@@ -34,21 +34,6 @@ def test_no_ranking_of_the_run_is_below_bm25(finished):
     assert min(measures.values()) == measures["bm25"] > 0.9
 
 
-def test_the_experts_rank_as_bm25_does(finished):
-    folder, _ = finished
-    run = folder / "runs" / "small"
-    rankings = [
-        (run / name / file).read_text()
-        for name, file in (("baseline", "bm25.test.trec"), ("runs", "experts.test.trec"))
-    ]
-    scores = [{(q, d): float(score) for q, _, d, _, score, _ in map(str.split, text.splitlines())} for text in rankings]
-    for query in {query for query, _ in scores[0]}:
-        found, bm25 = ([(s, d) for (q, d), s in part.items() if q == query] for part in scores[::-1])
-        of = {document: score for score, document in bm25}
-        in_order = [of[d] for _, d in sorted(found, reverse=True) if d in of]
-        assert in_order == pytest.approx(sorted(in_order, reverse=True), abs=1e-4)
-
-
 def test_all_stages_finish_and_the_report_says_that_dev_has_pseudo_queries(finished):
     folder, done = finished
     assert "there is no split train, so pseudo queries take the place" in " ".join(done.stdout.split())
@@ -58,8 +43,8 @@ def test_all_stages_finish_and_the_report_says_that_dev_has_pseudo_queries(finis
     states = run_genir("status", "runs/small", cwd=folder).stdout
     assert "queries" in states
     assert not {"stale", "not run"} & {*states.split()}
-    assert "pseudo_queries" in (folder / "runs" / "small" / "report" / "report.md").read_text()
-    assert run_genir("compare", "runs/small", "--other", "runs/small", cwd=folder)
+    report = (folder / "runs" / "small" / "report" / "report.md").read_text()
+    assert "pseudo_queries" in report.replace("\\", "")
 
 
 def test_a_real_collection_without_train_queries_is_ranked_no_worse_than_by_bm25(tmp_path):
@@ -71,5 +56,5 @@ def test_a_real_collection_without_train_queries_is_ranked_no_worse_than_by_bm25
     run_genir("run", quickstart, "name=x", f"collection.path={source}", *short, "--until", "evaluate", cwd=tmp_path)
     measures = read_measures(tmp_path / "runs" / "x")
     assert measures["bm25"] == pytest.approx(0.889, abs=0.005)
-    assert measures["experts"] == pytest.approx(measures["bm25"], abs=0.005)  # documents with equal scores
-    assert measures["sft"] >= measures["bm25"] - 0.01
+    assert measures["experts"] > measures["bm25"] + 0.03
+    assert measures["sft"] > measures["bm25"] + 0.03

@@ -25,11 +25,11 @@ def build(beir, tmp_path):
     The docids are in the reverse of the collection's order.
     """
     run = make_run(beir, tmp_path, "").run_folder
-    data, table = PreparedCollection(run / "collection"), DocidTable.load(run / "docids")
+    table = DocidTable.load(run / "docids")
     trie = Trie.from_codes(np.arange(12)[::-1, None])
 
     def build(*overrides):
-        config = load_config(tmp_path / "c.yaml", overrides)
+        config, data = load_config(tmp_path / "c.yaml", overrides), PreparedCollection(run / "collection")
         return make_experts(config, data, trie, choose_fitted_queries(data, table, config.seed))
 
     return build

@@ -9,6 +9,7 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import TrainingPhase, load_config
 from genir.retriever import Retriever
 from genir.training.callbacks import ShowProgress
+from genir.training.experts import EXPECTED
 from genir.training.sft import choose_kinds_with_experts, main
 from indexing.generate_queries import main as generate_queries
 from tests.helpers.retrievers import find_all
@@ -106,7 +107,7 @@ def test_without_train_queries_the_first_scores_are_those_of_the_experts(load):
     plain = Retriever.from_pretrained(config.run_folder / "sft")
     with torch.no_grad():
         plain.model.t5.lm_head.weight.zero_()
-    assert retriever.experts.weights == {"text": 1.0}
+    assert retriever.experts.weights == {name: EXPECTED[name].weight for name in ("text", "title", "characters")}
     for query in ("owls hunt mice", "keyword7 glaciers"):
         found, expected = ({hit.doc_id: hit.score for hit in r.search(query, k=12)} for r in (retriever, plain))
         assert found == pytest.approx(expected, abs=1e-3)

@@ -20,15 +20,17 @@ from genir.console import console, print_note, print_warning
 from genir.docids import DocidTable
 from genir.docids.order import docid_numbers
 from genir.errors import GenirError, make_printable
+from genir.evaluation.contributions import COLUMNS, Contributions, write_contributions
 from genir.evaluation.measures import measure
 from genir.evaluation.protocol_card import make_run_card
-from genir.evaluation.results import MeasureValue, write_values
+from genir.evaluation.results import MeasureValue, group_by_run, write_values
 from genir.evaluation.significance import Interval, bootstrap_interval
 from genir.evaluation.tied_docids import measure_tie_orders
 from genir.evaluation.trec import Run, qrels, read_run
 from genir.files import atomic_folder, list_folder, read_json, write_json
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
+from genir.scoring.ablation import measure_experts
 
 
 class Split(NamedTuple):
@@ -45,15 +47,18 @@ class Split(NamedTuple):
 def main(config: Config) -> None:
     """Measure all run files in RUN/baseline and RUN/runs, and write the results to RUN/evaluation.
 
-    The files are measures.json, per_query.tsv, certificates.json and card.json. Means are given with 95 % bootstrap
-    confidence intervals over the queries. A query is "seen" if one of its best documents (those with its highest grade)
-    is relevant to a train query; seen and unseen queries are also measured separately. A judged query without hits
-    counts as 0. If documents share docids, the measures of the best, the expected and the worst order among them are
-    given too. Run files of a training stage that is not in the config are ignored.
+    The files are measures.json, per_query.tsv, certificates.json, experts.json and card.json. Means are given with 95 %
+    bootstrap confidence intervals over the queries. A query is "seen" if one of its best documents (those with its
+    highest grade) is relevant to a train query; seen and unseen queries are also measured separately. A judged query
+    without hits counts as 0. If documents share docids, the measures of the best, the expected and the worst order
+    among them are given too. Run files of a training stage that is not in the config are ignored.
 
     certificates.json and the column "certified" give the share of queries whose top hits, down to the largest cut-off
     of the measures, are proven to be the model's best documents in this order, so that more beams could not change
     them.
+
+    If the retriever has experts, experts.json and a last table give what each of them and the model contribute to
+    sft.metric on at most 1,000 queries of the first split.
     """
     data = PreparedCollection(config.run_folder / "collection")
     trained = {judgment.doc_id for judgment in data.judgments("train") if judgment.grade > 0}
@@ -78,12 +83,44 @@ def main(config: Config) -> None:
                 share = certified_share(read_certificates(proven), run, config.evaluate.cutoff)
                 certificates.setdefault(name, {})[run_name] = share
     summary = summarise([*values, *tie_values], config)
+    parts = measure_parts(config, data, values)
     with atomic_folder(config.run_folder / "evaluation") as folder:
         write_values(values, folder / "per_query.tsv")
         write_json(folder / "measures.json", summary)
         write_json(folder / "card.json", make_run_card(config.run_folder))
         write_json(folder / "certificates.json", certificates)
+        if parts is not None:
+            write_contributions(parts, folder / "experts.json")
     print_results(config, summary, certificates)
+    if parts is not None:
+        console.print(make_parts_table(parts))
+        console.print(parts.explanation, style="dim")
+
+
+def measure_parts(config: Config, data: PreparedCollection, values: Sequence[MeasureValue]) -> Contributions | None:
+    """Measure what each expert and the model contribute on the first split; None if the run has no experts.
+
+    values: those of the runs, from which the model's measure is taken.
+    """
+    folder, split, metric = config.run_folder / "sft", config.search.splits[0], config.sft.metric
+    if not config.uses_experts or not (folder / "experts").exists():
+        return None
+    # These import transformers, which takes seconds and is not needed otherwise.
+    from genir.retriever.documents import load_documents
+    from genir.retriever.folder import read_settings
+
+    read_settings(folder)  # refuses damaged files
+    index = load_documents(folder)
+    assert index.experts is not None
+    doc_ids = [index.table.doc_ids[doc_index] for doc_index in index.trie.doc_indices.tolist()]
+    k = find_cutoff(metric) or config.search.k
+    parts = measure_experts(index.experts, doc_ids, data, split, metric, k)
+    by_run = group_by_run(values, split, metric)
+    last = next((name for name in reversed(config.training_stages) if name in by_run), None)
+    if last is None:
+        return parts
+    measured = [by_run[last][query.id] for query in data.queries(split)[: parts.queries]]
+    return parts._replace(run=last, combined=statistics.fmean(measured))
 
 
 def print_results(config: Config, summary: Mapping[str, Any], certificates: Mapping[str, Mapping[str, float]]) -> None:
@@ -227,10 +264,20 @@ def make_table(runs: Mapping[str, Any], split: str, measures: Sequence[str], cer
     return table
 
 
+def make_parts_table(parts: Contributions) -> Table:
+    """Make a table with one line for each expert, and one for the model."""
+    table = Table(title=f"experts, {parts.split}: {parts.measure}", title_justify="left")
+    for number, name in enumerate(COLUMNS):
+        table.add_column(name, justify="right" if number else "left")
+    for row in parts.rows:
+        table.add_row(*row)
+    return table
+
+
 STAGE = Stage(
     "evaluate",
-    settings=("evaluate", "search.splits", "experts", "ddro", "irpo"),
-    reads=("collection", "docids?", "baseline", "runs"),
+    settings=("evaluate", "search.splits", "search.k", "sft.metric", "experts", "ddro", "irpo"),
+    reads=("collection", "docids?", "baseline", "runs", "sft?"),
     writes=("evaluation",),
 )
 

@@ -22,6 +22,7 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import console, print_note
 from genir.errors import make_printable
+from genir.evaluation.contributions import read_contributions
 from genir.evaluation.headline import compose_headline, format_value
 from genir.evaluation.protocol_card import read_card
 from genir.evaluation.results import MeasureValue, group_by_run, load_run_values
@@ -47,10 +48,10 @@ def main(config: Config) -> None:
     """Write report.md, report.html (which contains its figures) and results.tex to RUN/report.
 
     The report begins with the main result in one sentence. It is followed by the measures with intervals, also
-    separately for seen and unseen documents; the significance tests; the queries with the largest gains and losses of
-    the last training stage over the first run (BM25), with the top hits of both; the docid report; the training curves;
-    the protocol card; and the method, stages and versions that produced the run. Parts whose files do not exist are
-    omitted.
+    separately for seen and unseen documents; the significance tests; what the experts and the model contribute; the
+    queries with the largest gains and losses of the last training stage over the first run (BM25), with the top hits of
+    both; the docid report; the training curves; the protocol card; and the method, stages and versions that produced
+    the run. Parts whose files do not exist are omitted.
     """
     run = config.run_folder
     page = collect_page(config)
@@ -88,6 +89,7 @@ def collect_page(config: Config) -> dict[str, Any]:
         "card": list(flatten(read_card(run))),
         "splits": [collect_split(config, name, summary[name], values, tests) for name in config.search.splits],
         "tests": tests,
+        "experts": read_contributions(run / "evaluation" / "experts.json"),
         "docids": read_optional(run / "docids" / "report.json"),
         "docid_figure": figure if (run / figure).exists() else None,
         "curves": [(label, path) for label, path in curves.items() if (run / path).exists()],

@@ -1,21 +1,35 @@
-"""Documents that are added to a retriever: whether they can be, and their vectors.
+"""The documents of a retriever folder, and documents that are added: whether they can be, and their vectors.
 
 Shapes: n new documents, D dimensions of a vector.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genir.checks import is_valid_id
 from genir.config import SoftmaxOver, parse_docids
+from genir.decoding.index import DocumentIndex
 from genir.docids import BUILDERS
 from genir.docids.table import DocidTable
+from genir.docids.trie import Trie
 from genir.embedders import ModelEmbedder, TfidfEmbedder, require_finite_vectors
 from genir.errors import GenirError
 from genir.records import Document
+from genir.scoring.experts import Experts
+
+
+def load_documents(folder: Path) -> DocumentIndex:
+    """Load the documents of a retriever folder without its model: the docid table, the trie and the experts.
+
+    Raises GenirError if a file is missing or damaged; only `read_settings` compares the files with their hashes.
+    """
+    table = DocidTable.load(folder / "docids")
+    trie = Trie.load(folder / "docids" / "trie.safetensors", table.codes)
+    return DocumentIndex(table, trie, Experts.load(folder / "experts", len(table)))
 
 
 def require_new(documents: Sequence[Document], table: DocidTable) -> None:

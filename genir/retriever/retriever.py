@@ -25,7 +25,7 @@ from genir.errors import GenirError
 from genir.files import atomic_folder
 from genir.model import DocidModel, Encoded
 from genir.records import Document, Hits
-from genir.retriever.documents import require_extensible, require_new, vectors_for
+from genir.retriever.documents import load_documents, require_extensible, require_new, vectors_for
 from genir.retriever.folder import RetrieverSettings, load_unmixed, read_settings, require_replaceable, write_settings
 from genir.scoring.experts import Experts, compute_masses
 from genir.scoring.explanation import Explanation, explain_leaf
@@ -104,14 +104,13 @@ class Retriever:
     def _load(cls, path: Path, device: str | torch.device | None, dtype: torch.dtype) -> "Retriever":
         """Load a retriever from its own folder."""
         base, softmax_over, max_tokens = read_settings(path)
-        table = DocidTable.load(path / "docids")
-        layout = CodeLayout(base, table.sizes, table.text)
+        index = load_documents(path)
+        layout = CodeLayout(base, index.table.sizes, index.table.text)
         model = DocidModel(load_t5(str(path), device), layout, softmax_over)
         nn.Module.to(model.t5, dtype=dtype)
-        trie = Trie.load(path / "docids" / "trie.safetensors", table.codes)
         embedder = load_embedder(path / "docids" / "embedder")
-        experts = Experts.load(path / "experts", len(table))
-        return cls(model, load_tokenizer(str(path)), table, max_tokens, trie, embedder, experts)
+        tokenizer = load_tokenizer(str(path))
+        return cls(model, tokenizer, index.table, max_tokens, index.trie, embedder, index.experts)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the retriever folder, completely or not at all; Hugging Face can load its model and tokenizer too.

@@ -83,9 +83,7 @@ class Experts:
 
         Documents with equal scores are in docid order.
         """
-        keys, scores = self.score([text])
-        best = scores.argsort(descending=True, stable=True)[:k]
-        return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
+        return rank_matches(self._score(text), k)
 
     def explain(self, text: str, leaf: int) -> dict[str, float]:
         """The weighted score of each expert for the document of a leaf."""
@@ -144,6 +142,16 @@ class Experts:
                     "the complete folder again, or create it again"
                 )
         return cls(indexes, weights)
+
+
+def rank_matches(matches: Matches, k: int) -> list[tuple[int, float]]:
+    """Return the k best (position, score) pairs, best first; equal scores are in the order of their positions."""
+    positions, scores = matches
+    if k < len(scores):  # only these are sorted, since a query matches a large part of a collection
+        chosen = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+        positions, scores = positions[chosen], scores[chosen]
+    best = np.argsort(-scores, kind="stable")[:k]
+    return list(zip(positions[best].tolist(), scores[best].tolist(), strict=True))
 
 
 def compute_masses(

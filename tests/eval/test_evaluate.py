@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 
 from eval import evaluate
+from genir import search
+from genir.collection.prepared import PreparedCollection
 from genir.config import load_config
 from genir.docids.table import Codes, DocidTable
 from genir.errors import GenirError
@@ -16,6 +18,7 @@ from genir.files import write_json
 from genir.pipeline.stage import execute
 from tests.helpers.beir import beir_of_own_queries
 from tests.helpers.evaluated_run import make_evaluated_run
+from tests.helpers.retrievers import with_bm25
 
 
 def read_evaluation(config, name):
@@ -80,6 +83,72 @@ def test_a_query_is_certified_if_its_hits_down_to_the_cutoff_are_proven(beir, tm
     narrow = load_config(tmp_path / "c.yaml", ["name=a", "evaluate.measures=[RR@3]", "sft.metric=RR@3"])
     evaluate.main(narrow)
     assert read_evaluation(config, "certificates.json") == {"test": {"sft": pytest.approx(4 / 5)}}
+
+
+def save_sft(config, make_retriever, weight):
+    """Save a retriever with BM25 as its expert as the run's sft, and return it."""
+    data = PreparedCollection(config.run_folder / "collection")
+    codes = np.stack(np.unravel_index(np.random.default_rng(0).permutation(12), (2, 2, 3)), 1)
+    retriever = with_bm25(make_retriever(codes, (2, 2, 3)), data.documents, weight)
+    retriever.save_pretrained(config.run_folder / "sft")
+    return retriever
+
+
+@pytest.mark.parametrize("metric", ["RR@10", "AP"])
+def test_what_experts_and_model_contribute_is_as_in_the_runs_and_measured_again_if_the_experts_change(
+    beir, tmp_path, make_retriever, capsys, metric
+):
+    overrides = [f"evaluate.measures=[Success@1,{metric}]", f"sft.metric={metric}"]
+    config = make_evaluated_run(beir, tmp_path, "a", *overrides)
+    assert not (config.run_folder / "evaluation" / "experts.json").exists()
+    retriever = save_sft(config, make_retriever, 1.5)
+    search.rank_by_experts(config, retriever, PreparedCollection(config.run_folder / "collection"), "test")
+    execute(evaluate.STAGE, evaluate.main, config)
+    found = read_evaluation(config, "experts.json")
+    means = {run: x[metric]["all"]["mean"] for run, x in read_evaluation(config, "measures.json")["test"].items()}
+    assert found["together"] == pytest.approx(means["experts"])
+    assert means["experts"] != means["sft"]
+    assert (found["run"], found["combined"]) == ("sft", pytest.approx(means["sft"]))
+    assert (found["split"], found["measure"], found["queries"], found["total"]) == ("test", metric, 12, 12)
+    assert found["experts"] == [
+        {"name": "text", "weight": 1.5, "k1": 0.9, "b": 0.4, "alone": found["together"], "without": None}
+    ]
+    printed = capsys.readouterr().out
+    assert printed.index("experts, test") > printed.index("test: mean")
+    assert "│ model" in printed
+    assert "on the 12 queries of test, all experts together reach" in printed
+    save_sft(config, make_retriever, 2.5)
+    execute(evaluate.STAGE, evaluate.main, config)
+    assert read_evaluation(config, "experts.json")["experts"][0]["weight"] == 2.5
+    execute(evaluate.STAGE, evaluate.main, config)
+    assert "evaluate: up to date" in capsys.readouterr().out
+    without = load_config(tmp_path / "c.yaml", ["name=a", "experts=null", *overrides])
+    execute(evaluate.STAGE, evaluate.main, without)
+    assert not (config.run_folder / "evaluation" / "experts.json").exists()
+
+
+def test_the_model_is_measured_by_the_run_of_the_last_training_stage(beir, tmp_path, make_retriever):
+    config = make_evaluated_run(beir, tmp_path, "a", "irpo={}")
+    save_sft(config, make_retriever, 1.5)
+    write_run({"q3-test": {"d3": 1.0}, "q4-test": {"d4": 1.0}}, config.run_folder / "runs" / "irpo.test.trec", "irpo")
+    evaluate.main(config)
+    found = read_evaluation(config, "experts.json")
+    assert (found["run"], found["combined"]) == ("irpo", pytest.approx(2 / 12))
+    for name in ("sft", "irpo"):
+        (config.run_folder / "runs" / f"{name}.test.trec").unlink()
+    evaluate.main(config)
+    found = read_evaluation(config, "experts.json")
+    assert (found["run"], found["combined"]) == (None, None)
+
+
+def test_a_damaged_index_of_an_expert_is_an_error_that_names_it(beir, tmp_path, make_retriever):
+    config = make_evaluated_run(beir, tmp_path, "a")
+    save_sft(config, make_retriever, 1.5)
+    path = config.run_folder / "sft" / "experts" / "text" / "postings.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(GenirError, match=r"text/postings\.safetensors"):
+        evaluate.main(config)
 
 
 def test_documents_that_share_a_docid_get_measures_of_their_best_and_worst_order(beir, tmp_path):

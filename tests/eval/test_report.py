@@ -1,3 +1,4 @@
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ import eval.report
 from eval.report import escape_tex
 from genir.config import load_config
 from genir.errors import GenirError
+from genir.evaluation.contributions import COLUMNS, Contributions, ExpertContribution, write_contributions
 from genir.evaluation.trec import write_run
 from genir.files import write_json
 from indexing.prepare_collection import main as prepare
@@ -193,6 +195,30 @@ def test_certified_shares_have_a_column_and_an_explanation_with_the_cutoff(confi
     assert results[0][-1] == "certified"
     assert [row[-1] for row in results[1:]] == ["", "", "", "87.5%", "", ""]
     assert "Certified: share of queries whose top 10 is proven to be the model's best." in text
+
+
+def test_the_experts_have_a_section_with_their_table_and_a_sentence_that_are_shown_literally(config):
+    text, _ = read(config)
+    assert "Experts" not in text
+    tex = (config.run_folder / "report" / "results.tex").read_text()
+    experts = [
+        ExpertContribution("text", 0.82, 1.25, 0.5, 0.891, 0.871),
+        ExpertContribution(HOSTILE, 1, None, None, 1, 0),
+    ]
+    parts = Contributions("test", "RR@10", 20, 20, experts, 0.904, HOSTILE, 0.925)
+    write_contributions(parts, config.run_folder / "evaluation" / "experts.json")
+    text, page = read(config)
+    assert text.index("## Measures") < text.index("## Experts") < text.index("## Largest gains")
+    (table,) = [table for table in page.tables if table[0][0] == "part"]
+    assert table == [
+        list(COLUMNS),
+        ["text", "0.820", "1.25", "0.50", ".891", ".871"],
+        [HOSTILE, "1.000", "", "", "1.000", ".000"],
+        ["model", "", "", "", "", ".904"],
+    ]
+    shown = (config.run_folder / "report" / "report.html").read_text()
+    assert parts.explanation in html.unescape(re.sub(r"<[^>]*>", "", shown))
+    assert (config.run_folder / "report" / "results.tex").read_text() == tex
 
 
 @pytest.mark.slow

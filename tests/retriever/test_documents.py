@@ -18,6 +18,7 @@ from genir.errors import GenirError
 from genir.files import folder_lock
 from genir.model import DocidModel
 from genir.records import Document
+from genir.retriever.documents import load_documents
 from genir.tokenizer import tokenize
 from indexing import build_docids as build_docids_stage
 from tests.helpers.models import make_model
@@ -73,6 +74,19 @@ def test_documents_are_added_and_removed_without_training_as_if_the_retriever_we
             assert find_all(one, query) == pytest.approx(find_all(rebuilt, query), abs=1e-5)
     with pytest.raises(GenirError, match="no document 'd0'"):
         retriever.remove(["d0"])
+
+
+@pytest.mark.parametrize("weight", [None, 1.5])
+def test_the_documents_of_a_folder_are_those_of_its_retriever(tmp_path, tokenizer, weight):
+    retriever, _, _ = growing_retriever(tokenizer, weight)
+    retriever.save_pretrained(tmp_path / "r")
+    index = load_documents(tmp_path / "r")
+    assert index.table.doc_ids == retriever.table.doc_ids
+    assert index.trie.codes.equal(retriever.trie.codes)
+    assert index.trie.doc_indices.equal(retriever.trie.doc_indices)
+    assert (index.experts is None) == (weight is None)
+    if weight is not None:
+        assert index.experts.rank("owls hunt", 30) == retriever.experts.rank("owls hunt", 30) != []
 
 
 def test_a_new_document_is_found_by_its_words_at_once_and_a_removed_one_has_no_mass(tokenizer):

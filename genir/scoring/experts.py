@@ -4,7 +4,7 @@ Shapes: B queries, m matches of all queries, N documents.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,22 +68,23 @@ class Experts:
 
     def score(self, texts: Sequence[str]) -> ExpertScores:
         """Score the documents for a batch of queries. Empty texts match nothing."""
-        matches = [self._score(text) for text in texts]
+        matches = list(self._score_many(texts))
         keys = np.concatenate([match.positions for match in matches], dtype=np.int64)
         keys += np.repeat(np.arange(len(texts)) * len(self), [len(match.positions) for match in matches])
         scores = np.concatenate([match.scores for match in matches])
         return ExpertScores(torch.from_numpy(keys), torch.from_numpy(scores))
 
-    def _score(self, text: str) -> Matches:
-        """Return the weighted sums of the scores of all documents for one query."""
-        return add_matches([index.score(text) for index in self.indexes.values()], list(self.weights.values()))
+    def _score_many(self, texts: Sequence[str]) -> Iterator[Matches]:
+        """Yield the weighted sums of the scores of all documents for each query."""
+        for parts in zip(*(index.score_many(texts) for index in self.indexes.values()), strict=True):
+            yield add_matches(parts, list(self.weights.values()))
 
     def rank(self, text: str, k: int) -> list[tuple[int, float]]:
         """Return the k best (leaf, score) pairs of a query, best first; documents with the score 0 are omitted.
 
         Documents with equal scores are in docid order.
         """
-        return rank_matches(self._score(text), k)
+        return rank_matches(next(self._score_many([text])), k)
 
     def explain(self, text: str, leaf: int) -> dict[str, float]:
         """The weighted score of each expert for the document of a leaf."""

@@ -93,8 +93,8 @@ class _Likelihood:
         self._postings: list[list[tuple[Tensor, ...]]] = [[] for _ in indexes]
         query, others, wanted, shares = [], [], [], []
         slots = total = 0
-        for number, (text, documents) in enumerate(zip(texts, relevant, strict=True)):
-            entries = [index.find_entries(text) for index in indexes]
+        parts_of = zip(*(index.find_entries(texts) for index in indexes), strict=True)
+        for number, (entries, documents) in enumerate(zip(parts_of, relevant, strict=True)):
             total += sum(len(part.positions) for part in entries)
             if number and total > MAX_POSTINGS:
                 break

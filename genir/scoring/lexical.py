@@ -105,12 +105,16 @@ class LexicalIndex:
         entries.view("<i8").sort(kind="stable")  # the fastest, since the postings of each term are in order
         return _add_up(entries)
 
-    def find_entries(self, text: str) -> Entries:
-        """Return what the scores of a query are computed from, for one pair of a document and a term after another."""
-        ranges = self._find_postings(text)
-        documents, frequencies, lengths, weights = self._gather(ranges)
-        relative = lengths.astype(np.float32) / np.float32(self._mean_length)
-        return Entries(documents, frequencies, relative, weights)
+    def score_many(self, texts: Iterable[str]) -> Iterator[Matches]:
+        """Yield the scores of each query."""
+        return map(self.score, texts)
+
+    def find_entries(self, texts: Iterable[str]) -> Iterator[Entries]:
+        """Yield what the scores of each query are computed from: one entry for each term in a document."""
+        for text in texts:
+            documents, frequencies, lengths, weights = self._gather(self._find_postings(text))
+            relative = lengths.astype(np.float32) / np.float32(self._mean_length)
+            yield Entries(documents, frequencies, relative, weights)
 
     def _find_postings(self, text: str) -> list[_Range]:
         """Find the postings of the terms of a query."""

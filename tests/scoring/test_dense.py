@@ -53,9 +53,17 @@ def test_a_query_without_known_words_has_no_matches(index, query):
     assert as_dict(index.score(query)) == {}
 
 
+@pytest.mark.parametrize("size", [1, 2, 64])
+def test_many_queries_have_the_scores_of_each(index, monkeypatch, size):
+    monkeypatch.setattr(dense, "BATCH", size)
+    queries = [*QUERIES, "", "nothing known", QUERIES[0]]
+    for query, matches in zip(queries, index.score_many(queries), strict=True):
+        assert as_dict(matches) == pytest.approx(as_dict(index.score(query)), abs=1e-4)
+    assert list(index.score_many([])) == []
+
+
 def test_the_entries_of_a_query_are_its_scores(index):
-    for query in QUERIES:
-        entries = index.find_entries(query)
+    for query, entries in zip(QUERIES, index.find_entries(QUERIES), strict=True):
         assert dict(zip(entries.positions.tolist(), entries.weights.tolist(), strict=True)) == as_dict(
             index.score(query)
         )

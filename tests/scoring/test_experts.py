@@ -110,8 +110,8 @@ def test_the_keys_of_many_queries_over_millions_of_documents_do_not_overflow():
         def __len__(self):
             return size
 
-        def score(self, text):
-            return Matches(np.array([3, size - 1], np.int32), np.ones(2, np.float32))
+        def score_many(self, texts):
+            return (Matches(np.array([3, size - 1], np.int32), np.ones(2, np.float32)) for _ in texts)
 
     keys, _ = Experts({"text": HugeIndex()}, {"text": 1.0}).score(["owls"] * 3)
     assert keys.tolist() == [3, size - 1, size + 3, 2 * size - 1, 2 * size + 3, 3 * size - 1]

@@ -130,7 +130,7 @@ def test_a_collection_with_very_many_postings_is_fitted_on_fewer_queries(monkeyp
     queries = make_queries(20)
     relevant = draw_relevant(score_all(TEXTS, queries, DEFAULT))
     arguments = [DEFAULT], [GivenParameters()]
-    sizes = [len(build(TEXTS).find_entries(query).positions) for query in queries]
+    sizes = [len(entries.positions) for entries in build(TEXTS).find_entries(queries)]
     expected = fit_parameters([build(TEXTS)], queries[:5], relevant[:5], *arguments)
     monkeypatch.setattr(fit, "MAX_POSTINGS", sum(sizes[:5]))
     assert fit_parameters([build(TEXTS)], queries, relevant, *arguments) == expected

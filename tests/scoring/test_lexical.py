@@ -118,11 +118,12 @@ def test_an_index_with_other_parameters_is_one_that_is_built_with_them(texts, se
 def test_the_entries_of_a_query_add_up_to_its_scores(texts, query, settings):
     index = build(texts, settings)
     expected = np.zeros(len(texts))
-    for document, frequency, length, weight in zip(*index.find_entries(query), strict=True):
+    (entries,) = index.find_entries([query])
+    for document, frequency, length, weight in zip(*entries, strict=True):
         norm = settings.k1 * (1 - settings.b + settings.b * length)
         expected[document] += weight * frequency / (frequency + norm)
     positions, scores = index.score(query)
-    assert sorted(set(index.find_entries(query).positions.tolist())) == positions.tolist()
+    assert sorted(set(entries.positions.tolist())) == positions.tolist()
     assert scores == pytest.approx(expected[positions], rel=1e-4)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from genir.docids.tfidf import HashedTfidf
 from genir.pseudo_queries.extractive import MAX_CHARACTERS, shorten, split_sentences
 from genir.records import Document, Judgment, Query
-from genir.words import compose_marks, find_terms
+from genir.words import compose_marks
 
 MAX_QUERIES = 500
 WORDS = 3
@@ -18,10 +18,10 @@ WORDS = 3
 def make_dev_queries(documents: Sequence[Document], taken: Collection[str]) -> list[tuple[Query, Judgment]]:
     """Make a query with a judgment of grade 1 for each of at most MAX_QUERIES documents.
 
-    A query consists of WORDS words of a sentence; sentence and words are drawn at random, without stop words. The
-    documents are those with the lowest hashes (CRC-32) of their ids, which also are the seeds, so that a query depends
-    only on its own document. Documents without words have no query. taken: ids with none of
-    which the id of a query may begin.
+    A query consists of WORDS words of a sentence; sentence and words are drawn at random, without stop words. If no
+    sentence has so many, the query is shorter, and a document without such words has no query. The documents are those
+    with the lowest hashes (CRC-32) of their ids. The seed of a query is the id of its document, on which alone it
+    depends. taken: ids in use; the prefix of the new ids is chosen so that none of these begins with it.
     """
     prefix = "pseudo-"
     while any(name.startswith(prefix) for name in taken):
@@ -41,6 +41,8 @@ def _draw_words(document: Document, tfidf: HashedTfidf) -> str:
     """Draw words of a sentence of the document, or of its title if it has no sentence; empty if it has no words."""
     rng = random.Random(document.id)
     text = compose_marks(document.text[:MAX_CHARACTERS])
-    sentence = rng.choice(split_sentences(text) or [compose_marks(document.body[:MAX_CHARACTERS])])
-    weights = {word: rng.random() for word in dict.fromkeys(tfidf.split_words(sentence))}
-    return shorten(sentence, weights, WORDS) if find_terms(sentence) else ""
+    sentences = split_sentences(text) or [compose_marks(document.body[:MAX_CHARACTERS])]
+    words_of = {sentence: dict.fromkeys(tfidf.split_words(sentence)) for sentence in sentences}
+    count = min(WORDS, max(map(len, words_of.values())))
+    sentence = rng.choice([sentence for sentence, words in words_of.items() if len(words) >= count])
+    return shorten(sentence, {word: rng.random() for word in words_of[sentence]}, count) if count else ""

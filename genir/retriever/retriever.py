@@ -152,16 +152,17 @@ class Retriever:
             codes = assign_new_docids(inputs, table)
             ids, titles = [document.id for document in documents], [document.title for document in documents]
             table = table.extended(ids, titles, codes)
-            if table.text:  # a new docid may be longer than all others; searches of the old index can use it too
+            trie = Trie.from_codes(table.codes)
+            experts = self.experts and self.experts.extended(documents, self.trie, trie)
+            # Nothing fails from here on. Searches of the old index can use the changed model too.
+            if table.text:  # a new docid may be longer than all others
                 self.model.layout = self.model.layout._replace(sizes=table.sizes)
             elif table.sizes != self.model.layout.sizes:  # atomic docids: new codes
                 self.model = self.model.with_more_codes(table.sizes[0])
-            trie = Trie.from_codes(table.codes)
-            experts = self.experts and self.experts.extended(documents, self.trie, trie)
             self._index = DocumentIndex(table, trie, experts)
 
     def remove(self, doc_ids: Collection[str]) -> None:
-        """Remove documents from the retriever; documents that are added later can get their docids.
+        """Remove documents from the retriever; documents added later can get their docids, unless these are atomic.
 
         Raises GenirError for an unknown doc_id, and if no document would be left.
         """

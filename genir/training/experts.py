@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from genir.config import BM25ExpertConfig, Config, LexicalExpertConfig
 from genir.console import console, print_note
 from genir.docids.table import DocidTable
 from genir.docids.trie import Trie
-from genir.embedders import load_embedder, load_vectors
+from genir.embedders import ModelEmbedder, load_embedder, load_vectors
 from genir.errors import GenirError
 from genir.evaluation.trec import qrels
 from genir.scoring.dense import DenseIndex
@@ -56,7 +55,7 @@ def make_experts(
             indexes[name] = LexicalIndex.build(texts, config.baseline, FIELDS[name].ngram).reordered(order)
     if config.experts.dense is not None and config.uses_dense_expert:
         given[DENSE] = GivenParameters(0.0, 0.0, config.experts.dense.weight)
-        indexes[DENSE] = _load_dense_index(config.run_folder, len(data.documents)).reordered(order)
+        indexes[DENSE] = _load_dense_index(config, len(data.documents)).reordered(order)
     parameters = _fit(given, indexes, queries, trie)
     used = {name: p for name, p in parameters.items() if p.weight > 0} or dict([*parameters.items()][:1])
     shown = "; ".join(
@@ -70,11 +69,15 @@ def make_experts(
     )
 
 
-def _load_dense_index(run: Path, documents: int) -> DenseIndex:
-    """Load the vectors that the embed stage wrote, in the order of the collection, and its embedder."""
+def _load_dense_index(config: Config, documents: int) -> DenseIndex:
+    """Load the vectors that the embed stage wrote, in the order of the collection, and its embedder.
+
+    Raises GenirError if the stage has not run with the present embed.method.
+    """
+    run, method = config.run_folder, config.embed.method
     embedder = load_embedder(run / "embedder")
-    if embedder is None:
-        raise GenirError(f"{run / 'embedder'}: no such folder; run genir embed CONFIG first")
+    if not isinstance(embedder, ModelEmbedder) or embedder.name != method:
+        raise GenirError(f"{run / 'embedder'}: not of embed.method={method}; run genir embed CONFIG first")
     return DenseIndex(np.asarray(load_vectors(run / "embeddings.npy", documents)), embedder)
 
 

@@ -88,7 +88,8 @@ def _make_job(
     table, run = policy.table, config.run_folder
     sources = read_sources(run, data, table, settings.mix)
     own = table.doc_indices if data.ignores_identical_ids else {}  # a query's own document is no negative either
-    judged = {q.query_id: [*q.doc_indices, *(own[i] for i in [q.query_id] if i in own)] for q in sources.queries}
+    judged_queries = [q for q in sources.queries if q.query_id]  # no pseudo queries, which may take their place
+    judged = {q.query_id: [*q.doc_indices, *(own[i] for i in [q.query_id] if i in own)] for q in judged_queries}
     examples = collect_distinct_examples(ExampleStream(settings.pool_size, seed, settings.mix, sources, settings))
     query_ids = {judgment.query_id for judgment in data.judgments("train")}
     mined = read_negatives(run / "negatives" / "negatives.jsonl", table, query_ids) if settings.mined_candidates else {}

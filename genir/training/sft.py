@@ -38,8 +38,8 @@ def main(config: Config) -> None:
     data = PreparedCollection(run / "collection")
     table = DocidTable.load(run / "docids")
     sections = (config.sft, config.model, config.experts)
-    settings = [section and section.model_dump(mode="json") for section in sections]
-    settings.append(config.baseline.model_dump(include={"stemmer"}))
+    settings: list[Any] = [section and section.model_dump(mode="json") for section in sections]
+    settings += [config.baseline.model_dump(include={"stemmer"}), config.embed.method]
     inputs = ["collection", "docids"]
     inputs += [path for path in ("embeddings.npy", "embedder", "pseudo_queries") if (run / path).exists()]
     work = prepare_work_folder(config, "sft", settings, inputs, (config.model.pretrained, config.model.tokenizer))
@@ -141,7 +141,7 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
 
 STAGE = Stage(
     "sft",
-    settings=("model", "experts", "baseline.stemmer", "sft"),
+    settings=("model", "experts", "baseline.stemmer", "embed.method", "sft"),
     external=("model.pretrained", "model.tokenizer"),
     reads=("collection", "docids", "embeddings.npy?", "embedder?", "pseudo_queries?"),
     writes=("sft",),

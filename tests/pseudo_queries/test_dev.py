@@ -58,9 +58,12 @@ def test_documents_with_little_text_have_shorter_queries_or_none():
         "marks": ("", "?!"),
         "title": ("Owls", ""),
         "chinese": ("", "东京大学是日本的国立大学。"),
+        "stop words": ("", "It is what it was and so it will be."),
+        "few words": ("", "It is what it was. The owls were not there, but mice were."),
     }
     documents = [Document(name, *content) for name, content in texts.items()]
     found = {judgment.doc_id: query.text for query, judgment in make_dev_queries(documents, [])}
-    assert found.keys() == {"title", "chinese"}
+    assert found.keys() == {"title", "chinese", "few words"}
+    assert found["few words"] == "owls mice"
     assert found["title"] == "Owls"
     assert found["chinese"]

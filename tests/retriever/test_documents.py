@@ -19,6 +19,7 @@ from genir.files import folder_lock
 from genir.model import DocidModel
 from genir.records import Document
 from genir.retriever.documents import load_documents
+from genir.scoring.experts import Experts
 from genir.tokenizer import tokenize
 from indexing import build_docids as build_docids_stage
 from tests.helpers.models import make_model
@@ -247,6 +248,25 @@ def test_a_new_atomic_docid_has_the_mean_logit_of_the_others_and_the_mass_of_its
             normaliser = math.log(sum(map(math.exp, total.values())))
             found = {hit.doc_id: hit.score for hit in one.search(query, k=99, beams=99)}
             assert found == pytest.approx({name: x - normaliser for name, x in total.items()}, abs=1e-4)
+
+
+def test_an_addition_that_fails_leaves_the_retriever_as_it_was(tokenizer):
+    class FailingExperts(Experts):
+        """Experts that cannot take new documents, as those whose embedder cannot be loaded."""
+
+        def extended(self, documents, old, new):
+            raise GenirError("cannot be loaded")
+
+    documents = make_documents(12)
+    found = atomic_retriever(tokenizer, documents[:9], 1.5)
+    experts = FailingExperts(found.experts.indexes, found.experts.weights)
+    retriever = Retriever(found.model, tokenizer, found.table, experts=experts)
+    before, model = find_all(retriever), retriever.model
+    with pytest.raises(GenirError, match="cannot be loaded"):
+        retriever.add(documents[9:])
+    assert retriever.model is model
+    assert len(retriever.table) == 9
+    assert find_all(retriever) == before
 
 
 def test_atomic_docids_cannot_be_added_to_a_softmax_over_the_whole_vocabulary_and_need_no_vectors(tokenizer):

@@ -122,6 +122,9 @@ def test_the_vectors_of_a_model_are_an_expert_whose_weight_is_fitted(build, beir
         assert positions[scores.argmax()] == 11 - doc_index
 
 
-def test_missing_vectors_are_an_error_that_names_the_stage(build, tmp_path):
-    with pytest.raises(GenirError, match="embedder: no such folder; run genir embed CONFIG first"):
+@pytest.mark.parametrize("stored", [None, "tfidf"])
+def test_vectors_of_another_method_or_none_are_an_error_that_names_the_stage(build, tmp_path, stored):
+    if stored is not None:
+        embed_documents.main(load_config(tmp_path / "c.yaml", [f"embed.method={stored}"]))
+    with pytest.raises(GenirError, match=r"embedder: not of embed\.method=minilm; run genir embed CONFIG first"):
         build("embed.method=minilm")

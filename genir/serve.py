@@ -214,7 +214,9 @@ def command(
         import uvicorn
     except ImportError:
         raise GenirError("serve needs fastapi and uvicorn; install them: pip install genir[serve]") from None
-    uvicorn.Server(make_server_config(Retriever.from_pretrained(folder), host, port, timeout)).run()
+    retriever = Retriever.from_pretrained(folder)
+    retriever.search("the first search loads what is loaded on first use, and fails now if that is missing", 1)
+    uvicorn.Server(make_server_config(retriever, host, port, timeout)).run()
 
 
 if __name__ == "__main__":

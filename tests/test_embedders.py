@@ -14,6 +14,7 @@ from genir.embedders import (
 )
 from genir.errors import GenirError
 from genir.records import Document
+from tests.helpers.sentence_model import save_random_model
 
 
 @pytest.fixture
@@ -53,12 +54,6 @@ def test_tfidf_needs_words_and_two_documents():
         fit_tfidf([Document("d", "", "owls hunt")], 8, 0, "corpus")
 
 
-def test_a_model_embedder_is_stored_by_its_name(tmp_path):
-    ModelEmbedder("some/model", 7).save(tmp_path / "embedder")
-    loaded = load_embedder(tmp_path / "embedder")
-    assert (loaded.name, loaded.batch_size) == ("some/model", 7)
-
-
 def test_without_a_folder_there_is_no_embedder(tmp_path):
     assert load_embedder(tmp_path / "none") is None
 
@@ -81,33 +76,44 @@ def test_minilm_is_loaded_from_its_package(documents):
 
 
 def test_vectors_of_a_model_are_those_of_sentence_transformers(documents, tmp_path):
-    """The model is a tiny random BERT in the folder layout of the library."""
-    library = pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
-    from sentence_transformers.models import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    words = sorted({word for document in documents for word in document.body.lower().split()})
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
-    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "bert")
-    config = BertConfig(
-        vocab_size=len(words) + 5,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-    )
-    BertModel(config).save_pretrained(tmp_path / "bert")
-    model = library.SentenceTransformer(modules=[Transformer(str(tmp_path / "bert")), Pooling(16)], device="cpu")
-    model.save(str(tmp_path / "model"))
+    model = save_random_model(tmp_path / "model", documents)
     vectors = ModelEmbedder(str(tmp_path / "model"), 5).embed(documents)
     assert vectors.dtype == np.float32
     wanted = model.encode([document.body for document in documents], normalize_embeddings=True)
     np.testing.assert_allclose(vectors, wanted, atol=1e-5)
 
 
+def test_a_model_embedder_is_stored_by_the_name_of_its_model(documents, tmp_path, monkeypatch):
+    """A relative folder is read from the working directory, as it was when the documents were embedded."""
+    save_random_model(tmp_path / "model", documents)
+    monkeypatch.chdir(tmp_path)
+    embedder = ModelEmbedder("model", 5)
+    embedder.save(tmp_path / "embedder")
+    loaded = load_embedder(tmp_path / "embedder")
+    assert (loaded.name, loaded.batch_size) == ("model", 5)
+    np.testing.assert_allclose(loaded.embed(documents), embedder.embed(documents), atol=1e-6)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(GenirError, match=r"embed\.method model: .* cannot be loaded \(working directory .*elsewhere\)"):
+        load_embedder(tmp_path / "embedder").embed(documents)
+
+
+@pytest.mark.parametrize(("seed", "size"), [(1, 16), (0, 32)])
+def test_another_model_under_the_same_name_is_refused(documents, tmp_path, seed, size):
+    """Its vectors would be compared with those of the first model, or could not be compared at all."""
+    save_random_model(tmp_path / "model", documents)
+    ModelEmbedder(str(tmp_path / "model"), 5).save(tmp_path / "embedder")
+    save_random_model(tmp_path / "other", documents, seed, size)
+    (tmp_path / "model").rename(tmp_path / "away")
+    (tmp_path / "other").rename(tmp_path / "model")
+    with pytest.raises(GenirError, match="this is not the model with which the documents were embedded") as error:
+        load_embedder(tmp_path / "embedder").embed_queries(["owls"])
+    assert "\n" not in str(error.value)
+
+
 def test_a_model_that_cannot_be_loaded_is_a_one_line_error(documents, tmp_path):
     pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
-    with pytest.raises(GenirError, match=r"embed\.method .*nothing: cannot be loaded") as error:
+    with pytest.raises(GenirError, match=r"embed\.method .*nothing: this .* cannot be loaded") as error:
         ModelEmbedder(str(tmp_path / "nothing"), 5).embed(documents)
     assert "\n" not in str(error.value)
 

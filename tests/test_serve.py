@@ -17,10 +17,15 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from genir.docids.table import Codes, DocidTable
-from genir.errors import SearchTimeout
+from genir.embedders import ModelEmbedder
+from genir.errors import GenirError, SearchTimeout
 from genir.retriever import Retriever
-from genir.serve import create_app, make_protocol, make_server_config
+from genir.scoring.dense import DenseIndex
+from genir.scoring.experts import Experts
+from genir.serve import command, create_app, make_protocol, make_server_config
 from tests.helpers.models import make_model
+from tests.helpers.retrievers import make_documents
+from tests.helpers.sentence_model import save_random_model
 
 SIZES, MANY = (32,) * 8, 200_000
 EXACT = b"GET /search?query=owls&exact=true HTTP/1.1\r\nHost: genir\r\n\r\n"
@@ -174,3 +179,15 @@ def test_a_process_with_few_files_answers_beside_many_open_connections_and_ends_
     assert rest.splitlines()[-1] == "terminated"
     assert "Traceback" not in rest
     assert len(rest.splitlines()) < 20
+
+
+def test_a_service_whose_query_model_is_missing_does_not_start(make_retriever, tmp_path):
+    documents = make_documents(4)
+    save_random_model(tmp_path / "model", documents)
+    embedder = ModelEmbedder(str(tmp_path / "model"), 4)
+    retriever = make_retriever(np.arange(4)[:, None], (4,))
+    experts = Experts({"dense": DenseIndex(embedder.embed(documents), embedder)}, {"dense": 1.0})
+    Retriever(retriever.model, retriever.tokenizer, retriever.table, experts=experts).save_pretrained(tmp_path / "r")
+    (tmp_path / "model").rename(tmp_path / "away")
+    with pytest.raises(GenirError, match=r"embed\.method .*model: .*cannot be loaded"):
+        command(str(tmp_path / "r"))

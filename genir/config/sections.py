@@ -42,7 +42,7 @@ class CollectionConfig(Section):
 
 
 class EmbedConfig(Section):
-    """Document vectors, for the docid builders that need them."""
+    """Document vectors, for the docid builders that need them and for the dense expert."""
 
     rare: ClassVar[frozenset[str]] = frozenset({"batch_size"})
     method: PathText = Field(

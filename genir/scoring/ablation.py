@@ -28,7 +28,7 @@ def measure_experts(
     names, queries = tuple(experts.indexes), data.queries(split)
     others = {name: tuple(other for other in names if other != name) for name in names}
     wanted = {names, *others.values(), *((name,) for name in names)} - {()}
-    runs = _rank_by_sets(experts, doc_ids, data, track(queries[:MAX_QUERIES], f"experts on {split}"), wanted, k)
+    runs = _rank_by_sets(experts, doc_ids, data, queries[:MAX_QUERIES], wanted, k)
     judged = qrels(data.judgments(split))
     judged = {query.id: judged[query.id] for query in queries[:MAX_QUERIES]}
     values = {chosen: fmean(measure(run, judged, [metric])[metric].values()) for chosen, run in runs.items()}
@@ -44,14 +44,16 @@ def _rank_by_sets(
     experts: Experts,
     doc_ids: Sequence[str],
     data: PreparedCollection,
-    queries: Iterable[Query],
+    queries: Sequence[Query],
     wanted: Iterable[_Names],
     k: int,
 ) -> dict[_Names, Run]:
     """Rank documents by several sets of experts, whose indexes are searched only once for each query."""
     runs: dict[_Names, Run] = {chosen: {} for chosen in wanted}
-    for query in queries:
-        parts = {name: index.score(query.text) for name, index in experts.indexes.items()}
+    texts = [query.text for query in queries]
+    scores = zip(*(index.score_many(texts) for index in experts.indexes.values()), strict=True)
+    for query, found in zip(track(queries, "measuring the experts"), scores, strict=True):
+        parts = dict(zip(experts.indexes, found, strict=True))
         for chosen, run in runs.items():
             matches = add_matches([parts[name] for name in chosen], [experts.weights[name] for name in chosen])
             ranked = [doc_ids[leaf] for leaf, _ in rank_matches(matches, k + data.ignores_identical_ids)]

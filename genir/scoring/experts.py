@@ -79,12 +79,12 @@ class Experts:
         for parts in zip(*(index.score_many(texts) for index in self.indexes.values()), strict=True):
             yield add_matches(parts, list(self.weights.values()))
 
-    def rank(self, text: str, k: int) -> list[tuple[int, float]]:
-        """Return the k best (leaf, score) pairs of a query, best first; documents with the score 0 are omitted.
+    def rank_many(self, texts: Sequence[str], k: int) -> Iterator[list[tuple[int, float]]]:
+        """Yield the k best (leaf, score) pairs of each query, best first; documents with the score 0 are omitted.
 
         Documents with equal scores are in docid order.
         """
-        return rank_matches(next(self._score_many([text])), k)
+        return (rank_matches(matches, k) for matches in self._score_many(texts))
 
     def explain(self, text: str, leaf: int) -> dict[str, float]:
         """The weighted score of each expert for the document of a leaf."""

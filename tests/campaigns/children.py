@@ -37,6 +37,7 @@ class Outcome(NamedTuple):
 def prepare_parent() -> None:
     """Import all of genir and its programs, with libraries that start no threads."""
     os.environ.update(ENVIRONMENT)
+    import sentence_transformers  # noqa: F401 (genir imports it when it is first used)
     import torch
 
     import genir

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from tests.campaigns.mutators import CHANGED, DAMAGE, TEXT, VECTORS, Expected, Mutator, expect, json_lines, table
+from tests.campaigns.workspace import DENSE
 
 RUN = "runs/small"
 
@@ -22,7 +23,8 @@ class Files(NamedTuple):
     """Files that a command reads in a workspace in the state `state`.
 
     patterns: the files, as globs relative to the workspace. result: what the command writes there; if it is empty, its
-    output is its result. share: the fraction of all trials, relative to the other kinds of inputs.
+    output is its result. share: the fraction of all trials, relative to the other kinds of inputs. names: what an error
+    may name instead of a file or its folder.
     """
 
     state: str
@@ -31,6 +33,7 @@ class Files(NamedTuple):
     command: tuple[str, ...]
     result: str = ""
     share: float = 1
+    names: tuple[str, ...] = ()
 
     def list_cases(self, workspace: Path) -> list[tuple[str, str]]:
         """List (path, name of a mutator) for all files and mutators."""
@@ -46,7 +49,8 @@ class Files(NamedTuple):
         path.unlink()
         if contents is not None:
             path.write_bytes(contents)
-        return Mutated(self.command, mutator.expected, (path.name, path.parent.name, f"'{path.stem}'"))
+        words = (path.name, path.parent.name, f"'{path.stem}'", *self.names)
+        return Mutated(self.command, mutator.expected, words)
 
 
 class Settings(NamedTuple):
@@ -106,6 +110,10 @@ INPUTS: dict[str, Files | Settings] = {
         f"{RUN}/collection",
     ),
     "judgments": Files("new", ("beir/qrels/*.tsv",), JUDGMENTS, ("prepare", "small.yaml"), f"{RUN}/collection", 2),
+    "collection without train queries": Files(
+        "new", ("untrained/*.jsonl", "untrained/qrels/test.tsv"), expect("any", ["delete", "empty"], TEXT),
+        ("run", "small.yaml", "collection.path=untrained", "--until", "train"), f"{RUN}/retriever",
+    ),
     "settings": Settings("new", ("prepare", "small.yaml"), share=5),
     "config file": Files("new", ("small.yaml",), CHANGED, ("prepare", "small.yaml")),
     "vectors": Files(
@@ -133,6 +141,17 @@ INPUTS: dict[str, Files | Settings] = {
     ),
     "retriever folder": Files(
         "trained", (f"{RUN}/retriever/**/*",), DAMAGE, ("search", RUN, "--query", "owls hunt mice"), share=5
+    ),
+    "retriever folder with a dense expert": Files(
+        "dense", (f"{RUN}/retriever/experts/**/*",), DAMAGE, ("search", RUN, "--query", "owls hunt mice"), share=2
+    ),
+    "model of the dense expert": Files(
+        "dense", ("model/**/*",), CHANGED, ("search", RUN, "--query", "owls hunt mice"), share=2,
+        names=("embed.method model",),
+    ),
+    "files of the dense expert, genir run": Files(
+        "dense", (f"{RUN}/embedder/*", f"{RUN}/embeddings.npy"), DAMAGE,
+        ("run", "small.yaml", DENSE, "--until", "train"), RUN,
     ),
     "checkpoints": Files("interrupted", (f"{RUN}/checkpoints/**/*",), DAMAGE, ("train", "small.yaml"), RUN, 2),
     "files of the stages before training, genir run": Files(

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from genir.collection.prepared import DocumentFile
 from tests.campaigns.children import run_child, run_genir
 from tests.campaigns.operations import watch_operations
 from tests.helpers.beir import SUBJECTS, small_beir
+from tests.helpers.sentence_model import save_random_model
 
 CONFIG = """\
 collection: {path: beir}
@@ -31,16 +33,20 @@ search: {k: 10, beams: 12}
 evaluate: {bootstrap: 100}
 """
 """The config small.yaml, an experiment of seconds."""
+DENSE = "embed.method=model"
+"""The setting with which the run has a dense expert."""
 STATES = {
-    "prepared": ("new", "negatives"),
-    "trained": ("prepared", "train"),
-    "finished": ("trained", "report"),
-    "interrupted": ("prepared", ""),
-    "foreign": ("finished", ""),
+    "prepared": ("new", ("--until", "negatives")),
+    "trained": ("prepared", ("--until", "train")),
+    "finished": ("trained", ("--until", "report")),
+    "interrupted": ("prepared", ()),
+    "foreign": ("finished", ()),
+    "dense": ("new", (DENSE, "--until", "train")),
 }
-"""State of a workspace -> the state that it is made from, and the stage until which its run runs/small continues.
+"""State of a workspace -> the state that it is made from, and how its run runs/small continues.
 
-"new" has no run yet. "interrupted" is in the middle of the training, "foreign" has another run file in runs/.
+"new" has no run yet. "interrupted" is in the middle of the training, "foreign" has another run file in runs/, "dense"
+has a dense expert.
 """
 
 
@@ -58,14 +64,14 @@ class Workspaces:
         folder = self.folder / state
         if folder.exists():
             return folder
-        previous, stage = STATES[state]
+        previous, arguments = STATES[state]
         shutil.copytree(self.make(previous), folder)
         if state == "interrupted":
             self._interrupt_training(folder)
         elif state == "foreign":
             shutil.copy(folder / "own.test.trec", folder / "runs" / "small" / "runs")
         else:
-            outcome = run_child(partial(run_genir, "run", "small.yaml", "--until", stage), folder, self.logs)
+            outcome = run_child(partial(run_genir, "run", "small.yaml", *arguments), folder, self.logs)
             if outcome.code != 0:
                 raise RuntimeError(f"the run without any fault failed: {outcome.errors or outcome.output}")
         return folder
@@ -91,8 +97,15 @@ class Workspaces:
 
 
 def write_inputs(folder: Path) -> None:
-    """Write the collections beir/ and compressed/, small.yaml, and files that commands and settings can name."""
+    """Write collections, small.yaml, the model of an embedder, and files that commands and settings can name.
+
+    The collection compressed/ is beir/ in compressed files, and untrained/ is beir/ without train queries.
+    """
     small_beir(folder / "beir")
+    shutil.copytree(folder / "beir", folder / "untrained")
+    for split in ("train", "dev"):
+        (folder / "untrained" / "qrels" / f"{split}.tsv").unlink()
+    save_random_model(folder / "model", DocumentFile(folder / "beir" / "corpus.jsonl"))
     shutil.copytree(folder / "beir" / "qrels", folder / "compressed" / "qrels")
     for name in ("corpus", "queries"):
         contents = (folder / "beir" / f"{name}.jsonl").read_bytes()

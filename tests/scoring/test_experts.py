@@ -122,7 +122,7 @@ def test_documents_are_ranked_by_score_then_by_docid(trie, experts):
         scores = score_by_document(experts, trie, query)
         expected = sorted(scores, key=lambda doc_index: (-scores[doc_index], trie.leaf_of[doc_index]))
         for k in (1, 5, 100):
-            ranked = experts.rank(query, k)
+            (ranked,) = experts.rank_many([query], k)
             assert trie.doc_indices[[leaf for leaf, _ in ranked]].tolist() == expected[:k]
             assert [score for _, score in ranked] == [scores[doc_index] for doc_index in expected[:k]]
 

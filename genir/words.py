@@ -25,6 +25,8 @@ ACCENTS = r"(?<![\p{L}\p{M}&&[^\p{Latin}\p{Greek}\p{Cyrillic}]])\p{M}+"
 It has the same meaning in the libraries regex (version 1) and tokenizers.
 """
 
+MIN_SENTENCE_WORDS = 5
+"""Shorter parts of a text, such as headings, are no sentences."""
 Span = tuple[int, int]
 """Start and end of a part of a text."""
 
@@ -43,6 +45,11 @@ _UNITS = regex.compile(
     rf"[{_SPACE}]*+(?:{_CHARACTER}|[^{_SPACE}{_UNSPACED}]{{1,{MAX_WORD_LENGTH}}}+|[^{_SPACE}])", regex.V1
 )
 _ACCENT_RUNS = regex.compile(ACCENTS, regex.V1)
+_SENTENCE_END = re.compile(r"(?<=[.!?\u0964\u0965\u061f\u06d4\u1362\u104b\u17d4])\s+|(?<=[\u3002\uff01\uff1f])\s*|\n+")
+"""Between sentences: after full stops, exclamation and question marks, and at line ends.
+
+A space must follow the marks of scripts with spaces, since "3.5" is one number, but not those of Chinese and Japanese.
+"""
 _PLAIN_WORDS = re.compile(r"\w+")
 _PLAIN_TERMS = re.compile(r"\w\w+")
 # All marks and unspaced scripts are in these ranges. Most texts have none of them and are split faster.
@@ -59,6 +66,11 @@ def find_terms(text: str, single: bool = False) -> list[str]:
         return (_PLAIN_WORDS if single else _PLAIN_TERMS).findall(text)
     text = compose_marks(text)
     return [text[start:end] for start, end in find_term_spans(text, min_length=1 if single else 2)]
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text; parts of fewer than MIN_SENTENCE_WORDS words are omitted."""
+    return [part for part in _SENTENCE_END.split(text) if len(find_terms(part, single=True)) >= MIN_SENTENCE_WORDS]
 
 
 def find_term_spans(text: str, min_length: int = 1) -> list[Span]:

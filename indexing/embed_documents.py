@@ -1,27 +1,34 @@
-"""embed: compute a vector for each document, for the docid builders that need vectors."""
+"""embed: compute vectors of documents, for the docid builders that need them and for the dense expert."""
 
 if __name__ == "__main__":  # before the imports below, which take seconds
     from genir.pipeline.interrupts import handle_signals
 
     handle_signals()
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from genir.collection.prepared import DocumentFile
 from genir.config import Config
-from genir.console import console, print_warning, progress
+from genir.console import console, print_note, print_warning, progress
 from genir.docids import BUILDERS
 from genir.embedders import ModelEmbedder, Vectors, fit_tfidf, load_vectors
 from genir.files import atomic_file, atomic_folder, content_hash, remove_folder
 from genir.files.manifest import can_reuse, claim_work_folder, write_manifest
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
+from genir.records import Document
+from genir.scoring.dense import SENTENCES_FILE
+from genir.scoring.sentence_vectors import SentenceVectors, list_sentences
 
 SHARD_SIZE = 4096
 """Number of documents in a shard, the unit in which the vectors of a model are computed and stored."""
+SHARDS = "embedding_shards"
+"""Folder of the shards in the run folder, which is deleted when all vectors are written."""
+MAX_SENTENCES = 100_000
+"""Collections with more sentences have no vectors of them."""
 
 
 def main(config: Config) -> None:
@@ -31,18 +38,22 @@ def main(config: Config) -> None:
     without a download), a .npy file of vectors, or the name or folder of a sentence-transformers model (extra: embed).
     Vectors have length 1, except those of a .npy file, which are not changed. The vectors of a model are written in
     shards, so that an interrupted run resumes after the last complete shard. D is 0 for docid builders that need no
-    vectors, unless a model is given: its vectors are also an expert (experts.dense).
+    vectors, unless a model is given: its vectors are also an expert (experts.dense). With experts.dense.sentences, the
+    vectors of the sentences of all documents are written to sentences/ too.
     """
     documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
-    remove_folder(config.run_folder / "embedder")
+    for name in ("embedder", "sentences"):
+        remove_folder(config.run_folder / name)
     if BUILDERS[config.docids.builder].needs != "vectors" and not config.embed.is_model:
         write_vectors(config.run_folder / "embeddings.npy", len(documents), 0, iter(()))
         console.print(f"no vectors were computed: docids.builder={config.docids.builder} does not need any")
         return
     dimension, blocks = embed_collection(config, documents)
     write_vectors(config.run_folder / "embeddings.npy", len(documents), dimension, blocks)
-    remove_folder(config.run_folder / "embedding_shards")
     console.print(f"{config.embed.method}: {len(documents):,} vectors of dimension {dimension}")
+    if config.dense_expert is not None and config.dense_expert.sentences:
+        write_sentences(config, documents)
+    remove_folder(config.run_folder / SHARDS)
 
 
 def embed_collection(config: Config, documents: DocumentFile) -> tuple[int, Iterator[Vectors]]:
@@ -67,27 +78,45 @@ def embed_collection(config: Config, documents: DocumentFile) -> tuple[int, Iter
         tfidf.save(config.run_folder / "embedder")
         return vectors.shape[1], iter((vectors,))
     model = ModelEmbedder(method, config.embed.batch_size)
-    shards = embed_shards(model, documents, config.run_folder / "embedding_shards")
+    shards = embed_shards(model, documents, documents.path, config.run_folder / SHARDS / "documents")
     model.save(config.run_folder / "embedder")
     return np.load(shards[0]).shape[1], (np.load(path, allow_pickle=False) for path in shards)
 
 
-def embed_shards(embedder: ModelEmbedder, documents: DocumentFile, folder: Path) -> list[Path]:
-    """Embed the documents in shards of SHARD_SIZE, and return the files of the shards in order.
+def write_sentences(config: Config, documents: DocumentFile) -> None:
+    """Write the vectors of the sentences to sentences/, unless the collection has more than MAX_SENTENCES."""
+    sentences, starts = list_sentences(documents)
+    if len(sentences) > MAX_SENTENCES:
+        print_note(
+            f"the collection has {len(sentences):,} sentences, so experts.dense.sentences is left out: to embed more "
+            f"than {MAX_SENTENCES:,} takes hours without a GPU"
+        )
+        return
+    if not sentences:
+        return
+    model = ModelEmbedder(config.embed.method, config.embed.batch_size)
+    shards = embed_shards(model, sentences, documents.path, config.run_folder / SHARDS / "sentences")
+    blocks = [np.load(path, allow_pickle=False) for path in shards]
+    with atomic_folder(config.run_folder / "sentences") as new:
+        SentenceVectors(np.concatenate(blocks), starts).save(new / SENTENCES_FILE)
+    console.print(f"{config.embed.method}: {len(sentences):,} vectors of sentences")
+
+
+def embed_shards(embedder: ModelEmbedder, parts: Sequence[Document], corpus: Path, folder: Path) -> list[Path]:
+    """Embed documents or their sentences in shards of SHARD_SIZE, and return the files of the shards in order.
 
     Shards that an interrupted run with the same model and corpus has written to `folder` are not computed again, unless
-    they are damaged.
+    they are damaged. corpus: the file with the documents.
     """
     model = Path(embedder.name)
-    origin = [embedder.name, content_hash(documents.path), content_hash(model) if model.exists() else None]
-    claim_work_folder(folder, origin)
+    claim_work_folder(folder, [embedder.name, content_hash(corpus), content_hash(model) if model.exists() else None])
     paths = []
     with progress() as bar:
-        task = bar.add_task("embedding", total=len(documents), note="")
-        for start in range(0, len(documents), SHARD_SIZE):
+        task = bar.add_task(f"embedding {folder.name}", total=len(parts), note="")
+        for start in range(0, len(parts), SHARD_SIZE):
             shard = folder / f"{start:010d}"
             paths.append(shard / "vectors.npy")
-            part = documents[start : start + SHARD_SIZE]
+            part = parts[start : start + SHARD_SIZE]
             if not can_reuse(shard):
                 with atomic_folder(shard) as new:
                     np.save(new / "vectors.npy", embedder.embed(part), allow_pickle=False)
@@ -107,10 +136,10 @@ def write_vectors(path: Path, count: int, dimension: int, blocks: Iterator[Vecto
 
 STAGE = Stage(
     "embed",
-    settings=("embed", "docids.builder"),
+    settings=("embed", "docids.builder", "experts.dense.sentences"),
     external=("embed.method",),
     reads=("collection",),
-    writes=("embeddings.npy", "embedder?"),
+    writes=("embeddings.npy", "embedder?", "sentences?"),
 )
 
 if __name__ == "__main__":

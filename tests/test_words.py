@@ -15,6 +15,7 @@ from genir.words import (
     find_terms,
     is_plain,
     join_spans,
+    split_sentences,
     split_special_tokens,
     split_units,
     strip_accents,
@@ -121,3 +122,30 @@ def test_special_tokens_are_split_and_other_texts_are_kept(tokenizer, special):
     assert split_special_tokens(tokenizer, [f"a {special} b"]) == [f"a {special[0]} {special[1:]} b"]
     plain = ["owls hunt < /s> mice", "a < b > c"]
     assert split_special_tokens(tokenizer, plain) == plain
+
+
+def test_sentences_end_at_punctuation_or_line_ends_and_have_five_words():
+    text = "Clouds are named after Latin words. Early life\nIt weighs 3.5 kg, he said! Is it so? He kept a record of it"
+    assert split_sentences(text) == [
+        "Clouds are named after Latin words.",
+        "It weighs 3.5 kg, he said!",
+        "He kept a record of it",
+    ]
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["東京大学は日本の国立大学である。", "本部は東京都文京区にある。"],
+        ["हिन्दी भारत की एक भाषा है।", " यह देवनागरी लिपि में लिखी जाती है।"],
+    ],
+)
+def test_sentences_of_other_scripts_end_at_their_own_full_stops(sentences):
+    assert split_sentences("".join(sentences)) == [sentence.strip() for sentence in sentences]
+
+
+@given(st.lists(st.sampled_from(["one two three four five.", "no.", "\n", "a b c d e f?", "水" * 9 + "。"])))
+def test_sentences_are_parts_of_the_text_in_their_order(parts):
+    text = " ".join(parts)
+    found = split_sentences(text)
+    assert re.sub(r"\s", "", "".join(found)) == re.sub(r"\s", "", text.replace("no.", ""))

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from genir.config.base import Mix, PathText, Section
 from genir.config.docids import DocidsConfig, RQConfig
-from genir.config.experts import ExpertsConfig
+from genir.config.experts import DenseExpertConfig, ExpertsConfig
 from genir.config.sections import (
     BaselineConfig,
     CollectionConfig,
@@ -94,12 +94,12 @@ class Config(Section):
     @property
     def uses_experts(self) -> bool:
         """Whether any expert takes part."""
-        return self.experts is not None and (self.experts.lexical is not None or self.uses_dense_expert)
+        return self.experts is not None and (self.experts.lexical is not None or self.dense_expert is not None)
 
     @property
-    def uses_dense_expert(self) -> bool:
-        """Whether the vectors of the section embed are an expert; they are if a model computes them."""
-        return self.experts is not None and self.experts.dense is not None and self.embed.is_model
+    def dense_expert(self) -> DenseExpertConfig | None:
+        """The settings of the dense expert; None if it takes no part, since no model computes vectors, for example."""
+        return self.experts.dense if self.experts is not None and self.embed.is_model else None
 
     @property
     def training_stages(self) -> tuple[str, ...]:

@@ -62,7 +62,10 @@ class EmbedConfig(Section):
 
 
 class QueriesConfig(Section):
-    """Pseudo queries: queries that users might ask about a document, used if a training mix contains pseudo_queries."""
+    """Pseudo queries: queries that users might ask about a document.
+
+    They are used if a training mix contains pseudo_queries, and in place of train queries in a collection without any.
+    """
 
     rare: ClassVar[frozenset[str]] = frozenset(
         {"max_words", "learning_rate", "top_k", "document_tokens", "query_tokens", "batch_size"}

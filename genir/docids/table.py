@@ -24,8 +24,9 @@ from genir.records import Document
 class BuilderInput(NamedTuple):
     """The input of a docid builder.
 
-    documents: N documents; may be empty for a function that reads only the vectors. vectors: [N, D]; D is 0 unless the
-    builder needs vectors. tokenizer: the text tokenizer; None unless the builder makes text docids.
+    documents: N documents; may be empty for a function that reads only the vectors. vectors: [N, D]; D is 0 if
+    neither the builder nor the dense expert needs vectors. tokenizer: the text tokenizer; None unless the builder makes
+    text docids.
     """
 
     documents: Sequence[Document]

@@ -6,9 +6,9 @@ import zlib
 from collections.abc import Collection, Sequence
 
 from genir.docids.tfidf import HashedTfidf
-from genir.pseudo_queries.extractive import MAX_CHARACTERS, shorten, split_sentences
+from genir.pseudo_queries.extractive import MAX_CHARACTERS, shorten
 from genir.records import Document, Judgment, Query
-from genir.words import compose_marks
+from genir.words import compose_marks, split_sentences
 
 MAX_QUERIES = 500
 WORDS = 3

@@ -15,17 +15,12 @@ import regex
 
 from genir.docids.tfidf import HashedTfidf
 from genir.records import Document
-from genir.words import Span, compose_marks, find_term_spans, find_terms, join_spans, split_units
+from genir.words import Span, compose_marks, find_term_spans, find_terms, join_spans, split_sentences, split_units
 
 BLOCK_SIZE = 1000  # documents whose words are hashed in one call
 MAX_CHARACTERS = 20_000  # characters of a text that are used; the rest is ignored
 MAX_HEADING_WORDS = 8
 MAX_PHRASE_WORDS = 4
-SENTENCE_END = re.compile(r"(?<=[.!?\u0964\u0965\u061f\u06d4\u1362\u104b\u17d4])\s+|(?<=[\u3002\uff01\uff1f])\s*|\n+")
-"""Between sentences: after full stops, exclamation and question marks, and at line ends.
-
-A space must follow the marks of scripts with spaces, since "3.5" is one number, but not those of Chinese and Japanese.
-"""
 WORD_END = regex.compile(r"[\p{L}\p{N}]\p{M}*\Z")
 FRAGMENT_END = regex.compile(r"[^\p{L}\p{N}\p{M}_\s\x1c-\x1f'\u2019-]+|\n")
 Weights = Mapping[str, float]
@@ -63,11 +58,6 @@ def extract_queries(document: Document, weights: Weights, max_words: int) -> Ite
         [prepend_title(title, heading) for heading in find_headings(text)],
     )
     yield from (query for turn in zip_longest(*kinds) for query in turn if query is not None)
-
-
-def split_sentences(text: str) -> list[str]:
-    """Split a text at SENTENCE_END; parts of at most MAX_PHRASE_WORDS words are omitted."""
-    return [part for part in SENTENCE_END.split(text) if len(find_terms(part, single=True)) > MAX_PHRASE_WORDS]
 
 
 def find_headings(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The index of the dense expert: how similar the vector of a query is to those of the documents.
+"""The index of the dense expert: how similar the vector of a query is to those of the documents and their sentences.
 
 Shapes: N documents, D dimensions, m matches.
 """
@@ -17,9 +17,11 @@ from genir.embedders import ModelEmbedder, TfidfEmbedder, Vectors, load_embedder
 from genir.files import atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
 from genir.scoring.lexical import Entries, Matches
+from genir.scoring.sentence_vectors import SentenceVectors, list_sentences
 
 SETTINGS_FILE = "dense.json"
 VECTORS_FILE = "vectors.safetensors"
+SENTENCES_FILE = "sentences.safetensors"
 EMBEDDER_FOLDER = "embedder"
 SCALE = 20.0
 """Factor of the cosines, with which sentence-transformers trains its models; a weight of 1 is therefore usual."""
@@ -32,16 +34,23 @@ BATCH = 64
 class DenseIndex:
     """The vectors of documents, and the embedder with which the vectors of queries are computed.
 
-    Only the MAX_MATCHES most similar documents have a score above 0: SCALE times the difference between their cosine
-    and that of the next document. All others count as equally dissimilar, so that matches stay few in a large
-    collection.
+    The similarity of a document is the mean of two cosines: that of its vector, and that of its most similar sentence,
+    if the index has vectors of sentences and the document has any; else it is the first alone.
 
-    vectors [N, D], float32: of length 1, or zero for a document without known words.
+    Only the MAX_MATCHES most similar documents have a score above 0: SCALE times the difference between their
+    similarity and that of the next document. All others count as equally dissimilar, so that matches stay few in a
+    large collection.
+
+    vectors [N, D], float32: of length 1, or zero for a document without known words. sentences: the vectors of the
+    sentences of these documents; None if they take no part.
     """
 
-    def __init__(self, vectors: Vectors, embedder: TfidfEmbedder | ModelEmbedder) -> None:
+    def __init__(
+        self, vectors: Vectors, embedder: TfidfEmbedder | ModelEmbedder, sentences: SentenceVectors | None = None
+    ) -> None:
         self.vectors = vectors
         self.embedder = embedder
+        self.sentences = sentences
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -61,10 +70,12 @@ class DenseIndex:
 
     def _compare(self, vector: Vectors) -> Matches:
         """Compare the documents with the vector of a query [D]."""
-        cosines = self.vectors @ vector
-        floor = cosines.min() if len(self) <= MAX_MATCHES else np.partition(cosines, -MAX_MATCHES - 1)[-MAX_MATCHES - 1]
-        positions = np.flatnonzero(cosines > floor)
-        return Matches(positions.astype(np.int32), np.float32(SCALE) * (cosines[positions] - floor))
+        similar = self.vectors @ vector
+        if self.sentences is not None:
+            similar = (similar + self.sentences.best_cosines(vector, otherwise=similar)) / 2
+        floor = similar.min() if len(self) <= MAX_MATCHES else np.partition(similar, -MAX_MATCHES - 1)[-MAX_MATCHES - 1]
+        positions = np.flatnonzero(similar > floor)
+        return Matches(positions.astype(np.int32), np.float32(SCALE) * (similar[positions] - floor))
 
     def find_entries(self, texts: Iterable[str]) -> Iterator[Entries]:
         """Yield the scores of each query as one entry for each document; frequencies and lengths have no meaning."""
@@ -72,29 +83,40 @@ class DenseIndex:
             ones = np.ones_like(scores)
             yield Entries(positions, ones, ones, scores)
 
-    def extended(self, documents: Iterable[Document]) -> "DenseIndex":
+    def extended(self, documents: Sequence[Document]) -> "DenseIndex":
         """Return the index of the documents of this one followed by others."""
-        return DenseIndex(np.concatenate([self.vectors, self.embedder.embed(documents)]), self.embedder)
+        vectors, sentences = np.concatenate([self.vectors, self.embedder.embed(documents)]), self.sentences
+        if sentences is not None:
+            new, starts = list_sentences(documents)
+            sentences = sentences.followed_by(SentenceVectors(self.embedder.embed(new), starts))
+        return DenseIndex(vectors, self.embedder, sentences)
 
     def subset(self, doc_indices: Sequence[int] | NDArray[Any]) -> "DenseIndex":
         """Return the index of some documents, in the order of their numbers."""
-        return DenseIndex(self.vectors[doc_indices], self.embedder)
+        sentences = None if self.sentences is None else self.sentences.subset(doc_indices)
+        return DenseIndex(self.vectors[doc_indices], self.embedder, sentences)
 
     reordered = subset
 
     def save(self, folder: Path) -> None:
-        """Write the index as a folder, completely or not at all: dense.json, vectors.safetensors and embedder/."""
+        """Write the index as a folder, completely or not at all.
+
+        It has dense.json, vectors.safetensors, embedder/ and, with vectors of sentences, sentences.safetensors.
+        """
+        sizes = {"documents": len(self), "dimension": self.vectors.shape[1], "sentences": self.sentences is not None}
         with atomic_folder(folder) as new:
             self.embedder.save(new / EMBEDDER_FOLDER)
             save_file({"vectors": torch.from_numpy(np.ascontiguousarray(self.vectors))}, new / VECTORS_FILE)
-            write_json(new / SETTINGS_FILE, {"documents": len(self), "dimension": self.vectors.shape[1]})
+            if self.sentences is not None:
+                self.sentences.save(new / SENTENCES_FILE)
+            write_json(new / SETTINGS_FILE, sizes)
 
     @classmethod
     def load(cls, folder: Path) -> "DenseIndex":
         """Map a saved index into memory. Raises GenirError if a file is missing or damaged."""
         with reading_own_file(folder / SETTINGS_FILE) as path:
             sizes = read_json(path)
-            shape = sizes["documents"], sizes["dimension"]
+            shape, has_sentences = (sizes["documents"], sizes["dimension"]), sizes["sentences"]
         with reading_own_file(folder / EMBEDDER_FOLDER):
             embedder = load_embedder(folder / EMBEDDER_FOLDER)
             if embedder is None:
@@ -103,4 +125,8 @@ class DenseIndex:
             vectors = load_file(path)["vectors"].numpy()
             if vectors.shape != shape or vectors.dtype != np.float32:
                 raise ValueError(f"the vectors do not have the sizes that {SETTINGS_FILE} gives")
-            return cls(vectors, embedder)
+        sentences = None
+        if has_sentences:
+            with reading_own_file(folder / SENTENCES_FILE) as path:
+                sentences = SentenceVectors.load(path, *shape)
+        return cls(vectors, embedder, sentences)

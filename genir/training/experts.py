@@ -13,10 +13,12 @@ from genir.docids.trie import Trie
 from genir.embedders import ModelEmbedder, load_embedder, load_vectors
 from genir.errors import GenirError
 from genir.evaluation.trec import qrels
-from genir.scoring.dense import DenseIndex
+from genir.files import reading_own_file
+from genir.scoring.dense import SENTENCES_FILE, DenseIndex
 from genir.scoring.experts import DENSE, FIELDS, Experts
 from genir.scoring.fit import ExpertParameters, GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
+from genir.scoring.sentence_vectors import SentenceVectors
 from genir.training.examples import LabelledQuery, label_queries
 
 FITTED_QUERIES = 1000
@@ -53,8 +55,8 @@ def make_experts(
             given[name] = GivenParameters(section.k1, section.b, section.weight)
             texts = map(FIELDS[name].read, data.documents)
             indexes[name] = LexicalIndex.build(texts, config.baseline, FIELDS[name].ngram).reordered(order)
-    if config.experts.dense is not None and config.uses_dense_expert:
-        given[DENSE] = GivenParameters(0.0, 0.0, config.experts.dense.weight)
+    if config.dense_expert is not None:
+        given[DENSE] = GivenParameters(0.0, 0.0, config.dense_expert.weight)
         indexes[DENSE] = _load_dense_index(config, len(data.documents)).reordered(order)
     parameters = _fit(given, indexes, queries, trie)
     used = {name: p for name, p in parameters.items() if p.weight > 0} or dict([*parameters.items()][:1])
@@ -78,7 +80,11 @@ def _load_dense_index(config: Config, documents: int) -> DenseIndex:
     embedder = load_embedder(run / "embedder")
     if not isinstance(embedder, ModelEmbedder) or embedder.name != method:
         raise GenirError(f"{run / 'embedder'}: not of embed.method={method}; run genir embed CONFIG first")
-    return DenseIndex(np.asarray(load_vectors(run / "embeddings.npy", documents)), embedder)
+    vectors, sentences = np.asarray(load_vectors(run / "embeddings.npy", documents)), None
+    if (folder := run / "sentences").exists():
+        with reading_own_file(folder / SENTENCES_FILE) as path:
+            sentences = SentenceVectors.load(path, *vectors.shape)
+    return DenseIndex(vectors, embedder, sentences)
 
 
 def _with_parameters(index: Index, parameters: ExpertParameters) -> Index:

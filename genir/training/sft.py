@@ -41,7 +41,7 @@ def main(config: Config) -> None:
     settings: list[Any] = [section and section.model_dump(mode="json") for section in sections]
     settings += [config.baseline.model_dump(include={"stemmer"}), config.embed.method]
     inputs = ["collection", "docids"]
-    inputs += [path for path in ("embeddings.npy", "embedder", "pseudo_queries") if (run / path).exists()]
+    inputs += [path for path in ("embeddings.npy", "embedder", "sentences", "pseudo_queries") if (run / path).exists()]
     work = prepare_work_folder(config, "sft", settings, inputs, (config.model.pretrained, config.model.tokenizer))
     set_seed(config.seed)
     initial = _load_initial_retriever(config, data, table, work / "start")
@@ -143,6 +143,6 @@ STAGE = Stage(
     "sft",
     settings=("model", "experts", "baseline.stemmer", "embed.method", "sft"),
     external=("model.pretrained", "model.tokenizer"),
-    reads=("collection", "docids", "embeddings.npy?", "embedder?", "pseudo_queries?"),
+    reads=("collection", "docids", "embeddings.npy?", "embedder?", "sentences?", "pseudo_queries?"),
     writes=("sft",),
 )

@@ -150,7 +150,7 @@ INPUTS: dict[str, Files | Settings] = {
         names=("embed.method model",),
     ),
     "files of the dense expert, genir run": Files(
-        "dense", (f"{RUN}/embedder/*", f"{RUN}/embeddings.npy"), DAMAGE,
+        "dense", (f"{RUN}/embedder/*", f"{RUN}/embeddings.npy", f"{RUN}/sentences/*"), DAMAGE,
         ("run", "small.yaml", DENSE, "--until", "train"), RUN,
     ),
     "checkpoints": Files("interrupted", (f"{RUN}/checkpoints/**/*",), DAMAGE, ("train", "small.yaml"), RUN, 2),

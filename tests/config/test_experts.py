@@ -58,10 +58,10 @@ def test_unknown_experts_are_errors():
 def test_vectors_are_an_expert_if_a_model_computes_them(method):
     lexical_off = {"lexical": None}
     is_model = method in ("minilm", "some/model")
-    assert make(embed={"method": method}).uses_dense_expert == is_model
+    assert (make(embed={"method": method}).dense_expert is not None) == is_model
     assert make(embed={"method": method}, experts=lexical_off).uses_experts == is_model
-    assert not make(embed={"method": method}, experts={"dense": None}).uses_dense_expert
-    assert not make(embed={"method": method}, experts=None).uses_dense_expert
+    assert make(embed={"method": method}, experts={"dense": None}).dense_expert is None
+    assert make(embed={"method": method}, experts=None).dense_expert is None
 
 
 def test_which_examples_are_trained_with_experts_is_left_open_unless_the_phase_says_it():

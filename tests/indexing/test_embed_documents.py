@@ -1,12 +1,17 @@
+import json
+
 import numpy as np
 import pytest
 
 from genir.collection.prepared import DocumentFile
 from genir.config import load_config
-from genir.embedders import load_embedder
+from genir.embedders import ModelEmbedder, load_embedder
 from genir.files.manifest import write_manifest
+from genir.records import Document
+from genir.scoring.sentence_vectors import SentenceVectors
 from indexing import embed_documents, prepare_collection
 from indexing.embed_documents import embed_shards, write_vectors
+from tests.helpers.sentence_model import save_random_model
 
 
 @pytest.fixture
@@ -70,13 +75,13 @@ def test_an_interrupted_run_continues_after_its_last_shard(documents, tmp_path, 
     embedder = CountingEmbedder()
     embedder.broken_from = 7
     with pytest.raises(KeyboardInterrupt):
-        embed_shards(embedder, documents, tmp_path / "shards")
+        embed_shards(embedder, documents, documents.path, tmp_path / "shards")
     assert [path.name for path in sorted((tmp_path / "shards").glob("0*"))] == ["0000000000"]
     shard = tmp_path / "shards" / "0000000000"
     np.save(shard / "vectors.npy", np.full((5, 2), 7, np.float32))
     write_manifest(shard)  # to see that it is kept
     embedder.broken_from = 10**9
-    paths = embed_shards(embedder, documents, tmp_path / "shards")
+    paths = embed_shards(embedder, documents, documents.path, tmp_path / "shards")
     write_vectors(tmp_path / "all.npy", 12, 2, (np.load(path) for path in paths))
     vectors = np.load(tmp_path / "all.npy")
     assert (vectors[:5] == 7).all()
@@ -85,9 +90,9 @@ def test_an_interrupted_run_continues_after_its_last_shard(documents, tmp_path, 
 
 def test_a_damaged_shard_is_computed_again(documents, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(embed_documents, "SHARD_SIZE", 5)
-    path = embed_shards(CountingEmbedder(), documents, tmp_path / "shards")[1]
+    path = embed_shards(CountingEmbedder(), documents, documents.path, tmp_path / "shards")[1]
     np.save(path, np.full((5, 2), 7, np.float32))
-    embed_shards(CountingEmbedder(), documents, tmp_path / "shards")
+    embed_shards(CountingEmbedder(), documents, documents.path, tmp_path / "shards")
     assert np.load(path)[:, 0].tolist() == list(range(5, 10))
     assert "vectors.npy is damaged; it is computed again" in " ".join(capsys.readouterr().out.split())
 
@@ -95,12 +100,39 @@ def test_a_damaged_shard_is_computed_again(documents, tmp_path, monkeypatch, cap
 def test_shards_of_another_model_are_computed_again(documents, tmp_path, monkeypatch):
     monkeypatch.setattr(embed_documents, "SHARD_SIZE", 5)
     embedder = CountingEmbedder()
-    first = embed_shards(embedder, documents, tmp_path / "shards")[0]
+    first = embed_shards(embedder, documents, documents.path, tmp_path / "shards")[0]
     np.save(first, np.full((5, 2), 7, np.float32))
     write_manifest(first.parent)
     embedder.name = "another"
-    embed_shards(embedder, documents, tmp_path / "shards")
+    embed_shards(embedder, documents, documents.path, tmp_path / "shards")
     assert np.load(first)[:, 0].tolist() == list(range(5))
+
+
+def test_a_model_also_embeds_the_sentences_of_the_documents(embed, beir, tmp_path, capsys):
+    """Each sentence is embedded after the title of its document; parts of fewer than five words are no sentences."""
+    corpus = beir / "corpus.jsonl"
+    sentences = [(f"The first sentence number{i} is here.", "The last sentence of all.") for i in range(11)] + [()]
+    texts = [" Short one. ".join(pair) for pair in sentences]
+    rows = [{"_id": f"d{i}", "title": f"Title {i % 2}", "text": text} for i, text in enumerate(texts)]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    save_random_model(tmp_path / "model", [Document(row["_id"], row["title"], row["text"]) for row in rows])
+    run = embed(f"embed.method={tmp_path / 'model'}")
+    found = SentenceVectors.load(run / "sentences" / "sentences.safetensors", 12, 16)
+    assert found.starts.tolist() == [*range(0, 23, 2), 22]
+    wanted = [f"Title {i % 2} {sentence}" for i, pair in enumerate(sentences) for sentence in pair]
+    embedder = ModelEmbedder(str(tmp_path / "model"), 4)
+    np.testing.assert_allclose(found.vectors, embedder.embed_queries(wanted), atol=1e-5)
+    assert not (run / "embedding_shards").exists()
+    for without in ("experts=null", "experts.dense=null", "experts.dense.sentences=false"):
+        assert not (embed(f"embed.method={tmp_path / 'model'}", without) / "sentences").exists()
+
+
+def test_sentences_of_a_large_collection_are_left_out_with_a_note(embed, beir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(embed_documents, "MAX_SENTENCES", 11)
+    save_random_model(tmp_path / "model", DocumentFile(beir / "corpus.jsonl"))
+    run = embed(f"embed.method={tmp_path / 'model'}")
+    assert not (run / "sentences").exists()
+    assert "note: the collection has 12 sentences, so experts.dense.sentences is left out" in capsys.readouterr().out
 
 
 def test_documents_without_a_term_for_tfidf_are_counted_in_a_warning(embed, beir, capsys):

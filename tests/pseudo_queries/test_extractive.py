@@ -14,7 +14,6 @@ from genir.pseudo_queries.extractive import (
     prepend_title,
     rank_by_weight,
     shorten,
-    split_sentences,
 )
 from genir.records import Document
 
@@ -57,11 +56,6 @@ def test_words_that_are_rare_in_other_documents_come_first():
         )
     ][-2:]
     assert last[1] == "The obsidian lighthouse flows through a valley"
-
-
-def test_sentences_end_at_punctuation_or_line_ends_and_are_longer_than_phrases():
-    assert split_sentences(TEXT)[0] == "Clouds are named after Latin words."
-    assert split_sentences(TEXT)[-1] == "He kept a record of the weather for thirty years without a day left out!"
 
 
 def test_headings_are_short_lines_of_a_text_with_several_lines():
@@ -117,14 +111,12 @@ def test_queries_of_unspaced_texts_are_parts_of_them_without_spaces():
     parts = [part for query in queries for part in query.split()]
     assert parts
     assert all(part in text for part in parts)
-    assert split_sentences(text) == ["東京大学は日本の国立大学である。", "本部は東京都文京区にある。"]
     assert shorten("本部は東京都", {}, 5) == "本部は東京都"
     assert shorten("本部は東京都文京区", {"東京": 2.0, "京都": 2.0, "京区": 1.0}, 3) == "東京都 京区"
 
 
 def test_queries_keep_the_marks_of_words_and_know_the_full_stops_of_other_scripts():
     text = "हिन्दी भारत की एक भाषा है। यह देवनागरी लिपि में लिखी जाती है।"
-    assert split_sentences(text) == ["हिन्दी भारत की एक भाषा है।", "यह देवनागरी लिपि में लिखी जाती है।"]
     [(_, queries)] = extract_all_queries([Document("x", "", text)], 12)
     assert "यह देवनागरी लिपि में लिखी जाती है" in list(queries)
     assert find_headings("हिन्दी\n" + text) == ["हिन्दी"]

@@ -9,9 +9,13 @@ from genir.errors import GenirError
 from genir.records import Document
 from genir.scoring import dense
 from genir.scoring.dense import DenseIndex
+from genir.scoring.sentence_vectors import SentenceVectors, list_sentences
 from tests.helpers.retrievers import make_documents
 
-DOCUMENTS = make_documents(40)
+DOCUMENTS = [
+    document._replace(text=f"{document.text}. {other.text}. {third.text}.")
+    for document, other, third in zip(*(make_documents(40, seed) for seed in range(3)), strict=True)
+]
 QUERIES = ["owls hunt", "glaciers carve tea tea", "title 17"]
 
 
@@ -20,9 +24,20 @@ def embedder():
     return fit_tfidf(DOCUMENTS, 8, 0, "corpus")
 
 
+def make_index(embedder, documents, with_sentences):
+    found, starts = list_sentences(documents)
+    sentences = SentenceVectors(embedder.embed(found), starts) if with_sentences else None
+    return DenseIndex(embedder.embed(documents), embedder, sentences)
+
+
+@pytest.fixture(params=[False, True], ids=["documents", "sentences"])
+def with_sentences(request):
+    return request.param
+
+
 @pytest.fixture
-def index(embedder):
-    return DenseIndex(embedder.embed(DOCUMENTS), embedder)
+def index(embedder, with_sentences):
+    return make_index(embedder, DOCUMENTS, with_sentences)
 
 
 def as_dict(matches):
@@ -32,20 +47,33 @@ def as_dict(matches):
     return dict(zip(matches.positions.tolist(), matches.scores.tolist(), strict=True))
 
 
-def expected_scores(embedder, documents, query, most):
-    """Twenty times the cosine with the vector of a document of the query's text, above that of the document after."""
-    vectors = embedder.embed([Document("q", "", query), *documents])
-    cosines = cosine_similarity(vectors[:1], vectors[1:])[0]
+def expected_scores(embedder, documents, query, most, with_sentences):
+    """Twenty times the similarity above that of the document after these.
+
+    It is the cosine, or the mean of the cosine and that of the most similar sentence of at least five words.
+    """
+
+    def compare(texts):
+        vectors = embedder.embed([Document("", "", text) for text in (query, *texts)])
+        return cosine_similarity(vectors[:1], vectors[1:])[0].tolist()
+
+    cosines = compare([document.body for document in documents])
+    if with_sentences:
+        for number, document in enumerate(documents):
+            sentences = [part for part in document.text.split(". ") if len(part.split()) >= 5]
+            if sentences:
+                best = max(compare([f"{document.title} {sentence}" for sentence in sentences]))
+                cosines[number] = (cosines[number] + best) / 2
     floor = sorted(cosines)[-most - 1] if most < len(cosines) else min(cosines)
     return {i: 20 * (x - floor) for i, x in enumerate(cosines) if x > floor + 1e-6}
 
 
 @pytest.mark.parametrize("most", [1, 7, 39, 40, 1000])
-def test_scores_are_cosines_above_that_of_the_next_document(index, embedder, monkeypatch, most):
+def test_scores_are_similarities_above_that_of_the_next_document(index, embedder, with_sentences, monkeypatch, most):
     monkeypatch.setattr(dense, "MAX_MATCHES", most)
     for query in QUERIES:
         found = {i: score for i, score in as_dict(index.score(query)).items() if score > 1e-4}
-        assert found == pytest.approx(expected_scores(embedder, DOCUMENTS, query, most), abs=1e-4)
+        assert found == pytest.approx(expected_scores(embedder, DOCUMENTS, query, most, with_sentences), abs=1e-4)
 
 
 @pytest.mark.parametrize("query", ["", "nothing known"])
@@ -69,17 +97,17 @@ def test_the_entries_of_a_query_are_its_scores(index):
         )
 
 
-def test_an_index_of_more_or_fewer_or_reordered_documents_is_that_of_these_documents(index, embedder):
+def test_an_index_of_more_or_fewer_or_reordered_documents_is_that_of_these_documents(index, embedder, with_sentences):
     order = np.random.default_rng(0).permutation(40)
     some = [3, 7, 20]
-    first = DenseIndex(embedder.embed(DOCUMENTS[:30]), embedder)
+    first = make_index(embedder, DOCUMENTS[:30], with_sentences)
     for found, documents in (
         (first.extended(DOCUMENTS[30:]), DOCUMENTS),
         (index.subset(some), [DOCUMENTS[i] for i in some]),
         (index.reordered(order), [DOCUMENTS[i] for i in order]),
     ):
         assert len(found) == len(documents)
-        expected = DenseIndex(embedder.embed(documents), embedder)
+        expected = make_index(embedder, documents, with_sentences)
         for query in QUERIES:
             assert as_dict(found.score(query)) == pytest.approx(as_dict(expected.score(query)), abs=1e-4)
 
@@ -92,8 +120,11 @@ def test_a_saved_index_gives_the_same_scores(index, tmp_path):
         assert as_dict(loaded.score(query)) == as_dict(index.score(query))
 
 
-@pytest.mark.parametrize("name", ["dense.json", "vectors.safetensors", "embedder/tfidf.safetensors", "embedder"])
-def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(index, tmp_path, name):
+@pytest.mark.parametrize(
+    "name", ["dense.json", "vectors.safetensors", "sentences.safetensors", "embedder/tfidf.safetensors", "embedder"]
+)
+def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(embedder, tmp_path, name):
+    index = make_index(embedder, DOCUMENTS, True)
     index.save(tmp_path / "dense")
     path = tmp_path / "dense" / name
     if path.is_dir():

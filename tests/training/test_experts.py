@@ -116,6 +116,7 @@ def test_the_vectors_of_a_model_are_an_expert_whose_weight_is_fitted(build, beir
     assert f"dense: weight {fitted.weights['dense']:.3f}" in capsys.readouterr().out
     assert build(model, "experts.dense.weight=2.5", "experts.lexical=null").weights == {"dense": 2.5}
     assert "dense" not in build(model, "experts.dense=null").weights
+    assert fitted.indexes["dense"].sentences is not None
     documents = PreparedCollection(tmp_path / "runs" / "c" / "collection").documents
     for doc_index in (0, 7):  # the docids are in the reverse of the collection's order
         positions, scores = fitted.indexes["dense"].score(documents[doc_index].body)

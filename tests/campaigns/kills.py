@@ -12,7 +12,7 @@ from tests.campaigns.children import Outcome, run_child, run_genir
 from tests.campaigns.digests import describe_difference, digest_folder
 from tests.campaigns.operations import watch_operations
 from tests.campaigns.results import Result, describe_failure
-from tests.campaigns.workspace import Workspaces
+from tests.campaigns.workspace import DENSE, Workspaces
 
 RUN = "runs/small"
 READ = ("search", RUN, "--query", "owls hunt mice")
@@ -46,6 +46,7 @@ SCENARIOS = {
     "the same stages again with another seed": Scenario(
         "prepared", ("run", "small.yaml", "seed=2", "--until", "negatives")
     ),
+    "stages before training, dense expert": Scenario("new", ("run", "small.yaml", DENSE, "--until", "negatives")),
     "train": Scenario("prepared", TRAIN),
     "train again with another seed": Scenario("trained", (*TRAIN, "seed=2")),
     "train, killed twice": Scenario("prepared", TRAIN, kills=2),
@@ -55,6 +56,7 @@ SCENARIOS = {
     "docids --add": Scenario("trained", ADD, EXISTS, READ),
     "docids --add, then train": Scenario("trained", ADD, EXISTS, TRAIN),
     "docids --add, same process id": Scenario("trained", ADD, EXISTS, same_process_id=True),
+    "docids --add, dense expert": Scenario("dense", ADD, EXISTS, READ),
     "docids --remove": Scenario("trained", REMOVE, UNKNOWN, READ),
     "save_pretrained": Scenario("trained", ("save_pretrained",), between=READ),
 }

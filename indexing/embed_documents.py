@@ -15,12 +15,12 @@ from genir.config import Config
 from genir.console import console, print_note, print_warning, progress
 from genir.docids import BUILDERS
 from genir.embedders import ModelEmbedder, Vectors, fit_tfidf, load_vectors
-from genir.files import atomic_file, atomic_folder, content_hash, remove_folder
+from genir.files import atomic_file, atomic_folder, content_hash, remove_folder, write_json
 from genir.files.manifest import can_reuse, claim_work_folder, write_manifest
 from genir.pipeline.command import run_stage
 from genir.pipeline.stage import Stage
 from genir.records import Document
-from genir.scoring.dense import SENTENCES_FILE
+from genir.scoring.dense import LEFT_OUT_FILE, SENTENCES_FILE
 from genir.scoring.sentence_vectors import SentenceVectors, list_sentences
 
 SHARD_SIZE = 4096
@@ -38,12 +38,14 @@ def main(config: Config) -> None:
     without a download), a .npy file of vectors, or the name or folder of a sentence-transformers model (extra: embed).
     Vectors have length 1, except those of a .npy file, which are not changed. The vectors of a model are written in
     shards, so that an interrupted run resumes after the last complete shard. D is 0 for docid builders that need no
-    vectors, unless a model is given: its vectors are also an expert (experts.dense). With experts.dense.sentences, the
-    vectors of the sentences of all documents are written to sentences/ too.
+    vectors, unless a model is given: its vectors are also an expert (experts.dense). A model also computes the vectors
+    of all sentences, which are written to sentences/, unless embed.sentences is false.
     """
     documents = DocumentFile(config.run_folder / "collection" / "corpus.jsonl")
     for name in ("embedder", "sentences"):
         remove_folder(config.run_folder / name)
+    if not config.embed.is_model:
+        remove_folder(config.run_folder / SHARDS)
     if BUILDERS[config.docids.builder].needs != "vectors" and not config.embed.is_model:
         write_vectors(config.run_folder / "embeddings.npy", len(documents), 0, iter(()))
         console.print(f"no vectors were computed: docids.builder={config.docids.builder} does not need any")
@@ -51,7 +53,7 @@ def main(config: Config) -> None:
     dimension, blocks = embed_collection(config, documents)
     write_vectors(config.run_folder / "embeddings.npy", len(documents), dimension, blocks)
     console.print(f"{config.embed.method}: {len(documents):,} vectors of dimension {dimension}")
-    if config.dense_expert is not None and config.dense_expert.sentences:
+    if config.embed.is_model and config.embed.sentences:
         write_sentences(config, documents)
     remove_folder(config.run_folder / SHARDS)
 
@@ -86,19 +88,20 @@ def embed_collection(config: Config, documents: DocumentFile) -> tuple[int, Iter
 def write_sentences(config: Config, documents: DocumentFile) -> None:
     """Write the vectors of the sentences to sentences/, unless the collection has more than MAX_SENTENCES."""
     sentences, starts = list_sentences(documents)
+    folder = config.run_folder / "sentences"
     if len(sentences) > MAX_SENTENCES:
         print_note(
-            f"the collection has {len(sentences):,} sentences, so experts.dense.sentences is left out: to embed more "
-            f"than {MAX_SENTENCES:,} takes hours without a GPU"
+            f"the collection has {len(sentences):,} sentences, so their vectors are left out (embed.sentences): to "
+            f"embed more than {MAX_SENTENCES:,} takes hours without a GPU"
         )
-        return
-    if not sentences:
+        with atomic_folder(folder) as new:
+            write_json(new / LEFT_OUT_FILE, {"sentences": len(sentences)})
         return
     model = ModelEmbedder(config.embed.method, config.embed.batch_size)
     shards = embed_shards(model, sentences, documents.path, config.run_folder / SHARDS / "sentences")
-    blocks = [np.load(path, allow_pickle=False) for path in shards]
-    with atomic_folder(config.run_folder / "sentences") as new:
-        SentenceVectors(np.concatenate(blocks), starts).save(new / SENTENCES_FILE)
+    vectors = np.concatenate([model.embed([]), *(np.load(path, allow_pickle=False) for path in shards)])
+    with atomic_folder(folder) as new:
+        SentenceVectors(vectors, starts).save(new / SENTENCES_FILE)
     console.print(f"{config.embed.method}: {len(sentences):,} vectors of sentences")
 
 
@@ -108,8 +111,7 @@ def embed_shards(embedder: ModelEmbedder, parts: Sequence[Document], corpus: Pat
     Shards that an interrupted run with the same model and corpus has written to `folder` are not computed again, unless
     they are damaged. corpus: the file with the documents.
     """
-    model = Path(embedder.name)
-    claim_work_folder(folder, [embedder.name, content_hash(corpus), content_hash(model) if model.exists() else None])
+    claim_work_folder(folder, [embedder.name, embedder.probe.tolist(), content_hash(corpus)])
     paths = []
     with progress() as bar:
         task = bar.add_task(f"embedding {folder.name}", total=len(parts), note="")
@@ -136,7 +138,7 @@ def write_vectors(path: Path, count: int, dimension: int, blocks: Iterator[Vecto
 
 STAGE = Stage(
     "embed",
-    settings=("embed", "docids.builder", "experts.dense.sentences"),
+    settings=("embed", "docids.builder"),
     external=("embed.method",),
     reads=("collection",),
     writes=("embeddings.npy", "embedder?", "sentences?"),

@@ -81,6 +81,22 @@ def test_vectors_of_a_model_are_those_of_sentence_transformers(documents, tmp_pa
     assert vectors.dtype == np.float32
     wanted = model.encode([document.body for document in documents], normalize_embeddings=True)
     np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+    assert ModelEmbedder(str(tmp_path / "model"), 5).embed([]).shape == (0, 16)
+
+
+def test_static_embeddings_are_a_model_too(documents, tmp_path):
+    library = pytest.importorskip("sentence_transformers", reason="the extra embed is not installed")
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "owls": 1, "tea": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    library.SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu").save(
+        str(tmp_path / "static")
+    )
+    assert ModelEmbedder(str(tmp_path / "static"), 5).embed(documents).shape == (12, 8)
 
 
 def test_a_model_embedder_is_stored_by_the_name_of_its_model(documents, tmp_path, monkeypatch):

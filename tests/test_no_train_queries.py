@@ -52,7 +52,8 @@ def test_a_real_collection_without_train_queries_is_ranked_no_worse_than_by_bm25
     if not source.exists():
         pytest.skip("msmarco-doc-sample is not in ../shared/data")
     quickstart = ROOT / "configs" / "quickstart.yaml"
-    short = ["ddro=null", "irpo=null", "sft.phases=[{steps: 10}]", "sft.eval_steps=10", "threads=1"]
+    training = ["ddro=null", "irpo=null", "sft.phases=[{steps: 5}]", "sft.eval_steps=5", "sft.batch_size=32"]
+    short = [*training, "search.beams=10", "threads=1"]
     run_genir("run", quickstart, "name=x", f"collection.path={source}", *short, "--until", "evaluate", cwd=tmp_path)
     measures = read_measures(tmp_path / "runs" / "x")
     assert measures["bm25"] == pytest.approx(0.889, abs=0.005)

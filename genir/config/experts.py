@@ -43,11 +43,6 @@ class LexicalExpertConfig(Section):
 class DenseExpertConfig(Section):
     """The cosine between the vectors of a query and a document, and of its most similar sentence, times 20."""
 
-    sentences: bool = Field(
-        True,
-        description="Whether the document's most similar sentence counts as much as the document as a whole. Sentences "
-        "are left out if the collection has more than 100,000.",
-    )
     weight: float | None = Field(
         None,
         ge=0,

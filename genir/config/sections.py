@@ -44,7 +44,7 @@ class CollectionConfig(Section):
 class EmbedConfig(Section):
     """Document vectors, for the docid builders that need them and for the dense expert."""
 
-    rare: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+    rare: ClassVar[frozenset[str]] = frozenset({"batch_size", "sentences"})
     method: PathText = Field(
         "tfidf",
         description="Source of the vectors: tfidf (TF-IDF and SVD), minilm, a .npy file, or the name or folder of a "
@@ -53,6 +53,11 @@ class EmbedConfig(Section):
     dimension: int = Field(128, ge=2, le=16_384, description="Dimension of the vectors of the method tfidf.")
     batch_size: int = Field(
         64, ge=1, le=65_536, description="Documents that a model embeds at once; lower it to save memory."
+    )
+    sentences: bool = Field(
+        True,
+        description="Whether a model also embeds every sentence, for the dense expert. If the collection has more than "
+        "100,000 sentences, they are left out.",
     )
 
     @property

@@ -22,6 +22,8 @@ from genir.scoring.sentence_vectors import SentenceVectors, list_sentences
 SETTINGS_FILE = "dense.json"
 VECTORS_FILE = "vectors.safetensors"
 SENTENCES_FILE = "sentences.safetensors"
+LEFT_OUT_FILE = "left_out.json"
+"""Written by the embed stage in place of the vectors of sentences, if there are too many sentences."""
 EMBEDDER_FOLDER = "embedder"
 SCALE = 20.0
 """Factor of the cosines, with which sentence-transformers trains its models; a weight of 1 is therefore usual."""

@@ -14,7 +14,7 @@ from genir.embedders import ModelEmbedder, load_embedder, load_vectors
 from genir.errors import GenirError
 from genir.evaluation.trec import qrels
 from genir.files import reading_own_file
-from genir.scoring.dense import SENTENCES_FILE, DenseIndex
+from genir.scoring.dense import LEFT_OUT_FILE, SENTENCES_FILE, DenseIndex
 from genir.scoring.experts import DENSE, FIELDS, Experts
 from genir.scoring.fit import ExpertParameters, GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
@@ -81,7 +81,10 @@ def _load_dense_index(config: Config, documents: int) -> DenseIndex:
     if not isinstance(embedder, ModelEmbedder) or embedder.name != method:
         raise GenirError(f"{run / 'embedder'}: not of embed.method={method}; run genir embed CONFIG first")
     vectors, sentences = np.asarray(load_vectors(run / "embeddings.npy", documents)), None
-    if (folder := run / "sentences").exists():
+    folder = run / "sentences"
+    if config.embed.sentences and not folder.exists():
+        raise GenirError(f"{folder}: no vectors of sentences (embed.sentences=true); run genir embed CONFIG first")
+    if config.embed.sentences and not (folder / LEFT_OUT_FILE).exists():
         with reading_own_file(folder / SENTENCES_FILE) as path:
             sentences = SentenceVectors.load(path, *vectors.shape)
     return DenseIndex(vectors, embedder, sentences)

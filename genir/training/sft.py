@@ -39,7 +39,10 @@ def main(config: Config) -> None:
     table = DocidTable.load(run / "docids")
     sections = (config.sft, config.model, config.experts)
     settings: list[Any] = [section and section.model_dump(mode="json") for section in sections]
-    settings += [config.baseline.model_dump(include={"stemmer"}), config.embed.method]
+    settings += [
+        config.baseline.model_dump(include={"stemmer"}),
+        config.embed.model_dump(include={"method", "sentences"}),
+    ]
     inputs = ["collection", "docids"]
     inputs += [path for path in ("embeddings.npy", "embedder", "sentences", "pseudo_queries") if (run / path).exists()]
     work = prepare_work_folder(config, "sft", settings, inputs, (config.model.pretrained, config.model.tokenizer))
@@ -141,7 +144,7 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
 
 STAGE = Stage(
     "sft",
-    settings=("model", "experts", "baseline.stemmer", "embed.method", "sft"),
+    settings=("model", "experts", "baseline.stemmer", "embed.method", "embed.sentences", "sft"),
     external=("model.pretrained", "model.tokenizer"),
     reads=("collection", "docids", "embeddings.npy?", "embedder?", "sentences?", "pseudo_queries?"),
     writes=("sft",),

@@ -61,6 +61,7 @@ class CountingEmbedder:
     """Replaces a model: the vector of a document is its number; raises an error from document `broken_from` on."""
 
     name = "counting"
+    probe = np.array([1.0, 0.0])
     broken_from = 10**9
 
     def embed(self, documents):
@@ -103,7 +104,7 @@ def test_shards_of_another_model_are_computed_again(documents, tmp_path, monkeyp
     first = embed_shards(embedder, documents, documents.path, tmp_path / "shards")[0]
     np.save(first, np.full((5, 2), 7, np.float32))
     write_manifest(first.parent)
-    embedder.name = "another"
+    embedder.probe = np.array([0.0, 1.0])  # another model has the name now
     embed_shards(embedder, documents, documents.path, tmp_path / "shards")
     assert np.load(first)[:, 0].tolist() == list(range(5))
 
@@ -123,16 +124,25 @@ def test_a_model_also_embeds_the_sentences_of_the_documents(embed, beir, tmp_pat
     embedder = ModelEmbedder(str(tmp_path / "model"), 4)
     np.testing.assert_allclose(found.vectors, embedder.embed_queries(wanted), atol=1e-5)
     assert not (run / "embedding_shards").exists()
-    for without in ("experts=null", "experts.dense=null", "experts.dense.sentences=false"):
-        assert not (embed(f"embed.method={tmp_path / 'model'}", without) / "sentences").exists()
+    assert not (embed(f"embed.method={tmp_path / 'model'}", "embed.sentences=false") / "sentences").exists()
 
 
 def test_sentences_of_a_large_collection_are_left_out_with_a_note(embed, beir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(embed_documents, "MAX_SENTENCES", 11)
     save_random_model(tmp_path / "model", DocumentFile(beir / "corpus.jsonl"))
     run = embed(f"embed.method={tmp_path / 'model'}")
-    assert not (run / "sentences").exists()
-    assert "note: the collection has 12 sentences, so experts.dense.sentences is left out" in capsys.readouterr().out
+    assert [path.name for path in (run / "sentences").iterdir()] == ["left_out.json"]
+    assert "note: the collection has 12 sentences, so their vectors are left out" in capsys.readouterr().out
+
+
+def test_a_collection_without_sentences_has_no_vectors_of_them(embed, beir, tmp_path):
+    rows = [{"_id": f"d{i}", "title": f"Title {i % 2}", "text": ""} for i in range(12)]
+    (beir / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    save_random_model(tmp_path / "model", [Document(row["_id"], row["title"], "") for row in rows])
+    run = embed(f"embed.method={tmp_path / 'model'}")
+    found = SentenceVectors.load(run / "sentences" / "sentences.safetensors", 12, 16)
+    assert found.vectors.shape == (0, 16)
+    assert found.starts.tolist() == [0] * 13
 
 
 def test_documents_without_a_term_for_tfidf_are_counted_in_a_warning(embed, beir, capsys):

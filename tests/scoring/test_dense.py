@@ -112,6 +112,13 @@ def test_an_index_of_more_or_fewer_or_reordered_documents_is_that_of_these_docum
             assert as_dict(found.score(query)) == pytest.approx(as_dict(expected.score(query)), abs=1e-4)
 
 
+def test_documents_without_sentences_can_be_added(index, embedder, with_sentences):
+    added = [Document("x", "Owls", ""), Document("y", "", "tea")]
+    found, expected = index.extended(added), make_index(embedder, [*DOCUMENTS, *added], with_sentences)
+    for query in QUERIES:
+        assert as_dict(found.score(query)) == pytest.approx(as_dict(expected.score(query)), abs=1e-4)
+
+
 def test_a_saved_index_gives_the_same_scores(index, tmp_path):
     index.save(tmp_path / "dense")
     loaded = DenseIndex.load(tmp_path / "dense")

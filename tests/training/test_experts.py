@@ -10,6 +10,7 @@ from genir.config import BaselineConfig, load_config
 from genir.docids import DocidTable
 from genir.docids.trie import Trie
 from genir.errors import GenirError
+from genir.files import remove_folder
 from genir.scoring.fit import GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
 from genir.training import experts
@@ -117,6 +118,10 @@ def test_the_vectors_of_a_model_are_an_expert_whose_weight_is_fitted(build, beir
     assert build(model, "experts.dense.weight=2.5", "experts.lexical=null").weights == {"dense": 2.5}
     assert "dense" not in build(model, "experts.dense=null").weights
     assert fitted.indexes["dense"].sentences is not None
+    assert build(model, "embed.sentences=false").indexes["dense"].sentences is None
+    remove_folder(tmp_path / "runs" / "c" / "sentences")
+    with pytest.raises(GenirError, match=r"sentences: no vectors of sentences .*; run genir embed CONFIG first"):
+        build(model)
     documents = PreparedCollection(tmp_path / "runs" / "c" / "collection").documents
     for doc_index in (0, 7):  # the docids are in the reverse of the collection's order
         positions, scores = fitted.indexes["dense"].score(documents[doc_index].body)

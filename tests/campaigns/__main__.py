@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tests.campaigns.children import prepare_parent
+from tests.campaigns.children import HAS_MODELS, prepare_parent
 from tests.campaigns.results import Result, make_table, write_results
 
 SAMPLE_MUTATIONS = 24
@@ -44,8 +44,16 @@ def main(
 
 
 def select_names(names: Iterable[str], only: str) -> list[str]:
-    """The name `only` alone where it is one of the names, else all names that contain it."""
+    """The name `only` alone where it is one of the names, else all names that contain it.
+
+    Names with a dense expert are left out with a note if the extra `embed` is not installed.
+    """
+    from genir.console import print_note
+
     names = list(names)
+    if dense := [name for name in names if "dense expert" in name and not HAS_MODELS]:
+        print_note(f"left out, since genir[embed] is not installed: {', '.join(dense)}")
+        names = [name for name in names if name not in dense]
     return [only] if only in names else [name for name in names if only in name]
 
 

@@ -3,7 +3,7 @@
 The parent must have a single thread when it forks; `prepare_parent` sees to that for torch, BLAS and tokenizers.
 """
 
-import importlib
+import importlib.util
 import multiprocessing
 import os
 import pkgutil
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
+HAS_MODELS = importlib.util.find_spec("sentence_transformers") is not None
+"""Whether the extra `embed` is installed, without which there is no dense expert."""
 ENVIRONMENT = {
     "COLUMNS": "200",
     "HF_HUB_OFFLINE": "1",
@@ -37,12 +39,13 @@ class Outcome(NamedTuple):
 def prepare_parent() -> None:
     """Import all of genir and its programs, with libraries that start no threads."""
     os.environ.update(ENVIRONMENT)
-    import sentence_transformers  # noqa: F401 (genir imports it when it is first used)
     import torch
 
     import genir
 
     torch.set_num_threads(1)
+    if HAS_MODELS:
+        importlib.import_module("sentence_transformers")  # genir imports it when it is first used
     names = [module.name for module in pkgutil.walk_packages(genir.__path__, "genir.")]
     for folder in ("indexing", "eval"):
         names += [f"{folder}.{path.stem}" for path in sorted((ROOT / folder).glob("*.py"))]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from genir.collection.prepared import DocumentFile
-from tests.campaigns.children import run_child, run_genir
+from tests.campaigns.children import HAS_MODELS, run_child, run_genir
 from tests.campaigns.operations import watch_operations
 from tests.helpers.beir import SUBJECTS, small_beir
 from tests.helpers.sentence_model import save_random_model
@@ -105,7 +105,8 @@ def write_inputs(folder: Path) -> None:
     shutil.copytree(folder / "beir", folder / "untrained")
     for split in ("train", "dev"):
         (folder / "untrained" / "qrels" / f"{split}.tsv").unlink()
-    save_random_model(folder / "model", DocumentFile(folder / "beir" / "corpus.jsonl"))
+    if HAS_MODELS:
+        save_random_model(folder / "model", DocumentFile(folder / "beir" / "corpus.jsonl"))
     shutil.copytree(folder / "beir" / "qrels", folder / "compressed" / "qrels")
     for name in ("corpus", "queries"):
         contents = (folder / "beir" / f"{name}.jsonl").read_bytes()

@@ -38,6 +38,11 @@ class LexicalExpertConfig(Section):
         description="BM25 of the character 5-grams of title and text, by which similar words match. It is left out if "
         "the collection has more than 100 million characters. Null means that it takes no part.",
     )
+    term_weights: bool = Field(
+        True,
+        description="Learn from train queries how much each of their terms counts in text and title, where this ranks "
+        "held-out train queries better.",
+    )
 
 
 class DenseExpertConfig(Section):

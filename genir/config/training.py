@@ -40,11 +40,10 @@ class TrainingPhase(Section):
         description="Training steps of the phase; early stopping (patience) may end it sooner.",
     )
     learning_rate: float = Field(3e-4, gt=0, le=1, description=LEARNING_RATE)
-    experts_for: list[Mix] | None = Field(
-        None,
-        description="Kinds of examples that are trained with the experts. Null means queries and pseudo_queries: BM25 "
-        "knows the document of a span almost for certain, so that with it the model would learn little from spans. "
-        "Without train queries, null means all kinds, so that the model learns only what BM25 does not know.",
+    experts_for: list[Mix] = Field(
+        ["spans", "queries", "pseudo_queries"],
+        description="Kinds of examples that are trained with the experts. Of a kind without them, the model learns to "
+        "rank by itself, as if there were no experts.",
     )
 
 

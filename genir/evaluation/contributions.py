@@ -32,7 +32,8 @@ class Contributions(NamedTuple):
 
     queries: how many of the split's queries were measured. total: how many it has. experts: one entry for each expert.
     together: the measure of the ranking by all experts. run, combined: the run of the last training stage and its
-    measure, that is with the model; None if there is no such run.
+    measure, that is with the model; None if there is no such run. term_weights: a summary of the weights of terms that
+    were learned; None if there are none.
     """
 
     split: str
@@ -43,6 +44,7 @@ class Contributions(NamedTuple):
     together: float
     run: str | None = None
     combined: float | None = None
+    term_weights: str | None = None
 
     @property
     def rows(self) -> list[list[str]]:
@@ -55,13 +57,13 @@ class Contributions(NamedTuple):
 
     @property
     def explanation(self) -> str:
-        """One sentence that says what the columns are, on which queries, and what all parts reach together."""
+        """Sentences that say what the columns are, what all parts reach together, and which terms have weights."""
         first = f"first {self.queries:,} of the {self.total:,}" if self.queries < self.total else f"{self.total:,}"
         model = "" if self.combined is None else f", and with the model (run {self.run}) {format_value(self.combined)}"
         return (
             f'"alone" is {self.measure} of the ranking by this expert only and "without" that of the ranking by all '
             f"other experts; on the {first} queries of {self.split}, all experts together reach "
-            f"{format_value(self.together)}{model}."
+            f"{format_value(self.together)}{model}." + (f" {self.term_weights}." if self.term_weights else "")
         )
 
 

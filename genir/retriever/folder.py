@@ -10,9 +10,10 @@ from genir.config import SoftmaxOver
 from genir.errors import GenirError
 from genir.files import find_damage, hash_files, read_json, reading_own_file, restore_replaced, write_json
 
-FORMAT = 5
-"""Format of genir.json. Formats 1 and 2 have no hashes; format 1 calls softmax_over "normalize". Only formats 4 and 5
-have experts, which in format 4 are in the order of the collection and not of the docids."""
+FORMAT = 6
+"""Format of genir.json. Formats 1 and 2 have no hashes; format 1 calls softmax_over "normalize". Experts are in
+folders from format 4 on, in format 4 in the order of the collection and not of the docids; from format 6 on, they may
+have term weights."""
 SETTINGS_FILE = "genir.json"
 MAX_ATTEMPTS = 100
 """How often a folder is read that other processes keep replacing."""

@@ -11,6 +11,7 @@ from genir.evaluation.trec import Run, qrels
 from genir.records import Query
 from genir.scoring.experts import Experts, rank_matches
 from genir.scoring.lexical import LexicalIndex, add_matches
+from genir.scoring.term_weights import summarise_term_weights
 
 MAX_QUERIES = 1000
 """Number of queries, at most, that are measured: each of them is ranked once for every set of experts."""
@@ -37,7 +38,9 @@ def measure_experts(
         k1, b = (index.settings.k1, index.settings.b) if isinstance(index, LexicalIndex) else (None, None)
         alone, without = values[(name,)], values.get(others[name])
         found.append(ExpertContribution(name, experts.weights[name], k1, b, alone, without))
-    return Contributions(split, metric, len(judged), len(queries), found, values[names])
+    term_weights = next((i.term_weights for i in experts.indexes.values() if isinstance(i, LexicalIndex)), {})
+    summary = summarise_term_weights(term_weights) if term_weights else None
+    return Contributions(split, metric, len(judged), len(queries), found, values[names], term_weights=summary)
 
 
 def _rank_by_sets(

@@ -68,13 +68,13 @@ class Experts:
 
     def score(self, texts: Sequence[str]) -> ExpertScores:
         """Score the documents for a batch of queries. Empty texts match nothing."""
-        matches = list(self._score_many(texts))
+        matches = list(self.score_each(texts))
         keys = np.concatenate([match.positions for match in matches], dtype=np.int64)
         keys += np.repeat(np.arange(len(texts)) * len(self), [len(match.positions) for match in matches])
         scores = np.concatenate([match.scores for match in matches])
         return ExpertScores(torch.from_numpy(keys), torch.from_numpy(scores))
 
-    def _score_many(self, texts: Sequence[str]) -> Iterator[Matches]:
+    def score_each(self, texts: Sequence[str]) -> Iterator[Matches]:
         """Yield the weighted sums of the scores of all documents for each query."""
         for parts in zip(*(index.score_many(texts) for index in self.indexes.values()), strict=True):
             yield add_matches(parts, list(self.weights.values()))
@@ -84,7 +84,7 @@ class Experts:
 
         Documents with equal scores are in docid order.
         """
-        return (rank_matches(matches, k) for matches in self._score_many(texts))
+        return (rank_matches(matches, k) for matches in self.score_each(texts))
 
     def explain(self, text: str, leaf: int) -> dict[str, float]:
         """The weighted score of each expert for the document of a leaf."""

@@ -9,7 +9,7 @@ Shapes: N documents, p postings of the terms of a query, m matches.
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,12 +64,20 @@ class LexicalIndex:
     A term that occurs twice in a query counts twice. Several threads may use the same index.
 
     settings: k1, b and the stemmer of `genir.bm25.analysis`. Raises GenirError for an unknown stemmer. ngram: None for
-    words; a number for character n-grams of this size, of which those in many documents are ignored.
+    words; a number for character n-grams of this size, of which those in many documents are ignored. term_weights: the
+    factors of terms in queries (see `genir.scoring.term_weights`); other terms have the factor 1.
     """
 
-    def __init__(self, postings: Postings, settings: BaselineConfig, ngram: int | None = None) -> None:
+    def __init__(
+        self,
+        postings: Postings,
+        settings: BaselineConfig,
+        ngram: int | None = None,
+        term_weights: Mapping[str, float] | None = None,
+    ) -> None:
         self.settings = settings
         self.ngram = ngram
+        self.term_weights = term_weights or {}
         self._postings = postings
         self._analyzer = _make_analyzer(settings, ngram)
         self._max_documents = len(self) if ngram is None else max(1, int(MAX_NGRAM_SHARE * len(self)))
@@ -86,14 +94,23 @@ class LexicalIndex:
 
     def _replace(self, postings: Postings) -> "LexicalIndex":
         """Return the index of other documents with the same settings."""
-        return LexicalIndex(postings, self.settings, self.ngram)
+        return LexicalIndex(postings, self.settings, self.ngram, self.term_weights)
 
     def __len__(self) -> int:
         return len(self._postings.lengths)
 
+    def find_terms(self, text: str) -> list[str]:
+        """Return the terms of a text, repeated ones included."""
+        return self._analyzer.find_terms(text)
+
+    def score_terms(self, text: str) -> dict[str, Matches]:
+        """Return what each term of a query adds to the scores of the documents that contain it."""
+        ranges = self._find_postings(text)
+        return {term: Matches(*self._score_postings([found])) for term, found in ranges.items()}
+
     def score(self, text: str) -> Matches:
         """Return the BM25 scores of all documents with a term of a query."""
-        ranges = self._find_postings(text)
+        ranges = list(self._find_postings(text).values())
         entries = np.empty(sum(last - first for first, last, _ in ranges), _ENTRY)
         start = 0
         for batch in _batch(ranges):
@@ -112,19 +129,20 @@ class LexicalIndex:
     def find_entries(self, texts: Iterable[str]) -> Iterator[Entries]:
         """Yield what the scores of each query are computed from: one entry for each term in a document."""
         for text in texts:
-            documents, frequencies, lengths, weights = self._gather(self._find_postings(text))
+            documents, frequencies, lengths, weights = self._gather(list(self._find_postings(text).values()))
             relative = lengths.astype(np.float32) / np.float32(self._mean_length)
             yield Entries(documents, frequencies, relative, weights)
 
-    def _find_postings(self, text: str) -> list[_Range]:
+    def _find_postings(self, text: str) -> dict[str, _Range]:
         """Find the postings of the terms of a query."""
-        found = []
-        for term, count in Counter(self._analyzer.find_terms(text)).items():
+        found = {}
+        for term, count in Counter(self.find_terms(text)).items():
             place, is_known = self._find_term(term.encode())
             first, last = self._postings.starts[place : place + 2].tolist() if is_known else (0, 0)
-            if 0 < last - first <= self._max_documents:
+            weight = self.term_weights.get(term, 1.0)
+            if weight > 0 and 0 < last - first <= self._max_documents:
                 idf = math.log(1 + (len(self) - (last - first) + 0.5) / (last - first + 0.5))
-                found.append((first, last, count * idf))
+                found[term] = first, last, count * idf * weight
         return found
 
     def _score_postings(self, ranges: Sequence[_Range]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -145,7 +163,12 @@ class LexicalIndex:
 
     def with_parameters(self, k1: float, b: float) -> "LexicalIndex":
         """Return the index of the same documents with other parameters of BM25."""
-        return LexicalIndex(self._postings, self.settings.model_copy(update={"k1": k1, "b": b}), self.ngram)
+        settings = self.settings.model_copy(update={"k1": k1, "b": b})
+        return LexicalIndex(self._postings, settings, self.ngram, self.term_weights)
+
+    def with_term_weights(self, weights: Mapping[str, float]) -> "LexicalIndex":
+        """Return the index of the same documents with other factors of terms."""
+        return LexicalIndex(self._postings, self.settings, self.ngram, weights)
 
     def extended(self, texts: Iterable[str]) -> "LexicalIndex":
         """Return the index of the documents of this one followed by others, equal to one that is built of them all."""
@@ -176,7 +199,8 @@ class LexicalIndex:
         with atomic_folder(folder) as new:
             save_file({k: torch.from_numpy(v) for k, v in self._postings._asdict().items()}, new / POSTINGS_FILE)
             settings = self.settings.model_dump(include={"k1", "b", "stemmer"})
-            write_json(new / SETTINGS_FILE, settings | {"ngram": self.ngram} | self._postings.sizes)
+            settings |= {"ngram": self.ngram, "term_weights": dict(self.term_weights)}
+            write_json(new / SETTINGS_FILE, settings | self._postings.sizes)
 
     @classmethod
     def load(cls, folder: Path) -> "LexicalIndex":
@@ -187,18 +211,21 @@ class LexicalIndex:
         with reading_own_file(folder / SETTINGS_FILE) as path:
             sizes = read_json(path)
             values = {name: sizes.pop(name) for name in ("k1", "b", "stemmer")}
-            ngram = sizes.pop("ngram")
+            ngram, term_weights = sizes.pop("ngram"), sizes.pop("term_weights", {})  # written since format 6
             try:
                 settings = BaselineConfig(**values)
             except ValueError:
                 raise ValueError(f"unknown settings {values}") from None
             if ngram is not None and (type(ngram) is not int or ngram < 1):
                 raise ValueError(f"unknown size of n-grams {ngram!r}")
+            for weight in term_weights.values():
+                if type(weight) not in (int, float) or not 0 <= weight < math.inf:
+                    raise ValueError(f"unknown weight of a term {weight!r}")
         with reading_own_file(folder / POSTINGS_FILE) as path:
             tensors = load_file(path)
             postings = Postings(*(tensors[name].numpy() for name in Postings._fields))
             _require_consistent(postings, sizes)
-            return cls(postings, settings, ngram)
+            return cls(postings, settings, ngram, term_weights)
 
 
 def add_matches(parts: Sequence[Matches], weights: Sequence[float]) -> Matches:

@@ -19,10 +19,13 @@ from genir.scoring.experts import DENSE, FIELDS, Experts
 from genir.scoring.fit import ExpertParameters, GivenParameters, fit_parameters
 from genir.scoring.lexical import LexicalIndex
 from genir.scoring.sentence_vectors import SentenceVectors
+from genir.scoring.term_weights import fit_term_weights, summarise_term_weights
 from genir.training.examples import LabelledQuery, label_queries
 
 FITTED_QUERIES = 1000
 """Number of train queries, chosen at random, on which the parameters are fitted."""
+WEIGHTED_QUERIES = 5000
+"""Number of train queries, chosen at random, from which term weights are learned; the first are those above."""
 MAX_CHARACTERS = 100_000_000
 """The index of the character n-grams takes 4.5 bytes per character of nq-union and 6.2 per character of SQuAD."""
 EXPECTED = {
@@ -43,7 +46,7 @@ def make_experts(
 ) -> Experts | None:
     """Build the experts that the config asks for, None if it asks for none, and print their parameters.
 
-    queries: the train queries on which the parameters are fitted.
+    queries: train queries in a random order, on which the parameters are fitted and term weights are learned.
     """
     if config.experts is None or not config.uses_experts:
         return None
@@ -58,17 +61,39 @@ def make_experts(
     if config.dense_expert is not None:
         given[DENSE] = GivenParameters(0.0, 0.0, config.dense_expert.weight)
         indexes[DENSE] = _load_dense_index(config, len(data.documents)).reordered(order)
-    parameters = _fit(given, indexes, queries, trie)
+    parameters = _fit(given, indexes, queries[:FITTED_QUERIES], trie)
     used = {name: p for name, p in parameters.items() if p.weight > 0} or dict([*parameters.items()][:1])
     shown = "; ".join(
         f"{name}: weight {p.weight:.3f}" + (f", k1 {p.k1:.2f}, b {p.b:.2f}" if name in FIELDS else "")
         for name, p in used.items()
     )
     console.print(f"experts: {shown}", style="dim")
-    return Experts(
+    experts = Experts(
         {name: _with_parameters(indexes[name], p) for name, p in used.items()},
         {name: p.weight for name, p in used.items()},
     )
+    if config.experts.lexical is None or not config.experts.lexical.term_weights:
+        return experts
+    return _with_term_weights(experts, queries, trie)
+
+
+def _with_term_weights(experts: Experts, queries: Sequence[LabelledQuery], trie: Trie) -> Experts:
+    """Return the experts with term weights that are learned from train queries, and print the most extreme ones."""
+    texts, relevant = [query.text for query in queries], _list_relevant(queries, trie)
+    weights = fit_term_weights(experts, texts, relevant)
+    if not weights:
+        return experts
+    console.print(f"experts: {summarise_term_weights(weights)}", style="dim")
+
+    def add_weights(index: Index) -> Index:
+        return index.with_term_weights(weights) if isinstance(index, LexicalIndex) and not index.ngram else index
+
+    return Experts({name: add_weights(index) for name, index in experts.indexes.items()}, experts.weights)
+
+
+def _list_relevant(queries: Sequence[LabelledQuery], trie: Trie) -> list[list[int]]:
+    """List the leaves of the relevant documents of each query."""
+    return [trie.leaf_of[list(query.doc_indices)].tolist() for query in queries]
 
 
 def _load_dense_index(config: Config, documents: int) -> DenseIndex:
@@ -122,7 +147,7 @@ def _fit(
     found = fit_parameters(
         list(indexes.values()),
         [query.text for query in queries],
-        [trie.leaf_of[list(query.doc_indices)].tolist() for query in queries],
+        _list_relevant(queries, trie),
         [EXPECTED[name] for name in indexes],
         list(given.values()),
     )
@@ -130,7 +155,7 @@ def _fit(
 
 
 def choose_fitted_queries(data: PreparedCollection, table: DocidTable, seed: int) -> list[LabelledQuery]:
-    """Choose at most FITTED_QUERIES train queries at random."""
+    """Choose at most WEIGHTED_QUERIES train queries at random."""
     texts = {query.id: query.text for query in data.queries("train")}
     queries = label_queries(texts, qrels(data.judgments("train")), table.doc_indices)
-    return random.Random(seed).sample(queries, min(FITTED_QUERIES, len(queries)))
+    return random.Random(seed).sample(queries, min(WEIGHTED_QUERIES, len(queries)))

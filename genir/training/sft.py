@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from genir.collection.prepared import PreparedCollection
-from genir.config import Config, Mix, TrainingPhase
+from genir.config import Config
 from genir.console import console, print_note
 from genir.docids.table import DocidTable
 from genir.docids.trie import Trie
@@ -109,27 +109,17 @@ def _choose_tokenizer(config: Config, data: PreparedCollection, table: DocidTabl
     return train_tokenizer(chain((d.body for d in data.documents), queries), config.model.vocab_size)
 
 
-def choose_kinds_with_experts(phase: TrainingPhase, data: PreparedCollection) -> list[Mix]:
-    """Return the kinds of examples that are trained with the experts.
-
-    Without train queries, these are all kinds: nothing would correct what a model learns from spans as if there were
-    no experts, which know the words of the spans too.
-    """
-    if phase.experts_for is not None:
-        return phase.experts_for
-    return ["queries", "pseudo_queries"] if data.has_train_queries else ["spans", "queries", "pseudo_queries"]
-
-
 def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, number: int, work: Path) -> TrainingJob:
     """Prepare the training of phase `number`, counted from 1."""
     settings, phase = config.sft, config.sft.phases[number - 1]
     seed = (config.seed * 1000 + number) % 2**32  # numpy takes 32-bit seeds
     sources = read_sources(config.run_folder, data, retriever.table, phase.mix)
-    experts_for = choose_kinds_with_experts(phase, data)
     return TrainingJob(
         title=f"sft {number}/{len(settings.phases)}",
         model=retriever.model,
-        examples=ExampleStream(phase.steps * settings.batch_size, seed, phase.mix, sources, settings, experts_for),
+        examples=ExampleStream(
+            phase.steps * settings.batch_size, seed, phase.mix, sources, settings, phase.experts_for
+        ),
         collator=Collator(retriever, settings.max_tokens),
         loss=make_supervised_loss(retriever),
         evaluate=make_dev_evaluator(config, settings, retriever, data),

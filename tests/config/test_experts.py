@@ -1,7 +1,9 @@
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
-from genir.config import load_config
+from genir.config import Mix, load_config
 from genir.config.experiment import Config
 from genir.config.experts import BM25ExpertConfig, ExpertsConfig, LexicalExpertConfig
 from genir.config.training import TrainingPhase
@@ -64,8 +66,8 @@ def test_vectors_are_an_expert_if_a_model_computes_them(method):
     assert make(embed={"method": method}, experts=None).dense_expert is None
 
 
-def test_which_examples_are_trained_with_experts_is_left_open_unless_the_phase_says_it():
-    assert TrainingPhase().experts_for is None
+def test_all_kinds_of_examples_are_trained_with_experts_unless_the_phase_says_otherwise():
+    assert {*TrainingPhase().experts_for} == {*get_args(Mix)}
     assert TrainingPhase(experts_for=[]).experts_for == []
     with pytest.raises(ValidationError, match="experts_for"):
         TrainingPhase(experts_for=["documents"])

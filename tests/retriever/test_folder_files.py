@@ -11,6 +11,7 @@ from genir import Retriever
 from genir.embedders import fit_tfidf
 from genir.errors import GenirError
 from genir.records import Document
+from genir.retriever.folder import FORMAT
 from tests.helpers.processes import ROOT, run_genir
 from tests.helpers.retrievers import find_all, growing_retriever, make_documents, with_bm25
 
@@ -54,7 +55,7 @@ def test_a_folder_of_format_1_gives_the_same_hits_and_can_be_extended(tokenizer,
     assert find_all(loaded) == pytest.approx(find_all(retriever))
     loaded.save_pretrained(tmp_path / "r")
     settings = json.loads((tmp_path / "r" / "genir.json").read_text())
-    assert settings["format"] == 5
+    assert settings["format"] == FORMAT
     assert settings["softmax_over"] == "full"
     assert find_all(Retriever.from_pretrained(tmp_path / "r")) == pytest.approx(find_all(retriever))
 
@@ -91,11 +92,11 @@ def test_a_folder_of_format_4_is_read_unless_it_has_experts(retriever, tmp_path)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("number", [0, 6, "2"])
+@pytest.mark.parametrize("number", [0, FORMAT + 1, "2"])
 def test_a_folder_of_an_unknown_format_is_an_error_that_names_the_format(retriever, tmp_path, number):
     retriever.save_pretrained(tmp_path / "r")
     edit_json(tmp_path / "r" / "genir.json", lambda x: x.update(format=number))
-    with pytest.raises(GenirError, match=rf"genir\.json: has format {number}; this version reads formats 1 to 5"):
+    with pytest.raises(GenirError, match=rf"has format {number}; this version reads formats 1 to {FORMAT}"):
         Retriever.from_pretrained(tmp_path / "r")
 
 
@@ -140,7 +141,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize(("number", "damage"), [*((5, damage) for damage in DAMAGES), (2, "missing"), (2, "half")])
+@pytest.mark.parametrize(("number", "damage"), [*((FORMAT, damage) for damage in DAMAGES), (2, "missing"), (2, "half")])
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name, damage, number):
     edit_json(saved / "genir.json", lambda x: x.update(format=number))
@@ -154,7 +155,7 @@ def test_a_missing_or_damaged_file_is_a_one_line_error_that_names_it(saved, name
     text = str(error.value)
     assert "\n" not in text
     assert str(saved) in text
-    if number == 5 or (name != "tokenizer.json" and "documents and codes" not in text):
+    if number == FORMAT or (name != "tokenizer.json" and "documents and codes" not in text):
         assert path.name in text
 
 

@@ -170,13 +170,15 @@ def test_without_terms_nothing_matches(tmp_path, texts):
 @pytest.mark.slow
 @given(TEXTS, SETTINGS)
 def test_a_saved_index_is_loaded_unchanged(tmp_path_factory, texts, settings):
-    index = build(texts, settings)
+    index = build(texts, settings).with_term_weights({"owl": 0.5, "naïve": 2, "東": 0})
     folder = tmp_path_factory.mktemp("lexical") / "index"
     index.save(folder)
     loaded = LexicalIndex.load(folder)
     require_equal(loaded, index)
-    require_equal(loaded.extended(["owls abc 東京"]), build([*texts, "owls abc 東京"], settings))
-    require_equal(loaded.reordered(range(len(texts))[::-1]), build(texts[::-1], settings))
+    more = build([*texts, "owls abc 東京"], settings).with_term_weights(index.term_weights)
+    require_equal(loaded.extended(["owls abc 東京"]), more)
+    reverse = build(texts[::-1], settings).with_term_weights(index.term_weights)
+    require_equal(loaded.reordered(range(len(texts))[::-1]), reverse)
     require_equal(loaded, index)
 
 
@@ -214,8 +216,9 @@ def test_damaged_files_are_errors_of_one_line(tmp_path):
         build(["owls hunt", "mice"] if path == folder else ["owls", "tea", "tea"]).save(path)
     settings = json.loads((folder / "lexical.json").read_text())
     whole = (folder / "postings.safetensors").read_bytes()
+    changes = [{"k1": "high"}, {"term_weights": {"owl": -1}}, {"term_weights": {"owl": "1"}}, {"term_weights": [1]}]
     damages = {
-        "lexical.json": [b"{", b"[]", b"{}", json.dumps(settings | {"k1": "high"}).encode()],
+        "lexical.json": [b"{", b"[]", b"{}", *(json.dumps(settings | change).encode() for change in changes)],
         "postings.safetensors": [b"", whole[:-1], whole[:50], (other / "postings.safetensors").read_bytes()],
     }
     for file, contents in damages.items():

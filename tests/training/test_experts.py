@@ -128,6 +128,30 @@ def test_the_vectors_of_a_model_are_an_expert_whose_weight_is_fitted(build, beir
         assert positions[scores.argmax()] == 11 - doc_index
 
 
+def test_term_weights_are_learned_from_train_queries_for_words_unless_they_are_switched_off(build, tmp_path, capsys):
+    """Every train query has a word more that only one other document has, which therefore does not count."""
+    run = tmp_path / "runs" / "c" / "collection"
+    corpus, queries = run / "corpus.jsonl", run / "queries.jsonl"
+    documents = [json.loads(line) for line in corpus.read_text().splitlines()]
+    documents[11]["text"] += " misleading" * 3
+    corpus.write_text("".join(json.dumps(document) + "\n" for document in documents))
+    lines = [json.loads(line) for line in queries.read_text().splitlines()]
+    queries.write_text("".join(json.dumps(line | {"text": line["text"] + " misleading" * 5}) + "\n" for line in lines))
+    factors = {"text": 1, "title": 1, "characters": 0.01}
+    given = [f"experts.lexical.{name}={{k1: 1, b: 0, weight: {factor}}}" for name, factor in factors.items()]
+    found = build(*given)
+    weights = found.indexes["text"].term_weights
+    assert weights["mislead"] < 0.9
+    assert found.indexes["title"].term_weights == weights
+    assert not found.indexes["characters"].term_weights
+    assert f"{len(weights):,} terms have learned weights, the smallest are mislead" in capsys.readouterr().out
+    plain = build(*given, "experts.lexical.term_weights=false")
+    assert not plain.indexes["text"].term_weights
+    assert plain.weights == found.weights
+    (run / "qrels" / "train.tsv").unlink()
+    assert not build(*given).indexes["text"].term_weights
+
+
 @pytest.mark.parametrize("stored", [None, "tfidf"])
 def test_vectors_of_another_method_or_none_are_an_error_that_names_the_stage(build, tmp_path, stored):
     if stored is not None:

@@ -5,12 +5,11 @@ import json
 import pytest
 import torch
 
-from genir.collection.prepared import PreparedCollection
-from genir.config import TrainingPhase, load_config
+from genir.config import load_config
 from genir.retriever import Retriever
 from genir.training.callbacks import ShowProgress
 from genir.training.experts import EXPECTED
-from genir.training.sft import choose_kinds_with_experts, main
+from genir.training.sft import main
 from indexing.generate_queries import main as generate_queries
 from tests.helpers.retrievers import find_all
 from tests.helpers.training import make_run
@@ -111,16 +110,6 @@ def test_without_train_queries_the_first_scores_are_those_of_the_experts(load):
     for query in ("owls hunt mice", "keyword7 glaciers"):
         found, expected = ({hit.doc_id: hit.score for hit in r.search(query, k=12)} for r in (retriever, plain))
         assert found == pytest.approx(expected, abs=1e-3)
-
-
-def test_spans_are_trained_with_the_experts_if_there_are_no_train_queries(load):
-    run = load().run_folder
-    data, default = PreparedCollection(run / "collection"), TrainingPhase()
-    assert choose_kinds_with_experts(default, data) == ["queries", "pseudo_queries"]
-    (run / "collection" / "qrels" / "train.tsv").unlink()
-    without = PreparedCollection(run / "collection")
-    assert {*choose_kinds_with_experts(default, without)} == {"spans", "queries", "pseudo_queries"}
-    assert choose_kinds_with_experts(TrainingPhase(experts_for=[]), without) == []
 
 
 @pytest.mark.slow

@@ -73,8 +73,17 @@ def test_all_kinds_of_examples_are_trained_with_experts_unless_the_phase_says_ot
         TrainingPhase(experts_for=["documents"])
 
 
-def test_configs_that_repeat_ddro_have_its_softmax_and_no_experts(root):
-    configs = [load_config(path) for path in sorted((root / "configs").glob("*.yaml"))]
-    published = [config for config in configs if config.collection.published]
-    assert len(published) == 8
-    assert {(config.model.softmax_over, config.uses_experts) for config in published} == {("full", False)}
+def test_configs_that_repeat_ddro_have_its_softmax_and_each_has_a_counterpart_with_experts(root):
+    """Both have the same collection, docids, model and baseline, so that the scores and the training differ alone."""
+    configs = {path.stem: load_config(path) for path in sorted((root / "configs").glob("*.yaml"))}
+    published = {name: config for name, config in configs.items() if config.collection.published}
+    repeated = {name for name in published if not name.endswith("-experts")}
+    assert len(repeated) == 8
+    assert published.keys() == repeated | {f"{name}-experts" for name in repeated}
+    for name in repeated:
+        config, counterpart = published[name], published[f"{name}-experts"]
+        assert (config.model.softmax_over, config.uses_experts) == ("full", False)
+        assert (counterpart.model.softmax_over, counterpart.uses_experts) == ("trie", True)
+        for section in ("collection", "embed", "docids", "queries", "baseline", "evaluate"):
+            assert getattr(config, section) == getattr(counterpart, section)
+        assert config.model == counterpart.model.model_copy(update={"softmax_over": "full"})

@@ -18,15 +18,24 @@ class Masses:
     """The masses of the documents of one trie for B queries.
 
     keys [m]: query * N + leaf of each match, ascending. scores [m]: the scores of the matches. allowed: the leaves
-    that count; the others have no mass. None means that all count.
+    that count; the others have no mass. None means that all count. restricted [B], bool: the queries that `allowed` is
+    about; for the others, all leaves count. None means that it is about all queries.
     """
 
     def __init__(
-        self, trie: Trie, queries: int, keys: Tensor, scores: Tensor, allowed: AllowedLeaves | None = None
+        self,
+        trie: Trie,
+        queries: int,
+        keys: Tensor,
+        scores: Tensor,
+        allowed: AllowedLeaves | None = None,
+        restricted: Tensor | None = None,
     ) -> None:
-        self.trie, self.allowed = trie, allowed
+        self.trie, self.allowed, self.restricted = trie, allowed, restricted
         if allowed is not None and len(keys):
             counts = allowed.contains(keys % trie.size)
+            if restricted is not None:
+                counts |= ~restricted[keys // trie.size]
             keys, scores = keys[counts], scores[counts]
         self.keys = keys
         # The largest score of a query is subtracted before exp, which then cannot overflow.
@@ -46,7 +55,7 @@ class Masses:
 
         query, first, last [n]: the nodes, which have `level` codes and are those of leaves first .. last - 1.
         """
-        total = self._count(children.first, children.last)
+        total = self._count(query, children)
         largest = self.largest[query].index_select(0, children.parent)
         if len(self.keys):
             begin, counts = self._find_matches(query, first, last)
@@ -77,9 +86,14 @@ class Masses:
             weights = self.weights.index_select(0, _list_ranges(begin, counts))
         return torch.segment_reduce(weights, "sum", lengths=counts)
 
-    def _count(self, first: Tensor, last: Tensor) -> Tensor:
-        """Number of documents, or of allowed documents, among the leaves first .. last - 1 [c], float64."""
-        return (last - first if self.allowed is None else self.allowed.count_between(first, last)).double()
+    def _count(self, query: Tensor, children: Children) -> Tensor:
+        """Number of documents that count below each child [c], float64; query [n]: those of the nodes."""
+        counts = children.last - children.first
+        if self.allowed is not None:
+            allowed = self.allowed.count_between(children.first, children.last)
+            is_restricted = None if self.restricted is None else self.restricted[query][children.parent]
+            counts = allowed if is_restricted is None else torch.where(is_restricted, allowed, counts)
+        return counts.double()
 
     def _child_of(self, level: int, first: Tensor, children: Children, node: Tensor, leaf: Tensor) -> Tensor:
         """The index of the child that each match is below; node, leaf: the index of its node, and its leaf."""

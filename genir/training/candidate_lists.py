@@ -63,17 +63,19 @@ def build_candidate_lists(
     settings: PreferenceConfig,
     folder: Path | None = None,
     teacher: Teacher | None = None,
+    searched: Sequence[str] | None = None,
 ) -> CandidateLists:
     """Collect the candidates of each example: its positives, the policy's beam search results, and mined negatives.
 
     retriever: the policy. reference: the frozen model. judged: query id -> indices of its relevant documents. folder:
-    cache for the log-probs of the reference; None means no cache. teacher: grades the candidates, if given.
+    cache for the log-probs of the reference; None means no cache. teacher: grades the candidates, if given. searched:
+    the doc_ids among which the policy searches; None means all.
 
     A document that is relevant, or shares its docid with a relevant document or with another candidate, does not become
     a negative; the number of omitted documents is printed.
     """
     numbers = docid_numbers(retriever.table.codes)
-    beams = beam_candidates(retriever, [example.text for example in examples], settings.beam_candidates)
+    beams = beam_candidates(retriever, [example.text for example in examples], settings.beam_candidates, searched)
     dropped: Counter[str] = Counter()
     lists = []
     for example, beam in zip(examples, beams, strict=True):
@@ -126,14 +128,16 @@ def _print_summary(doc_indices: NDArray[np.int64], grades: Tensor, dropped: Mapp
     )
 
 
-def beam_candidates(retriever: Retriever, texts: Sequence[str], count: int) -> list[list[int]]:
-    """Return the indices of the `count` documents that a beam search ranks highest for each text.
+def beam_candidates(
+    retriever: Retriever, texts: Sequence[str], count: int, searched: Sequence[str] | None = None
+) -> list[list[int]]:
+    """Return the indices of the `count` documents that a beam search among `searched` ranks highest for each text.
 
     They are the documents that the current policy is most likely to confuse with the relevant ones.
     """
     if not count:
         return [[] for _ in texts]
-    hits = retriever.search_many(texts, k=count, beams=count, batch_size=64, show_progress=True)
+    hits = retriever.search_many(texts, k=count, beams=count, batch_size=64, show_progress=True, allowed=searched)
     return [[retriever.table.doc_indices[hit.doc_id] for hit in found] for found in hits]
 
 

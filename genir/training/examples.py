@@ -32,12 +32,14 @@ from genir.words import split_units
 class Example(NamedTuple):
     """A text, and the index of the document that the model should find for it.
 
-    with_experts: whether the experts' scores of the text take part in the probability of the document.
+    with_experts: whether the experts' scores of the text take part in the probability of the document. seen_only:
+    whether this is its probability among the documents with train queries instead of among all.
     """
 
     text: str
     doc_index: int
     with_experts: bool = True
+    seen_only: bool = False
 
 
 class LabelledQuery(NamedTuple):
@@ -61,6 +63,11 @@ class ExampleSources(NamedTuple):
     documents: Sequence[Document]
     queries: Sequence[LabelledQuery]
     pseudo_queries: Sequence[Example]
+
+    @property
+    def seen(self) -> list[int]:
+        """The indices of the documents with train queries, ascending."""
+        return sorted({doc_index for query in self.queries for doc_index in query.doc_indices})
 
 
 def read_sources(run: Path, data: PreparedCollection, table: DocidTable, mix: Mapping[Mix, float]) -> ExampleSources:
@@ -141,7 +148,8 @@ class ExampleStream(Dataset[Example]):
         kind, example = self._draw(index)
         rng = random.Random(f"{self.seed}/{index}/row")
         doc_index = rng.choices(example.doc_indices, example.gains)[0]
-        return Example(example.text, doc_index, kind in self.experts_for)
+        with_experts = kind in self.experts_for
+        return Example(example.text, doc_index, with_experts, with_experts and kind == "queries")
 
     def draw_labelled(self, index: int) -> LabelledQuery:
         """Draw example `index` with all of its relevant documents instead of one."""
@@ -204,7 +212,8 @@ class Collator:
         batch = tokenize(self.tokenizer, [example.text for example in examples], self.max_tokens)
         leaves = self.index.trie.find_leaves([example.doc_index for example in examples])
         scored = [example.text if example.with_experts else "" for example in examples]
-        return batch | {"leaves": leaves.unsqueeze(1)} | score_by_experts(self.index, scored)
+        seen_only = torch.tensor([example.seen_only for example in examples])
+        return batch | {"leaves": leaves.unsqueeze(1), "seen_only": seen_only} | score_by_experts(self.index, scored)
 
 
 def score_by_experts(index: DocumentIndex, texts: Sequence[str]) -> dict[str, Tensor]:

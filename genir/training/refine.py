@@ -94,7 +94,9 @@ def _make_job(
     query_ids = {judgment.query_id for judgment in data.judgments("train")}
     mined = read_negatives(run / "negatives" / "negatives.jsonl", table, query_ids) if settings.mined_candidates else {}
     teacher = None if settings.teacher is None else open_teacher(settings.teacher, table, data.documents)
-    lists = build_candidate_lists(policy, reference, examples, judged, mined, settings, work, teacher)
+    is_partial = policy.experts is not None and len(sources.seen) < len(table)
+    searched = [table.doc_ids[doc_index] for doc_index in sources.seen] if is_partial else None
+    lists = build_candidate_lists(policy, reference, examples, judged, mined, settings, work, teacher, searched)
     require_comparisons(name, lists, settings)
     return TrainingJob(
         title=f"{name} {number}/{settings.rounds}",

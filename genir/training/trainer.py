@@ -21,6 +21,7 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.config import LoopConfig
+from genir.docids.trie import AllowedLeaves
 from genir.files import atomic_folder, explain_os_errors, read_json, write_json
 from genir.files.manifest import can_reuse, write_manifest
 from genir.model import DocidModel
@@ -59,9 +60,12 @@ class TrainingJob:
     log_folder: Path
 
 
-def make_supervised_loss(retriever: Retriever) -> Loss:
-    """Return the loss of supervised fine-tuning, -log p(d | text) [B], for the one document of each text."""
-    return lambda batch: -batch_logps(retriever, batch)[:, 0]
+def make_supervised_loss(retriever: Retriever, seen: AllowedLeaves | None = None) -> Loss:
+    """Return the loss of supervised fine-tuning, -log p(d | text) [B], for the one document of each text.
+
+    seen: see `genir.training.batch_logps.batch_logps`.
+    """
+    return lambda batch: -batch_logps(retriever, batch, seen=seen)[:, 0]
 
 
 def run_phase(

@@ -44,11 +44,11 @@ def random_log_priors(queries, count, seed, scale=3.0):
     return scores.astype(np.float32)
 
 
-def make_masses(trie, log_priors, allowed=None):
+def make_masses(trie, log_priors, allowed=None, restricted=None):
     """The masses of documents whose log prior masses are [queries, documents], in docid order; 0 is not a match."""
     keys = np.flatnonzero(log_priors)
     scores = torch.from_numpy(log_priors.ravel()[keys])
-    return Masses(trie, len(log_priors), torch.from_numpy(keys), scores, allowed)
+    return Masses(trie, len(log_priors), torch.from_numpy(keys), scores, allowed, restricted)
 
 
 def docids_in_order(codes):

@@ -39,11 +39,12 @@ def cases(draw):
 def test_the_mass_of_a_node_is_the_sum_over_the_allowed_documents_below_it(case, data):
     codes, log_priors = case
     trie, paths = Trie.from_codes(codes), paths_in_order(codes)
-    allowed, counts = None, set(range(len(paths)))
+    allowed, restricted, counts = None, [True, True], set(range(len(paths)))
     if data.draw(st.booleans()):
         counts = data.draw(st.sets(st.integers(0, len(paths) - 1)))
         allowed = trie.allow(trie.doc_indices.numpy()[sorted(counts)])
-    masses = make_masses(trie, log_priors, allowed)
+        restricted = data.draw(st.lists(st.booleans(), min_size=2, max_size=2))
+    masses = make_masses(trie, log_priors, allowed, None if all(restricted) else torch.tensor(restricted))
     for level in range(trie.depth):
         prefixes = sorted({path[:level] for path in paths if len(path) > level})
         if not prefixes:
@@ -54,7 +55,7 @@ def test_the_mass_of_a_node_is_the_sum_over_the_allowed_documents_below_it(case,
         children = trie.expand(level, first, last)
         found = masses.log_masses(level, query, first, last, children).tolist()
         expected = [
-            math.fsum(math.exp(log_priors[q, i]) for i in below if i in counts)
+            math.fsum(math.exp(log_priors[q, i]) for i in below if i in counts or not restricted[q])
             for q, prefix in nodes
             for below in list_children(paths, prefix)
         ]

@@ -1,8 +1,10 @@
 """Log-probabilities of the documents of training batches, compared with searches that reach all documents."""
 
+import numpy as np
 import pytest
 import torch
 
+from genir.docids.trie import AllowedLeaves
 from genir.training.batch_logps import batch_logps
 from genir.training.candidate_lists import make_candidate_batch
 from genir.training.examples import Collator, Example
@@ -48,6 +50,33 @@ def test_examples_without_experts_are_scored_as_by_a_retriever_without_them(plai
     chosen = [expert if used else plain for used in with_experts]
     expected = [scores(retriever, text)[i] for i, (retriever, text) in enumerate(zip(chosen, TEXTS, strict=True))]
     assert found.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("seen", [[0, 1, 2, 3, 4, 5, 9], [1]])
+def test_texts_that_ask_for_seen_documents_only_are_scored_as_by_a_search_among_these(plain, expert, seen):
+    leaves = AllowedLeaves(expert.trie.find_leaves(seen).sort().values)
+    allowed = [f"d{i}" for i in seen]
+    for retriever in (plain, expert):
+        examples = [Example(text, 1, seen_only=i != 1) for i, text in enumerate(TEXTS)]
+        with torch.no_grad():
+            found = batch_logps(retriever, Collator(retriever, 64)(examples), seen=leaves)[:, 0].tolist()
+        for i, text in enumerate(TEXTS):
+            hits = retriever.search(text, k=12, beams=12, allowed=None if i == 1 else allowed)
+            assert found[i] == pytest.approx(next(hit.score for hit in hits if hit.doc_id == "d1"), abs=1e-4)
+
+
+def test_a_text_that_asks_for_seen_documents_only_changes_no_vector_of_an_unseen_one(make_retriever):
+    retriever = with_bm25(make_retriever(np.arange(12)[:, None], (12,)), make_documents(12), 1.5)
+    seen = AllowedLeaves(torch.tensor([0, 3, 7]))
+
+    def find_changed(**settings):
+        batch = Collator(retriever, 64)([Example("owls hunt", 3, **settings)])
+        head = retriever.model.t5.lm_head.weight
+        (gradient,) = torch.autograd.grad(batch_logps(retriever, batch, seen=seen).sum(), head)
+        return set(gradient[retriever.model.layout.base :].abs().sum(1).nonzero()[:, 0].tolist())
+
+    assert find_changed(seen_only=True) == {0, 3, 7}
+    assert find_changed(seen_only=False) == {*range(12)}
 
 
 def test_the_weights_have_a_gradient_unless_the_only_document_is_certain(plain, make_retriever):

@@ -45,6 +45,14 @@ def test_a_list_contains_its_positives_followed_by_documents_that_are_not_releva
     assert not lists.grades[0, 2:].any()
 
 
+def test_the_policy_searches_only_the_documents_that_it_is_told_to(retriever):
+    settings = DDROConfig(beam_candidates=6)
+    examples = [LabelledQuery("where do owls hunt", (0,), (1,)), LabelledQuery("tea leaves", (7,), (1,))]
+    searched = [retriever.table.doc_ids[i] for i in (0, 2, 3, 9)]
+    lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, searched=searched)
+    assert [{*row} - {-1} for row in lists.doc_indices.tolist()] == [{0, 2, 3, 9}, {7, 0, 2, 3, 9}]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("experts", [False, True])
 def test_reference_log_probs_are_the_scores_of_an_exhaustive_search(retriever, tmp_path, capsys, experts):

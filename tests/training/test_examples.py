@@ -94,6 +94,7 @@ def test_only_the_kinds_that_are_asked_for_have_experts_and_their_texts_do_not_c
         assert chosen[i][:2] == without[i][:2]
         kind = "spans" if "_" in chosen[i].text else "queries"  # each word of a document has a _
         assert chosen[i].with_experts == (kind in experts_for)
+        assert chosen[i].seen_only == (kind == "queries" and kind in experts_for)
 
 
 def test_the_collator_truncates_and_pads_texts_and_looks_up_documents(make_retriever):

@@ -113,6 +113,25 @@ def test_without_train_queries_the_first_scores_are_those_of_the_experts(load):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("experts_for", ["[queries]", "[]"])
+def test_queries_with_experts_say_nothing_about_documents_without_train_queries(load, experts_for):
+    """Only the last four documents have the first code 2. Their trained vectors do not depend on the learning rate."""
+    heads = []
+    for rate in (1e-3, 1e-2):
+        config = load(
+            f"sft.phases=[{{mix: {{queries: 1}}, steps: 3, learning_rate: {rate}, experts_for: {experts_for}}}]"
+        )
+        train = config.run_folder / "collection" / "qrels" / "train.tsv"
+        lines = train.read_text().splitlines(keepends=True)
+        train.write_text("".join(line for line in lines if line.split("\t")[1] not in ("d8", "d9", "d10", "d11")))
+        main(config)
+        model = Retriever.from_pretrained(config.run_folder / "sft").model
+        heads.append(model.t5.lm_head.weight[model.layout.base :])
+    assert not torch.equal(heads[0][:2], heads[1][:2])
+    assert torch.equal(heads[0][2], heads[1][2]) == (experts_for == "[queries]")
+
+
+@pytest.mark.slow
 def test_the_largest_seed_is_accepted(load):
     config = load("seed=2000000000", "sft.phases=[{steps: 1}]")
     main(config)

@@ -16,13 +16,13 @@ from genir import Retriever
 from genir.bm25 import BM25sIndex
 from genir.collection.prepared import PreparedCollection
 from genir.config import Config, load_config
-from genir.console import console
+from genir.console import console, print_note
 from genir.errors import GenirError
 from genir.evaluation.measures import measure
 from genir.evaluation.trec import Run, qrels
 from genir.files import atomic_file, atomic_folder, write_json
 from genir.pipeline.command import ConfigArgument, OverridesArgument, run_command
-from genir.records import Document, Judgment, Query
+from genir.records import Judgment, Query
 
 METRIC, K = "RR@10", 10
 
@@ -40,6 +40,9 @@ def write_reduced_collection(data: PreparedCollection, folder: Path, every: int)
         (new / "qrels").mkdir()
         for split in data.splits:
             judgments = [j for j in data.judgments(split) if not is_left_out(j.doc_id, every)]
+            if not judgments:
+                print_note(f"all judgments of the split {split} are about left-out documents; it is left out too")
+                continue
             rows = (f"{j.query_id}\t{j.doc_id}\t{j.grade}" for j in judgments)
             write_lines(new / "qrels" / f"{split}.tsv", ["query-id\tcorpus-id\tscore", *rows])
         texts = {query.id: query.text for split in data.splits for query in data.queries(split)}
@@ -52,19 +55,19 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
-def search(retriever: Retriever, documents: Iterable[Document], queries: list[Query], config: Config) -> dict[str, Run]:
+def search(retriever: Retriever, data: PreparedCollection, queries: list[Query], config: Config) -> dict[str, Run]:
     """Rank the documents for each query by BM25, by the experts alone (if there are any) and by the retriever."""
-    texts = [query.text for query in queries]
-    found = {"bm25": BM25sIndex(documents, config.baseline).search_many(texts, K)}
+    texts, k = [query.text for query in queries], K + data.ignores_identical_ids
+    found = {"bm25": BM25sIndex(data.documents, config.baseline).search_many(texts, k)}
     if retriever.experts is not None:
         leaves = retriever.trie.doc_indices.tolist()
-        ranked = retriever.experts.rank_many(texts, K)
+        ranked = retriever.experts.rank_many(texts, k)
         found["experts"] = [[(retriever.table.doc_ids[leaves[leaf]], score) for leaf, score in hits] for hits in ranked]
-    searched = retriever.search_many(texts, k=K, beams=config.search.beams, show_progress=True)
+    searched = retriever.search_many(texts, k=k, beams=max(k, config.search.beams), show_progress=True)
     found["retriever"] = [[(hit.doc_id, hit.score) for hit in hits] for hits in searched]
     return {
         name: {
-            query.id: {doc_id: -float(rank) for rank, (doc_id, _) in enumerate(hits)}
+            query.id: {d: -float(rank) for rank, (d, _) in enumerate(hits) if not data.is_ignored(query.id, d)}
             for query, hits in zip(queries, ranking, strict=True)
         }
         for name, ranking in found.items()
@@ -101,13 +104,15 @@ def command(
     data = PreparedCollection(loaded.run_folder / "collection")
     reduced = loaded.run_folder.with_name(f"{loaded.name}-without-added")
     collection = reduced.with_name(f"{reduced.name}-collection")
+    queries = data.queries("test")
     write_reduced_collection(data, collection, every)
-    given = [*given, f"name={reduced.name}", f"collection={{path: {collection}}}"]
+    given = [*given, f"name={reduced.name}", f"collection.path={collection}"]
+    given += ["collection.published=null", "collection.splits={}"]
     for stage in ("prepare", "embed", "docids", "queries", "baseline", "negatives", "train"):
         run_stage(stage, config, given)
     retriever = Retriever.from_pretrained(reduced / "retriever")
     retriever.add([document for document in data.documents if is_left_out(document.id, every)])
-    runs = search(retriever, data.documents, data.queries("test"), loaded)
+    runs = search(retriever, data, queries, loaded)
     results = measure_groups(runs, data.judgments("test"), every)
     table = Table(*results[0], title=f"{METRIC} among all {len(data.documents):,} documents")
     for result in results:

@@ -81,7 +81,8 @@ def fit_term_weights(experts: Experts, texts: Sequence[str], relevant: Sequence[
     deviation = _choose_deviation(candidates, len(numbers))
     if deviation is None:
         return {}
-    return dict(zip(numbers, _minimise(candidates, len(numbers), deviation).tolist(), strict=True))
+    weights = _minimise(candidates, len(numbers), deviation).tolist()
+    return {term: weight for term, weight in zip(numbers, weights, strict=True) if weight != 1}
 
 
 def summarise_term_weights(weights: Mapping[str, float], shown: int = 5) -> str:
@@ -90,7 +91,7 @@ def summarise_term_weights(weights: Mapping[str, float], shown: int = 5) -> str:
     least, most = (
         ", ".join(f"{t} {weights[t]:.2f}" for t in part) for part in (order[:shown], order[: -shown - 1 : -1])
     )
-    return f"{len(weights):,} terms have learned weights, the smallest are {least}, and the largest {most}"
+    return f"the number of learned term weights is {len(weights):,}; the smallest are {least}, the largest {most}"
 
 
 def _choose_deviation(candidates: _Candidates, terms: int) -> float | None:

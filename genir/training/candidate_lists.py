@@ -69,13 +69,14 @@ def build_candidate_lists(
 
     retriever: the policy. reference: the frozen model. judged: query id -> indices of its relevant documents. folder:
     cache for the log-probs of the reference; None means no cache. teacher: grades the candidates, if given. searched:
-    the doc_ids among which the policy searches; None means all.
+    the doc_ids among which the policy searches for train queries, which are the examples with a query_id; None means
+    all.
 
     A document that is relevant, or shares its docid with a relevant document or with another candidate, does not become
     a negative; the number of omitted documents is printed.
     """
     numbers = docid_numbers(retriever.table.codes)
-    beams = beam_candidates(retriever, [example.text for example in examples], settings.beam_candidates, searched)
+    beams = beam_candidates(retriever, examples, settings.beam_candidates, searched)
     dropped: Counter[str] = Counter()
     lists = []
     for example, beam in zip(examples, beams, strict=True):
@@ -129,16 +130,30 @@ def _print_summary(doc_indices: NDArray[np.int64], grades: Tensor, dropped: Mapp
 
 
 def beam_candidates(
-    retriever: Retriever, texts: Sequence[str], count: int, searched: Sequence[str] | None = None
+    retriever: Retriever, examples: Sequence[LabelledQuery], count: int, searched: Sequence[str] | None = None
 ) -> list[list[int]]:
-    """Return the indices of the `count` documents that a beam search among `searched` ranks highest for each text.
+    """Return the indices of the `count` documents that a beam search ranks highest for each example.
 
-    They are the documents that the current policy is most likely to confuse with the relevant ones.
+    They are the documents that the current policy is most likely to confuse with the relevant ones. searched: see
+    `build_candidate_lists`.
     """
-    if not count:
-        return [[] for _ in texts]
-    hits = retriever.search_many(texts, k=count, beams=count, batch_size=64, show_progress=True, allowed=searched)
-    return [[retriever.table.doc_indices[hit.doc_id] for hit in found] for found in hits]
+    found: list[list[int]] = [[] for _ in examples]
+    is_restricted = [searched is not None and bool(example.query_id) for example in examples]
+    for restricted in (False, True):
+        chosen = [i for i, x in enumerate(is_restricted) if x == restricted]
+        if not count or not chosen:
+            continue
+        hits = retriever.search_many(
+            [examples[i].text for i in chosen],
+            k=count,
+            beams=count,
+            allowed=searched if restricted else None,
+            batch_size=64,
+            show_progress=True,
+        )
+        for i, ranked in zip(chosen, hits, strict=True):
+            found[i] = [retriever.table.doc_indices[hit.doc_id] for hit in ranked]
+    return found
 
 
 def reference_logps(

@@ -110,8 +110,8 @@ def _choose_tokenizer(config: Config, data: PreparedCollection, table: DocidTabl
 
 
 def _find_seen_leaves(retriever: Retriever, sources: ExampleSources) -> AllowedLeaves | None:
-    """Find the leaves of the documents with train queries; None if these are all documents."""
-    if len(sources.seen) == len(retriever.table):
+    """Find the leaves of the documents with train queries; None without experts, and if these are all documents."""
+    if retriever.experts is None or len(sources.seen) == len(retriever.table):
         return None
     leaves = retriever.index.trie.find_leaves(sources.seen).sort().values
     return AllowedLeaves(leaves).to(retriever.model.device)

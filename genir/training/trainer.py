@@ -3,7 +3,7 @@
 Shapes: B queries, N candidates.
 """
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -92,11 +92,13 @@ def run_phase(
 def train(job: TrainingJob) -> list[dict[str, Any]]:
     """Train the job's model in place, restore the weights that were best on dev, and return the log entries.
 
-    An interrupted training run resumes from its last complete checkpoint and ends with the same weights as an
-    uninterrupted one. Raises GenirError if the disk is full.
+    The weights before the first step are kept if they are better than all later ones. An interrupted training run
+    resumes from its last complete checkpoint and ends with the same weights as an uninterrupted one. Raises GenirError
+    if the disk is full.
     """
     settings = job.settings
     resume = find_last_checkpoint(job.checkpoints)
+    first = {name: weight.detach().cpu().clone() for name, weight in job.model.t5.state_dict().items()}
     arguments = make_training_arguments(
         job.checkpoints,
         settings.eval_steps,
@@ -121,7 +123,16 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
     trainer.add_callback(EvaluateLastStep())
     run_trainer(trainer, ShowProgress(job.title, settings.metric), resume)
     job.model.t5.train(False)
-    return list(trainer.state.log_history)
+    log = list(trainer.state.log_history)
+    if is_first_best(log, settings.metric):  # it has no checkpoint, which the Trainer could restore
+        job.model.t5.load_state_dict(first)
+    return log
+
+
+def is_first_best(log: Sequence[Mapping[str, Any]], metric: str) -> bool:
+    """Whether a dev measure was higher before the first step than in all later entries of a log that have it."""
+    before, *later = (entry[f"eval_{metric}"] for entry in log if f"eval_{metric}" in entry)
+    return all(value < before for value in later)
 
 
 def make_training_arguments(checkpoints: Path, eval_steps: int, seed: int, **others: Any) -> TrainingArguments:

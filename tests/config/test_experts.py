@@ -84,6 +84,7 @@ def test_configs_that_repeat_ddro_have_its_softmax_and_each_has_a_counterpart_wi
         config, counterpart = published[name], published[f"{name}-experts"]
         assert (config.model.softmax_over, config.uses_experts) == ("full", False)
         assert (counterpart.model.softmax_over, counterpart.uses_experts) == ("trie", True)
+        assert counterpart.dense_expert is None
         for section in ("collection", "embed", "docids", "queries", "baseline", "evaluate"):
             assert getattr(config, section) == getattr(counterpart, section)
         assert config.model == counterpart.model.model_copy(update={"softmax_over": "full"})

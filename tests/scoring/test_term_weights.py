@@ -14,7 +14,7 @@ from genir.scoring import term_weights
 from genir.scoring.dense import DenseIndex
 from genir.scoring.experts import Experts
 from genir.scoring.lexical import LexicalIndex
-from genir.scoring.term_weights import DEVIATIONS, fit_term_weights
+from genir.scoring.term_weights import fit_term_weights
 
 RNG = np.random.default_rng(0)
 WORDS = [f"word{chr(97 + i)}x" for i in range(12)]
@@ -105,7 +105,6 @@ def test_the_strength_of_the_prior_follows_the_data():
         return np.std([weights.get(word, 1.0) for word in WORDS])
 
     assert spread(equal) < spread(unequal) / 2
-    assert max(DEVIATIONS) < 1
 
 
 def test_rare_terms_and_terms_of_no_document_do_no_harm():
@@ -113,7 +112,7 @@ def test_rare_terms_and_terms_of_no_document_do_no_harm():
     relevant = [*draw_relevant(TRUTH), [0], [1], [2]]
     found = fit_term_weights(make_experts(), queries, relevant)
     assert "wordzx" not in found  # in fewer than three queries
-    assert found["unknown"] == 1.0  # about which the documents say nothing
+    assert "unknown" not in found  # about which the documents say nothing
     for few in (0, 1, 2):
         assert fit_term_weights(make_experts(), queries[:few], relevant[:few]) == {}
     assert fit_term_weights(make_experts(), ["unknown"] * 5, [[0]] * 5) == {}

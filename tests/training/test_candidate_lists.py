@@ -47,10 +47,15 @@ def test_a_list_contains_its_positives_followed_by_documents_that_are_not_releva
 
 def test_the_policy_searches_only_the_documents_that_it_is_told_to(retriever):
     settings = DDROConfig(beam_candidates=6)
-    examples = [LabelledQuery("where do owls hunt", (0,), (1,)), LabelledQuery("tea leaves", (7,), (1,))]
+    texts = ["where do owls hunt", "tea leaves", "tea leaves"]
+    examples = [LabelledQuery(text, (i,), (1,), "q" * (i != 1)) for i, text in enumerate(texts)]
     searched = [retriever.table.doc_ids[i] for i in (0, 2, 3, 9)]
     lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, searched=searched)
-    assert [{*row} - {-1} for row in lists.doc_indices.tolist()] == [{0, 2, 3, 9}, {7, 0, 2, 3, 9}]
+    free = build_candidate_lists(retriever, retriever, examples, {}, {}, settings)
+    query, span, other = ({*row} - {-1} for row in lists.doc_indices.tolist())
+    assert (query, other) == ({0, 2, 3, 9}, {0, 2, 3, 9})
+    assert span == {*free.doc_indices[1].tolist()} - {-1}
+    assert span - {0, 1, 2, 3, 9}
 
 
 @pytest.mark.slow

@@ -144,7 +144,9 @@ def test_term_weights_are_learned_from_train_queries_for_words_unless_they_are_s
     assert weights["mislead"] < 0.9
     assert found.indexes["title"].term_weights == weights
     assert not found.indexes["characters"].term_weights
-    assert f"{len(weights):,} terms have learned weights, the smallest are mislead" in capsys.readouterr().out
+    assert (
+        f"the number of learned term weights is {len(weights):,}; the smallest are mislead" in capsys.readouterr().out
+    )
     plain = build(*given, "experts.lexical.term_weights=false")
     assert not plain.indexes["text"].term_weights
     assert plain.weights == found.weights

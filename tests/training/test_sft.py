@@ -54,7 +54,7 @@ def test_each_phase_starts_from_the_best_weights_of_the_one_before(load):
     log = json.loads((config.run_folder / "sft" / "log.json").read_text())
     assert [(e["phase"], e["step"]) for e in log if "eval_RR@10" in e] == [(1, 0), (1, 5), (1, 10), (2, 0), (2, 5)]
     start = next(e["eval_RR@10"] for e in log if e["phase"] == 2 and "eval_RR@10" in e)
-    assert start == max(e["eval_RR@10"] for e in log if e["phase"] == 1 and "eval_RR@10" in e and e["step"])
+    assert start == max(e["eval_RR@10"] for e in log if e["phase"] == 1 and "eval_RR@10" in e)
     assert {path.name for path in (config.run_folder / "logs").iterdir()} == {"sft-1", "sft-2"}
     retriever = Retriever.from_pretrained(config.run_folder / "sft")
     assert len(retriever.search("owls", k=12)) == 12
@@ -113,13 +113,16 @@ def test_without_train_queries_the_first_scores_are_those_of_the_experts(load):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experts_for", ["[queries]", "[]"])
-def test_queries_with_experts_say_nothing_about_documents_without_train_queries(load, experts_for):
+@pytest.mark.parametrize(
+    ("experts_for", "setting"), [("[queries]", "seed=1"), ("[]", "seed=1"), ("[queries]", "experts=null")]
+)
+def test_queries_with_experts_say_nothing_about_documents_without_train_queries(load, experts_for, setting):
     """Only the last four documents have the first code 2. Their trained vectors do not depend on the learning rate."""
     heads = []
     for rate in (1e-3, 1e-2):
         config = load(
-            f"sft.phases=[{{mix: {{queries: 1}}, steps: 3, learning_rate: {rate}, experts_for: {experts_for}}}]"
+            setting,
+            f"sft.phases=[{{mix: {{queries: 1}}, steps: 3, learning_rate: {rate}, experts_for: {experts_for}}}]",
         )
         train = config.run_folder / "collection" / "qrels" / "train.tsv"
         lines = train.read_text().splitlines(keepends=True)
@@ -128,7 +131,25 @@ def test_queries_with_experts_say_nothing_about_documents_without_train_queries(
         model = Retriever.from_pretrained(config.run_folder / "sft").model
         heads.append(model.t5.lm_head.weight[model.layout.base :])
     assert not torch.equal(heads[0][:2], heads[1][:2])
-    assert torch.equal(heads[0][2], heads[1][2]) == (experts_for == "[queries]")
+    assert torch.equal(heads[0][2], heads[1][2]) == (experts_for == "[queries]" and setting != "experts=null")
+
+
+@pytest.mark.slow
+def test_training_that_only_harms_dev_leaves_the_first_weights(load, monkeypatch):
+    """With a far too high learning rate, dev is best before the first step."""
+    config = load("sft.phases=[{mix: {queries: 1}, steps: 6, learning_rate: 1}]", "sft.eval_steps=3")
+    first = []
+
+    def keep(self, args, state, control, **kwargs):
+        first.append({name: weight.clone() for name, weight in kwargs["model"].state_dict().items()})
+
+    monkeypatch.setattr(ShowProgress, "on_train_begin", keep)
+    main(config)
+    log = json.loads((config.run_folder / "sft" / "log.json").read_text())
+    before, *later = [entry["eval_RR@10"] for entry in log if "eval_RR@10" in entry]
+    assert before > max(later)
+    found = Retriever.from_pretrained(config.run_folder / "sft").model.t5.state_dict()
+    assert all(torch.equal(found[name], weight) for name, weight in first[0].items())
 
 
 @pytest.mark.slow

@@ -51,19 +51,21 @@ def fit_parameters(
     relevant: Sequence[Sequence[int]],
     expected: Sequence[ExpertParameters],
     given: Sequence[GivenParameters],
+    ignored: Sequence[Sequence[int]] | None = None,
 ) -> list[ExpertParameters]:
     """Find the parameters of each expert that minimise the mean of -log p(d | q) over the relevant documents.
 
     indexes [E]: the experts. texts [Q]: queries. relevant [Q]: the numbers of the relevant documents of each; of
     several, the mean counts. expected [E]: the centre of a weak prior, which decides if there are no queries and keeps
-    a few of them from choosing extreme values. given [E]: what is not fitted.
+    a few of them from choosing extreme values. given [E]: what is not fitted. ignored [Q]: the numbers of the documents
+    that do not count for each query, such as that of the query itself; None means that all count.
     """
     filled = [_fill(parameters, defaults) for parameters, defaults in zip(given, expected, strict=True)]
     centre = np.array([(math.log(max(k1, SMALLEST_K1)), b, weight) for k1, b, weight in filled])
     if not texts:
         return filled
     is_free = np.array([[value is None for value in parameters] for parameters in given])
-    loss = _Likelihood(indexes, texts, relevant, centre)
+    loss = _Likelihood(indexes, texts, relevant, centre, ignored or [()] * len(texts))
     start = centre.copy()
     # From a weight of 0, the gradient would not say which k1 and b are better.
     start[is_free[:, 2], 2] = start[is_free[:, 2], 2].clip(min=0.3)
@@ -87,6 +89,7 @@ class _Likelihood:
         texts: Sequence[str],
         relevant: Sequence[Sequence[int]],
         centre: NDArray[np.float64],
+        ignored: Sequence[Sequence[int]],
     ) -> None:
         self._centre = centre
         self._is_bm25 = [isinstance(index, LexicalIndex) for index in indexes]
@@ -94,7 +97,8 @@ class _Likelihood:
         query, others, wanted, shares = [], [], [], []
         slots = total = 0
         parts_of = zip(*(index.find_entries(texts) for index in indexes), strict=True)
-        for number, (entries, documents) in enumerate(zip(parts_of, relevant, strict=True)):
+        for number, (found_entries, documents, left_out) in enumerate(zip(parts_of, relevant, ignored, strict=True)):
+            entries = [_leave_out(part, left_out) for part in found_entries]
             total += sum(len(part.positions) for part in entries)
             if number and total > MAX_POSTINGS:
                 break
@@ -105,7 +109,7 @@ class _Likelihood:
             wanted.append(found)
             shares.append(np.full(len(found), 1 / len(documents)))
             query.append(np.full(len(matched), number))
-            others.append(len(indexes[0]) - len(matched))
+            others.append(len(indexes[0]) - len(left_out) - len(matched))
             slots += len(matched)
         self._queries = max(1, len(others))
         self._parts = [tuple(map(torch.cat, zip(*part, strict=True))) for part in self._postings if part]
@@ -133,6 +137,15 @@ class _Likelihood:
         loss.backward()  # type: ignore[no-untyped-call]
         assert parameters.grad is not None
         return float(loss.detach()), parameters.grad.numpy()
+
+
+def _leave_out(entries: Entries, documents: Sequence[int]) -> Entries:
+    """Return the postings that are not of some documents."""
+    if not documents:
+        return entries
+    is_kept = ~np.isin(entries.positions, documents)
+    positions, frequencies, lengths, weights = entries
+    return Entries(positions[is_kept], frequencies[is_kept], lengths[is_kept], weights[is_kept])
 
 
 def _number_slots(entries: Entries, matched: NDArray[np.int32], first: int) -> tuple[Tensor, ...]:

@@ -62,11 +62,17 @@ class _Candidates(NamedTuple):
         return self.scores + np.bincount(self.slots, weights[self.terms] * self.values, len(self.scores))
 
 
-def fit_term_weights(experts: Experts, texts: Sequence[str], relevant: Sequence[Sequence[int]]) -> dict[str, float]:
+def fit_term_weights(
+    experts: Experts,
+    texts: Sequence[str],
+    relevant: Sequence[Sequence[int]],
+    ignored: Sequence[Sequence[int]] | None = None,
+) -> dict[str, float]:
     """Find the weight of each term that at least MIN_QUERIES of the queries contain; none if weights do not help.
 
     experts: their indexes have no term weights yet. texts [Q]: train queries in a random order. relevant [Q]: the
-    leaves of the relevant documents of each; of several, the mean counts.
+    leaves of the relevant documents of each; of several, the mean counts. ignored [Q]: the leaves that are no
+    candidates of each, such as that of the query itself; None means that there are none.
     """
     words = {
         name: index for name, index in experts.indexes.items() if isinstance(index, LexicalIndex) and not index.ngram
@@ -77,7 +83,7 @@ def fit_term_weights(experts: Experts, texts: Sequence[str], relevant: Sequence[
     numbers = {term: number for number, term in enumerate(sorted(t for t, n in queries.items() if n >= MIN_QUERIES))}
     if not numbers:
         return {}
-    candidates = _collect(experts, words, numbers, texts, relevant)
+    candidates = _collect(experts, words, numbers, texts, relevant, ignored or [()] * len(texts))
     deviation = _choose_deviation(candidates, len(numbers))
     if deviation is None:
         return {}
@@ -148,13 +154,16 @@ def _collect(
     numbers: Mapping[str, int],
     texts: Sequence[str],
     relevant: Sequence[Sequence[int]],
+    ignored: Sequence[Sequence[int]],
 ) -> _Candidates:
     """Score the best documents of each query, and its relevant ones, term by term. numbers: term -> its number."""
     starts = [0]
     scores, shares, slots, terms, values = parts = tuple([np.zeros(0, kind)] for kind in "ddlld")
     scored = experts.score_each(texts)
-    for text, matches, wanted in zip(track(texts, "learning term weights"), scored, relevant, strict=True):
-        leaves = np.unique([*(leaf for leaf, _ in rank_matches(matches, CANDIDATES)), *wanted])
+    tracked = track(texts, "learning term weights")
+    for text, matches, wanted, unwanted in zip(tracked, scored, relevant, ignored, strict=True):
+        best = [leaf for leaf, _ in rank_matches(matches, CANDIDATES)]
+        leaves = np.unique([*({*best} - {*unwanted}), *wanted])
         rest = _look_up(matches, leaves)
         for name, index in words.items():
             for term, added in index.score_terms(text).items():

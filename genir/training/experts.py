@@ -61,7 +61,8 @@ def make_experts(
     if config.dense_expert is not None:
         given[DENSE] = GivenParameters(0.0, 0.0, config.dense_expert.weight)
         indexes[DENSE] = _load_dense_index(config, len(data.documents)).reordered(order)
-    parameters = _fit(given, indexes, queries[:FITTED_QUERIES], trie)
+    own = _list_own(queries, data, trie)
+    parameters = _fit(given, indexes, queries[:FITTED_QUERIES], trie, own[:FITTED_QUERIES])
     used = {name: p for name, p in parameters.items() if p.weight > 0} or dict([*parameters.items()][:1])
     shown = "; ".join(
         f"{name}: weight {p.weight:.3f}" + (f", k1 {p.k1:.2f}, b {p.b:.2f}" if name in FIELDS else "")
@@ -74,13 +75,15 @@ def make_experts(
     )
     if config.experts.lexical is None or not config.experts.lexical.term_weights:
         return experts
-    return _with_term_weights(experts, queries, trie)
+    return _with_term_weights(experts, queries, trie, own)
 
 
-def _with_term_weights(experts: Experts, queries: Sequence[LabelledQuery], trie: Trie) -> Experts:
+def _with_term_weights(
+    experts: Experts, queries: Sequence[LabelledQuery], trie: Trie, own: Sequence[Sequence[int]]
+) -> Experts:
     """Return the experts with term weights that are learned from train queries, and print the most extreme ones."""
     texts, relevant = [query.text for query in queries], _list_relevant(queries, trie)
-    weights = fit_term_weights(experts, texts, relevant)
+    weights = fit_term_weights(experts, texts, relevant, own)
     if not weights:
         return experts
     console.print(f"experts: {summarise_term_weights(weights)}", style="dim")
@@ -89,6 +92,15 @@ def _with_term_weights(experts: Experts, queries: Sequence[LabelledQuery], trie:
         return index.with_term_weights(weights) if isinstance(index, LexicalIndex) and not index.ngram else index
 
     return Experts({name: add_weights(index) for name, index in experts.indexes.items()}, experts.weights)
+
+
+def _list_own(queries: Sequence[LabelledQuery], data: PreparedCollection, trie: Trie) -> list[list[int]]:
+    """List the leaf of the document that each query is itself, which its ranking leaves out; mostly there is none."""
+    if not data.ignores_identical_ids:
+        return [[] for _ in queries]
+    numbers = {document.id: number for number, document in enumerate(data.documents)}
+    leaves = trie.leaf_of
+    return [[int(leaves[numbers[query.query_id]])] if query.query_id in numbers else [] for query in queries]
 
 
 def _list_relevant(queries: Sequence[LabelledQuery], trie: Trie) -> list[list[int]]:
@@ -142,6 +154,7 @@ def _fit(
     indexes: dict[str, Index],
     queries: Sequence[LabelledQuery],
     trie: Trie,
+    own: Sequence[Sequence[int]],
 ) -> dict[str, ExpertParameters]:
     """Fit what the config leaves open."""
     found = fit_parameters(
@@ -150,6 +163,7 @@ def _fit(
         _list_relevant(queries, trie),
         [EXPECTED[name] for name in indexes],
         list(given.values()),
+        own,
     )
     return dict(zip(indexes, found, strict=True))
 

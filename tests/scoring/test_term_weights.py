@@ -56,27 +56,31 @@ def draw_relevant(weights, count=1):
     return [rng.choice(len(TEXTS), count, replace=False, p=softmax(2 * score(q, weights))).tolist() for q in QUERIES]
 
 
-def compute_loss(weights, relevant, deviation):
-    """-log p(d | q) over all documents, of which none is left out among so few, and the prior."""
+def compute_loss(weights, relevant, deviation, ignored):
+    """-log p(d | q) over all documents but the ignored ones, which so few are all candidates, and the prior."""
     losses = []
-    for query, documents in zip(QUERIES, relevant, strict=True):
+    for query, documents, left_out in zip(QUERIES, relevant, ignored, strict=True):
         scores = score(query, weights)
+        scores[left_out] = -np.inf
         losses.append(logsumexp(scores) - scores[documents].mean())
     return sum(losses) + sum(((weight - 1) / deviation) ** 2 / 2 for weight in weights.values())
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_no_other_weights_near_the_learned_ones_have_a_smaller_loss(monkeypatch, count):
+@pytest.mark.parametrize(("count", "own"), [(1, False), (3, False), (1, True)])
+def test_no_other_weights_near_the_learned_ones_have_a_smaller_loss(monkeypatch, count, own):
+    """With `own`, the document with the highest score is ignored, unless it is relevant."""
     monkeypatch.setattr(term_weights, "DEVIATIONS", (0.3,))
     relevant = draw_relevant(TRUTH, count)
-    found = fit_term_weights(make_experts(), QUERIES, relevant)
+    best_documents = [int(score(query, {}).argmax()) for query in QUERIES]
+    ignored = [[d] if own and d not in r else [] for d, r in zip(best_documents, relevant, strict=True)]
+    found = fit_term_weights(make_experts(), QUERIES, relevant, ignored)
     assert found.keys() == {*WORDS}
-    best = compute_loss(found, relevant, 0.3)
-    assert best < compute_loss(dict.fromkeys(WORDS, 1.0), relevant, 0.3) - 10
+    best = compute_loss(found, relevant, 0.3, ignored)
+    assert best < compute_loss(dict.fromkeys(WORDS, 1.0), relevant, 0.3, ignored) - 10
     for word in WORDS:
         for change in (-0.05, 0.05):
             weight = max(0.0, found[word] + change)
-            assert compute_loss(found | {word: weight}, relevant, 0.3) > best - 1e-3
+            assert compute_loss(found | {word: weight}, relevant, 0.3, ignored) > best - 1e-3
 
 
 def test_words_that_count_more_for_relevant_documents_get_larger_weights():

@@ -83,6 +83,35 @@ def test_the_parameters_are_fitted_on_train_queries_and_their_relevant_documents
     assert expected != pytest.approx(experts.EXPECTED["text"], abs=0.01)
 
 
+@pytest.mark.parametrize("is_ignored", [True, False])
+def test_the_document_that_a_query_is_itself_does_not_count_if_it_is_ignored(build, tmp_path, is_ignored):
+    """The train query about document i gets the id of document i + 1."""
+    collection = tmp_path / "runs" / "c" / "collection"
+    for path in (collection / "queries.jsonl", collection / "qrels" / "train.tsv"):
+        text = path.read_text()
+        for i in range(12):
+            text = text.replace(f"q{i}-train", f"d{(i + 1) % 12}")
+        path.write_text(text)
+    card = json.loads((collection / "card.json").read_text())
+    (collection / "card.json").write_text(json.dumps(card | {"ignore_identical_ids": is_ignored}))
+    data = PreparedCollection(collection)
+    relevant = {query.id: [] for query in data.queries("train")}
+    for judgment in data.judgments("train"):
+        relevant[judgment.query_id].append(int(judgment.doc_id[1:]))
+    own = [[int(query[1:])] if is_ignored else [] for query in relevant]
+    (expected,) = fit_parameters(
+        [LexicalIndex.build([document.body for document in data.documents], BaselineConfig())],
+        [query.text for query in data.queries("train")],
+        list(relevant.values()),
+        [experts.EXPECTED["text"]],
+        [GivenParameters()],
+        own,
+    )
+    found = build("experts.lexical.title=null", "experts.lexical.characters=null")
+    settings = found.indexes["text"].settings
+    assert (settings.k1, settings.b, found.weights["text"]) == pytest.approx(expected, abs=1e-3)
+
+
 def test_a_collection_without_train_queries_gets_the_expected_parameters(build, tmp_path):
     collection = tmp_path / "runs" / "c" / "collection"
     (collection / "qrels" / "train.tsv").unlink()

@@ -9,14 +9,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from genir.config import PreferenceConfig
 from genir.console import console, track
@@ -29,6 +28,7 @@ from genir.tokenizer import tokenize
 from genir.training.batch_logps import batch_logps
 from genir.training.examples import ExampleStream, LabelledQuery, gather_codes, score_by_experts
 from genir.training.negatives import MinedNegatives, NegativeCandidate, filter_negatives
+from genir.training.seen import SeenDocuments
 from genir.training.teacher import Teacher, apply_teacher
 
 
@@ -36,13 +36,15 @@ class CandidateLists(NamedTuple):
     """P examples with their candidates, of which those with a grade above 0 come first.
 
     texts: P strings. doc_indices [P, C]: indices of the candidate documents, -1 at padding. grades [P, C]: grades of
-    the candidates, 0 at padding. reference [P, C]: log p(d | text) under the frozen model, 0 at padding.
+    the candidates, 0 at padding. reference [P, C]: log p(d | text) under the frozen model, 0 at padding. seen_only [P]:
+    whether the probabilities of a text are those among the documents with train queries.
     """
 
     texts: list[str]
     doc_indices: NDArray[np.int64]
     grades: Tensor
     reference: Tensor
+    seen_only: Tensor
 
 
 def collect_distinct_examples(stream: ExampleStream) -> list[LabelledQuery]:
@@ -63,24 +65,25 @@ def build_candidate_lists(
     settings: PreferenceConfig,
     folder: Path | None = None,
     teacher: Teacher | None = None,
-    searched: Sequence[str] | None = None,
+    seen: SeenDocuments | None = None,
 ) -> CandidateLists:
     """Collect the candidates of each example: its positives, the policy's beam search results, and mined negatives.
 
     retriever: the policy. reference: the frozen model. judged: query id -> indices of its relevant documents. folder:
-    cache for the log-probs of the reference; None means no cache. teacher: grades the candidates, if given. searched:
-    the doc_ids among which the policy searches for train queries, which are the examples with a query_id; None means
-    all.
+    cache for the log-probs of the reference; None means no cache. teacher: grades the candidates, if given. seen: the
+    documents with train queries. Train queries, which are the examples with a query_id, have no other candidates, and
+    their probabilities are those among these documents; None means all documents.
 
     A document that is relevant, or shares its docid with a relevant document or with another candidate, does not become
     a negative; the number of omitted documents is printed.
     """
     numbers = docid_numbers(retriever.table.codes)
-    beams = beam_candidates(retriever, examples, settings.beam_candidates, searched)
+    beams = beam_candidates(retriever, examples, settings.beam_candidates, seen)
+    seen_set = range(len(retriever.table)) if seen is None else {*seen.doc_indices}
     dropped: Counter[str] = Counter()
     lists = []
     for example, beam in zip(examples, beams, strict=True):
-        mined_documents = mined.get(example.query_id, ())[: settings.mined_candidates]
+        mined_documents = [d for d in mined.get(example.query_id, ()) if d in seen_set][: settings.mined_candidates]
         found = [NegativeCandidate(doc_index, "beam", rank) for rank, doc_index in enumerate(beam, 1)]
         found += [NegativeCandidate(doc_index, "mined", rank) for rank, doc_index in enumerate(mined_documents, 1)]
         relevant = {*example.doc_indices, *judged.get(example.query_id, ())}
@@ -94,7 +97,9 @@ def build_candidate_lists(
     if teacher is not None:
         doc_indices, grades = _sort_by_grade(doc_indices, apply_teacher(teacher(examples, doc_indices), grades))
     texts = [example.text for example in examples]
-    return CandidateLists(texts, doc_indices, grades, reference_logps(reference, texts, doc_indices, settings, folder))
+    seen_only = torch.tensor([seen is not None and bool(example.query_id) for example in examples])
+    logps = reference_logps(reference, texts, doc_indices, settings, folder, seen_only, seen)
+    return CandidateLists(texts, doc_indices, grades, logps, seen_only)
 
 
 def _pad_lists(lists: Sequence[tuple[list[tuple[int, int]], list[int]]]) -> tuple[NDArray[np.int64], Tensor]:
@@ -130,15 +135,16 @@ def _print_summary(doc_indices: NDArray[np.int64], grades: Tensor, dropped: Mapp
 
 
 def beam_candidates(
-    retriever: Retriever, examples: Sequence[LabelledQuery], count: int, searched: Sequence[str] | None = None
+    retriever: Retriever, examples: Sequence[LabelledQuery], count: int, seen: SeenDocuments | None = None
 ) -> list[list[int]]:
     """Return the indices of the `count` documents that a beam search ranks highest for each example.
 
-    They are the documents that the current policy is most likely to confuse with the relevant ones. searched: see
+    They are the documents that the current policy is most likely to confuse with the relevant ones. seen: see
     `build_candidate_lists`.
     """
     found: list[list[int]] = [[] for _ in examples]
-    is_restricted = [searched is not None and bool(example.query_id) for example in examples]
+    is_restricted = [seen is not None and bool(example.query_id) for example in examples]
+    allowed = seen and [retriever.table.doc_ids[doc_index] for doc_index in seen.doc_indices]
     for restricted in (False, True):
         chosen = [i for i, x in enumerate(is_restricted) if x == restricted]
         if not count or not chosen:
@@ -147,7 +153,7 @@ def beam_candidates(
             [examples[i].text for i in chosen],
             k=count,
             beams=count,
-            allowed=searched if restricted else None,
+            allowed=allowed if restricted else None,
             batch_size=64,
             show_progress=True,
         )
@@ -162,15 +168,20 @@ def reference_logps(
     doc_indices: NDArray[np.int64],
     settings: PreferenceConfig,
     folder: Path | None,
+    seen_only: Tensor,
+    seen: SeenDocuments | None,
 ) -> Tensor:
     """Compute log p(d | text) [P, C] under the reference, 0 at padding.
+
+    seen_only, seen: see `candidate_logps`.
 
     If a folder is given, the values are cached there in a folder named after a hash of the lists and of the reference's
     weights, so that a resumed stage does not compute them again.
     """
     path = None
     if folder is not None:
-        lists = json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens])
+        restricted = seen and [seen_only.tolist(), seen.doc_indices]
+        lists = json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens, restricted])
         key = hashlib.sha256(f"{lists}{_hash_weights(reference)}".encode()).hexdigest()[:16]
         path = folder / f"reference-{key}"
     if path is None or not can_reuse(path):
@@ -178,7 +189,10 @@ def reference_logps(
         for start in track(range(0, len(texts), settings.batch_size), "reference"):
             part = slice(start, start + settings.batch_size)
             with torch.inference_mode():
-                parts.append(candidate_logps(reference, texts[part], doc_indices[part], settings.max_tokens).cpu())
+                logps = candidate_logps(
+                    reference, texts[part], doc_indices[part], settings.max_tokens, seen_only[part], seen
+                )
+                parts.append(logps.cpu())
         if path is None:
             return torch.cat(parts)
         with atomic_folder(path) as new:
@@ -197,79 +211,36 @@ def _hash_weights(retriever: Retriever) -> str:
 
 
 def candidate_logps(
-    retriever: Retriever, texts: Sequence[str], doc_indices: NDArray[np.int64], max_tokens: int
+    retriever: Retriever,
+    texts: Sequence[str],
+    doc_indices: NDArray[np.int64],
+    max_tokens: int,
+    seen_only: Tensor,
+    seen: SeenDocuments | None = None,
 ) -> Tensor:
-    """Compute log p(d | text) [B, N] of the documents doc_indices [B, N], 0 where the index is -1."""
+    """Compute log p(d | text) [B, N] of the documents doc_indices [B, N], 0 where the index is -1.
+
+    seen_only [B]: whether the probabilities of a text are those among the documents `seen`.
+    """
     device = retriever.model.device
-    batch = make_candidate_batch(retriever, texts, doc_indices, max_tokens)
-    logps = batch_logps(retriever, {name: x.to(device) for name, x in batch.items()})
+    batch = make_candidate_batch(retriever, texts, doc_indices, max_tokens, seen_only)
+    logps = batch_logps(retriever, {name: x.to(device) for name, x in batch.items()}, seen=seen and seen.leaves)
     return logps.masked_fill(torch.from_numpy(doc_indices < 0).to(device), 0)
 
 
 def make_candidate_batch(
-    retriever: Retriever, texts: Sequence[str], doc_indices: NDArray[np.int64], max_tokens: int
+    retriever: Retriever, texts: Sequence[str], doc_indices: NDArray[np.int64], max_tokens: int, seen_only: Tensor
 ) -> dict[str, Tensor]:
-    """Make the batch of texts with candidates [B, N] that `batch_logps` reads; at -1 it has the first document."""
+    """Make the batch of texts with candidates [B, N] that `batch_logps` reads.
+
+    At -1, which no text has as its first candidate, it has the first candidate again.
+    """
     index = retriever.index
-    leaves = index.trie.find_leaves(doc_indices.clip(0))
-    return tokenize(retriever.tokenizer, texts, max_tokens) | {"leaves": leaves} | score_by_experts(index, texts)
+    leaves = index.trie.find_leaves(np.where(doc_indices < 0, doc_indices[:, :1], doc_indices))
+    scores = score_by_experts(index, texts)
+    return tokenize(retriever.tokenizer, texts, max_tokens) | {"leaves": leaves, "seen_only": seen_only} | scores
 
 
 def gather_candidate_codes(table: DocidTable, doc_indices: NDArray[np.int64]) -> Tensor:
     """Return the docids [B, N, L] of the documents doc_indices [B, N]; at -1, the docid of the first document."""
     return gather_codes(table.codes, doc_indices.clip(0).ravel()).view(*doc_indices.shape, -1)
-
-
-class PreferenceDataset(Dataset[tuple[int, NDArray[np.int64]]]):
-    """Random draws of candidates from the lists; each draw depends only on the seed and on its own index.
-
-    A draw is the index of a list, and the columns of at most `candidates_per_step` of its candidates: random positives,
-    at most half of that number if the list has negatives, and as many random negatives as still fit. Each pass over the
-    lists visits them in a new random order.
-    """
-
-    def __init__(self, lists: CandidateLists, length: int, settings: PreferenceConfig, seed: int) -> None:
-        self.lists = lists
-        self.length = length
-        self.settings = settings
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> tuple[int, NDArray[np.int64]]:
-        epoch, step = divmod(index, len(self.lists.texts))
-        list_index = int(np.random.default_rng((self.seed, epoch)).permutation(len(self.lists.texts))[step])
-        rng = np.random.default_rng((self.seed, index, 1))
-        count = int((self.lists.doc_indices[list_index] >= 0).sum())
-        positives = int((self.lists.grades[list_index] > 0).sum())
-        limit = self.settings.candidates_per_step
-        chosen = rng.permutation(positives)[: max(1, limit // 2 if count > positives else limit)]
-        negatives = positives + rng.permutation(count - positives)[: limit - len(chosen)]
-        return list_index, np.concatenate([chosen, negatives])
-
-
-class PreferenceCollator:
-    """Turns draws of a `PreferenceDataset` into a batch, padding shorter draws.
-
-    The batch holds what `make_candidate_batch` makes, and grades, reference and mask [B, N]; mask is
-    true at candidates and false at padding.
-    """
-
-    def __init__(self, retriever: Retriever, lists: CandidateLists, max_tokens: int) -> None:
-        self.retriever = retriever
-        self.lists = lists
-        self.max_tokens = max_tokens
-
-    def __call__(self, draws: Sequence[tuple[int, NDArray[np.int64]]]) -> dict[str, Any]:
-        width = max(len(columns) for _, columns in draws)
-        columns = np.stack([np.pad(drawn, (0, width - len(drawn)), constant_values=-1) for _, drawn in draws])
-        list_indices = np.array([list_index for list_index, _ in draws])[:, None]
-        mask = columns >= 0
-        doc_indices = np.where(mask, self.lists.doc_indices[list_indices, columns], -1)
-        texts = [self.lists.texts[list_index] for list_index, _ in draws]
-        return make_candidate_batch(self.retriever, texts, doc_indices, self.max_tokens) | {
-            "grades": self.lists.grades[list_indices, columns],
-            "reference": self.lists.reference[list_indices, columns],
-            "mask": torch.from_numpy(mask),
-        }

@@ -76,7 +76,7 @@ def _score_lists(policy: Retriever, lists: CandidateLists, part: slice, max_toke
     training = model.t5.training
     model.t5.train(False)
     doc_indices = lists.doc_indices[part]
-    logps = candidate_logps(policy, lists.texts[part], doc_indices, max_tokens).cpu()
+    logps = candidate_logps(policy, lists.texts[part], doc_indices, max_tokens, lists.seen_only[part]).cpu()
     inputs = {k: x.to(model.device) for k, x in tokenize(policy.tokenizer, lists.texts[part], max_tokens).items()}
     encoded = model.encode(**inputs)
     codes = gather_candidate_codes(policy.table, doc_indices).to(model.device)

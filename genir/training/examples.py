@@ -64,11 +64,6 @@ class ExampleSources(NamedTuple):
     queries: Sequence[LabelledQuery]
     pseudo_queries: Sequence[Example]
 
-    @property
-    def seen(self) -> list[int]:
-        """The indices of the documents with train queries, ascending."""
-        return sorted({doc_index for query in self.queries for doc_index in query.doc_indices})
-
 
 def read_sources(run: Path, data: PreparedCollection, table: DocidTable, mix: Mapping[Mix, float]) -> ExampleSources:
     """Read the documents and train queries of a run and, if the mix names them, its pseudo queries.

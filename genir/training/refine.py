@@ -16,6 +16,7 @@ from transformers import set_seed
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, PreferenceConfig
 from genir.console import print_warning
+from genir.docids.trie import AllowedLeaves
 from genir.errors import GenirError
 from genir.evaluation.trec import qrels
 from genir.losses import LOSSES, CandidateBatch, dpop_penalty, irpo, ranks, sft
@@ -25,8 +26,6 @@ from genir.t5.loading import set_dropout
 from genir.training.batch_logps import batch_logps
 from genir.training.candidate_lists import (
     CandidateLists,
-    PreferenceCollator,
-    PreferenceDataset,
     build_candidate_lists,
     collect_distinct_examples,
 )
@@ -34,6 +33,8 @@ from genir.training.checkpoints import prepare_work_folder, save_trained_retriev
 from genir.training.dev import compute_diagnostics, make_dev_evaluator
 from genir.training.examples import ExampleStream, label_queries, read_sources
 from genir.training.negatives import read_negatives
+from genir.training.preference_data import PreferenceCollator, PreferenceDataset
+from genir.training.seen import find_seen_documents
 from genir.training.teacher import open_teacher
 from genir.training.trainer import Loss, TrainingJob, run_phase
 
@@ -94,16 +95,15 @@ def _make_job(
     query_ids = {judgment.query_id for judgment in data.judgments("train")}
     mined = read_negatives(run / "negatives" / "negatives.jsonl", table, query_ids) if settings.mined_candidates else {}
     teacher = None if settings.teacher is None else open_teacher(settings.teacher, table, data.documents)
-    is_partial = policy.experts is not None and len(sources.seen) < len(table)
-    searched = [table.doc_ids[doc_index] for doc_index in sources.seen] if is_partial else None
-    lists = build_candidate_lists(policy, reference, examples, judged, mined, settings, work, teacher, searched)
+    seen = find_seen_documents(policy, sources)
+    lists = build_candidate_lists(policy, reference, examples, judged, mined, settings, work, teacher, seen)
     require_comparisons(name, lists, settings)
     return TrainingJob(
         title=f"{name} {number}/{settings.rounds}",
         model=policy.model,
         examples=PreferenceDataset(lists, settings.steps * settings.batch_size, settings, seed),
         collator=PreferenceCollator(policy, lists, settings.max_tokens),
-        loss=make_preference_loss(policy, settings),
+        loss=make_preference_loss(policy, settings, seen and seen.leaves),
         evaluate=_make_evaluator(config, settings, policy, reference, data, work),
         settings=settings,
         steps=settings.steps,
@@ -131,15 +131,15 @@ def require_comparisons(name: str, lists: CandidateLists, settings: PreferenceCo
         )
 
 
-def make_preference_loss(retriever: Retriever, settings: PreferenceConfig) -> Loss:
+def make_preference_loss(retriever: Retriever, settings: PreferenceConfig, seen: AllowedLeaves | None = None) -> Loss:
     """Return the loss function of a refinement section for the trainer; it returns one value per query [B].
 
     If sft_coef or dpop_coef, the remedies for likelihood displacement, is above 0, the supervised loss or the penalty
-    of DPO-Positive is added, multiplied by its coefficient.
+    of DPO-Positive is added, multiplied by its coefficient. seen: see `genir.training.batch_logps.batch_logps`.
     """
 
     def loss(batch: dict[str, Tensor]) -> Tensor:
-        policy = batch_logps(retriever, batch, settings.candidate_chunk)
+        policy = batch_logps(retriever, batch, settings.candidate_chunk, seen)
         reference = batch["reference"]
         if settings.mean_logps:
             codes = retriever.index.trie_on(policy.device).generated_codes(batch["leaves"])

@@ -11,7 +11,7 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import Config
 from genir.console import console, print_note
 from genir.docids.table import DocidTable
-from genir.docids.trie import AllowedLeaves, Trie
+from genir.docids.trie import Trie
 from genir.embedders import load_embedder
 from genir.errors import GenirError
 from genir.files import remove_folder
@@ -22,10 +22,11 @@ from genir.retriever.folder import read_settings
 from genir.tokenizer import load_tokenizer, train_tokenizer
 from genir.training.checkpoints import prepare_work_folder, save_trained_retriever
 from genir.training.dev import make_dev_evaluator
-from genir.training.examples import Collator, Example, ExampleSources, ExampleStream, read_sources
+from genir.training.examples import Collator, Example, ExampleStream, read_sources
 from genir.training.experts import choose_fitted_queries, make_experts
 from genir.training.head_scale import fit_head_scale, silence_head
 from genir.training.lexical_init import initialise_from_bm25
+from genir.training.seen import find_seen_documents
 from genir.training.trainer import TrainingJob, make_supervised_loss, run_phase
 
 
@@ -109,19 +110,12 @@ def _choose_tokenizer(config: Config, data: PreparedCollection, table: DocidTabl
     return train_tokenizer(chain((d.body for d in data.documents), queries), config.model.vocab_size)
 
 
-def _find_seen_leaves(retriever: Retriever, sources: ExampleSources) -> AllowedLeaves | None:
-    """Find the leaves of the documents with train queries; None without experts, and if these are all documents."""
-    if retriever.experts is None or len(sources.seen) == len(retriever.table):
-        return None
-    leaves = retriever.index.trie.find_leaves(sources.seen).sort().values
-    return AllowedLeaves(leaves).to(retriever.model.device)
-
-
 def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, number: int, work: Path) -> TrainingJob:
     """Prepare the training of phase `number`, counted from 1."""
     settings, phase = config.sft, config.sft.phases[number - 1]
     seed = (config.seed * 1000 + number) % 2**32  # numpy takes 32-bit seeds
     sources = read_sources(config.run_folder, data, retriever.table, phase.mix)
+    seen = find_seen_documents(retriever, sources)
     return TrainingJob(
         title=f"sft {number}/{len(settings.phases)}",
         model=retriever.model,
@@ -129,7 +123,7 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
             phase.steps * settings.batch_size, seed, phase.mix, sources, settings, phase.experts_for
         ),
         collator=Collator(retriever, settings.max_tokens),
-        loss=make_supervised_loss(retriever, _find_seen_leaves(retriever, sources)),
+        loss=make_supervised_loss(retriever, seen and seen.leaves),
         evaluate=make_dev_evaluator(config, settings, retriever, data),
         settings=settings,
         steps=phase.steps,

@@ -35,7 +35,7 @@ def scores(retriever, text):
 def test_log_probs_are_the_scores_of_an_exhaustive_search(plain, expert, chunk):
     documents = torch.arange(12).expand(len(TEXTS), -1)
     for retriever in (plain, expert):
-        batch = make_candidate_batch(retriever, TEXTS, documents.numpy(), 64)
+        batch = make_candidate_batch(retriever, TEXTS, documents.numpy(), 64, torch.zeros(len(TEXTS), dtype=torch.bool))
         with torch.no_grad():
             found = batch_logps(retriever, batch, chunk)
         expected = torch.tensor([scores(retriever, text) for text in TEXTS])

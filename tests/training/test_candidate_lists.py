@@ -1,5 +1,7 @@
 """Candidate lists: the documents in them, their reference log-probabilities, and random draws from them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,13 @@ import torch
 from genir.config import DDROConfig
 from genir.records import Document
 from genir.training.candidate_lists import (
-    PreferenceCollator,
-    PreferenceDataset,
     build_candidate_lists,
     collect_distinct_examples,
 )
 from genir.training.examples import ExampleSources, ExampleStream, LabelledQuery
+from genir.training.preference_data import PreferenceCollator, PreferenceDataset
+from genir.training.refine import make_preference_loss
+from genir.training.seen import SeenDocuments
 from tests.helpers.retrievers import clear_head, make_documents, with_bm25
 from tests.helpers.training import CODES
 
@@ -45,17 +48,29 @@ def test_a_list_contains_its_positives_followed_by_documents_that_are_not_releva
     assert not lists.grades[0, 2:].any()
 
 
-def test_the_policy_searches_only_the_documents_that_it_is_told_to(retriever):
-    settings = DDROConfig(beam_candidates=6)
+def test_train_queries_have_only_seen_documents_as_candidates_and_are_scored_among_them(retriever):
+    retriever = with_bm25(retriever, make_documents(12))
+    settings = DDROConfig(beam_candidates=6, mined_candidates=2)
     texts = ["where do owls hunt", "tea leaves", "tea leaves"]
     examples = [LabelledQuery(text, (i,), (1,), "q" * (i != 1)) for i, text in enumerate(texts)]
-    searched = [retriever.table.doc_ids[i] for i in (0, 2, 3, 9)]
-    lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings, searched=searched)
+    doc_indices = [0, 2, 3, 9]
+    seen = SeenDocuments(doc_indices, retriever.index.trie.allow(np.array(doc_indices)))
+    mined = {"q": [7, 8, 9, 3]}
+    lists = build_candidate_lists(retriever, retriever, examples, {}, mined, settings, seen=seen)
     free = build_candidate_lists(retriever, retriever, examples, {}, {}, settings)
     query, span, other = ({*row} - {-1} for row in lists.doc_indices.tolist())
     assert (query, other) == ({0, 2, 3, 9}, {0, 2, 3, 9})
     assert span == {*free.doc_indices[1].tolist()} - {-1}
     assert span - {0, 1, 2, 3, 9}
+    for i, text in enumerate(texts):
+        allowed = None if i == 1 else [f"d{doc_index}" for doc_index in doc_indices]
+        scores = {hit.doc_id: hit.score for hit in retriever.search(text, k=12, beams=12, allowed=allowed)}
+        expected = [scores[f"d{doc_index}"] if doc_index >= 0 else 0 for doc_index in lists.doc_indices[i]]
+        assert lists.reference[i].tolist() == pytest.approx(expected, abs=1e-4)
+    data = PreferenceDataset(lists, 3, settings, 0)
+    batch = PreferenceCollator(retriever, lists, 64)([data[i] for i in range(3)])
+    losses = make_preference_loss(retriever, settings, seen.leaves)(batch)
+    assert losses.tolist() == pytest.approx([math.log(2)] * 3, abs=1e-4)  # the policy equals the reference
 
 
 @pytest.mark.slow
@@ -110,40 +125,6 @@ def test_a_teacher_grades_the_lists_and_sorts_them_by_grade(retriever):
         assert real == sorted(real, reverse=True)
         assert doc_indices[0] == max(doc_indices)
         assert all(doc_index < 0 for doc_index in doc_indices[len(real) :])
-
-
-@pytest.mark.slow
-def test_a_draw_contains_the_positives_and_depends_only_on_the_seed_and_its_index(retriever):
-    settings = DDROConfig(beam_candidates=12, candidates_per_step=4)
-    examples = [LabelledQuery(f"query {i}", (i, (i + 4) % 12), (3, 1)) for i in range(6)]
-    lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings)
-    data, same = (PreferenceDataset(lists, 60, settings, 7) for _ in range(2))
-    for index in (5, 0, 59):
-        assert data[index][0] == same[index][0]
-        assert (data[index][1] == same[index][1]).all()
-    for number, columns in (data[i] for i in range(60)):
-        assert set(columns.tolist()) >= {0, 1}
-        assert len(set(columns.tolist())) == len(columns) == 4
-        assert (lists.doc_indices[number, columns] >= 0).all()
-    assert sorted(data[i][0] for i in range(6)) == list(range(6))  # a pass visits every list once
-
-
-@pytest.mark.slow
-def test_the_collator_gathers_the_drawn_candidates_and_pads_shorter_draws(retriever):
-    settings = DDROConfig(beam_candidates=6)
-    examples = [LabelledQuery("owls", (0,), (1,)), LabelledQuery("tea", (1, 5), (1, 3))]
-    lists = build_candidate_lists(retriever, retriever, examples, {}, {}, settings)
-    draws = [(1, np.array([1, 0, 2])), (0, np.array([0]))]
-    batch = PreferenceCollator(retriever, lists, 64)(draws)
-    assert batch["mask"].tolist() == [[True, True, True], [True, False, False]]
-    for place, (number, columns) in enumerate(draws):
-        count = len(columns)
-        documents = retriever.trie.doc_indices[batch["leaves"][place, :count]]
-        assert documents.tolist() == lists.doc_indices[number, columns].tolist()
-        assert batch["grades"][place, :count].tolist() == lists.grades[number, columns].tolist()
-        assert batch["reference"][place, :count].tolist() == lists.reference[number, columns].tolist()
-    assert batch["input_ids"].shape == batch["attention_mask"].shape
-    assert len(batch["expert_keys"]) == len(batch["expert_scores"]) == 0
 
 
 def test_experts_bring_the_documents_that_they_find_into_the_lists(retriever):

@@ -14,12 +14,15 @@ from genir.losses import CandidateBatch, dpop_penalty, irpo, sft
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, set_dropout
 from genir.training.callbacks import MarkComplete
-from genir.training.candidate_lists import CandidateLists, PreferenceCollator, PreferenceDataset, build_candidate_lists
+from genir.training.candidate_lists import CandidateLists, build_candidate_lists
 from genir.training.examples import LabelledQuery
+from genir.training.preference_data import PreferenceCollator, PreferenceDataset
 from genir.training.refine import irpo_loss, main, make_preference_loss, require_comparisons, warn_of_displacement
 from tests.helpers.beir import small_beir
 from tests.helpers.retrievers import make_documents, with_bm25
 from tests.helpers.training import CODES, copy_run, make_trained_run
+
+NOT_RESTRICTED = torch.tensor([False])
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +111,17 @@ def test_lists_without_any_negative_are_an_error_unless_the_loss_compares_nothin
 
 @pytest.mark.parametrize(("loss", "refused"), [("ddro", False), ("irpo", False), ("s_dpo", True)])
 def test_only_s_dpo_needs_a_candidate_of_grade_zero(loss, refused):
-    lists = CandidateLists(["x"], np.array([[3, 4, -1]]), torch.tensor([[2.0, 1.0, 0.0]]), torch.zeros(1, 3))
+    lists = CandidateLists(
+        ["x"], np.array([[3, 4, -1]]), torch.tensor([[2.0, 1.0, 0.0]]), torch.zeros(1, 3), NOT_RESTRICTED
+    )
     with pytest.raises(GenirError) if refused else nullcontext():
         require_comparisons("ddro", lists, DDROConfig(loss=loss))
 
 
 def test_equal_grades_are_an_error_without_a_teacher():
-    lists = CandidateLists(["x"], np.array([[3, 4, -1]]), torch.tensor([[1.0, 1.0, 0.0]]), torch.zeros(1, 3))
+    lists = CandidateLists(
+        ["x"], np.array([[3, 4, -1]]), torch.tensor([[1.0, 1.0, 0.0]]), torch.zeros(1, 3), NOT_RESTRICTED
+    )
     with pytest.raises(GenirError, match="none of the 1 candidate lists"):
         require_comparisons("ddro", lists, DDROConfig())
     require_comparisons("ddro", lists, DDROConfig(teacher="scores.jsonl"))

@@ -1,7 +1,8 @@
 """Console output and progress bars.
 
-Results are printed with `console` (stdout); errors and progress bars go to `errors` (stderr). Both show texts as they
-are: square brackets are no markup unless markup=True is given, and control characters are escaped.
+Results are printed with `console` (stdout); errors and progress bars go to `errors` (stderr). Of the processes of a job
+only the main one prints. Both show texts as they are: square brackets are no markup unless markup=True is given, and
+control characters are escaped.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.text import Text
 
 from genir.errors import make_printable
+from genir.processes import is_main_process
 
 T = TypeVar("T")
 
@@ -28,8 +30,8 @@ class PlainConsole(Console):
         return super().render_str(make_printable(text, keep="\n\t"), **options)
 
 
-console = PlainConsole()
-errors = PlainConsole(stderr=True)
+console = PlainConsole(quiet=not is_main_process())
+errors = PlainConsole(stderr=True, quiet=not is_main_process())
 
 
 def print_note(message: str) -> None:

@@ -7,6 +7,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
 import sys
 import time
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,9 @@ from genir.evaluation.trec import break_score_ties, read_run, write_run
 from genir.files import write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
+from genir.processes import is_main_process, run_on_main
 from genir.retriever import Retriever
+from genir.retriever.divided_search import search_over_processes
 from genir.tokenizer import tokenize
 
 
@@ -42,7 +45,7 @@ def main(config: Config) -> None:
         retriever = Retriever.from_pretrained(config.run_folder / name)
         for split in config.search.splits:
             if name == "sft" and retriever.experts is not None:
-                rank_by_experts(config, retriever, data, split)
+                run_on_main(partial(rank_by_experts, config, retriever, data, split))
             search_split(config, retriever, data, name, split)
 
 
@@ -66,13 +69,14 @@ def search_split(config: Config, retriever: Retriever, data: PreparedCollection,
     settings, folder, queries = config.search, config.run_folder / "runs", data.queries(split)
     k = settings.k + data.ignores_identical_ids
     started = time.perf_counter()
-    results = retriever.search_many(
+    results = search_over_processes(
+        retriever,
         [query.text for query in queries],
         k,
         max(k, settings.beams),
-        batch_size=settings.batch_size,
-        show_progress=True,
+        settings.batch_size,
         exact=settings.exact,
+        description="searching",
     )
     milliseconds = (time.perf_counter() - started) / len(queries) * 1000
     run, num_proven, certified = {}, {}, 0
@@ -81,6 +85,8 @@ def search_split(config: Config, retriever: Retriever, data: PreparedCollection,
         run[query.id] = break_score_ties([hit.doc_id for hit in kept], [hit.score for hit in kept])
         num_proven[query.id] = sum(hit.rank <= hits.num_proven for hit in kept)
         certified += num_proven[query.id] >= min(config.evaluate.cutoff, len(kept))
+    if not is_main_process():
+        return
     write_run(run, folder / f"{name}.{split}.trec", name)
     write_json(folder / f"{name}.{split}.certified.json", num_proven)
     console.print(
@@ -197,6 +203,7 @@ STAGE = Stage(
     settings=("search", "ddro", "irpo"),  # ddro and irpo determine which retrievers are searched
     reads=("collection", *(f"{name}?" for name in TRAINING_STAGES)),
     writes=("runs",),
+    divided=True,
 )
 
 if __name__ == "__main__":

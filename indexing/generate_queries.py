@@ -25,6 +25,7 @@ from genir.files.manifest import can_reuse, write_manifest
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.pipeline.status import needs_pseudo_queries
+from genir.processes import is_main_process, run_on_main, take_share, wait_for_all
 from genir.pseudo_queries.extractive import extract_all_queries
 from genir.records import Document
 
@@ -45,12 +46,14 @@ def main(config: Config) -> None:
     data = PreparedCollection(config.run_folder / "collection")
     settings = config.queries
     work = config.run_folder / "checkpoints" / "queries"
+    if settings.method != "extractive" and not settings.is_file:
+        source: DocumentQueries = generate_with_model(config, data)
+    if not is_main_process():
+        return
     if settings.method == "extractive":
-        source: DocumentQueries = extract_all_queries(data.documents, settings.max_words)
+        source = extract_all_queries(data.documents, settings.max_words)
     elif settings.is_file:
         source = read_query_file(Path(settings.method), data)
-    else:
-        source = generate_with_model(config, data)
     with atomic_folder(config.run_folder / "pseudo_queries") as folder:
         counts = write_queries(source, settings.per_document, len(data.documents), folder / "queries.jsonl")
         if not counts["kept"]:
@@ -126,31 +129,33 @@ def generate_with_model(config: Config, data: PreparedCollection) -> DocumentQue
     from genir.training.checkpoints import prepare_work_folder
 
     settings = config.queries
-    work = prepare_work_folder(config, "queries", settings.model_dump(mode="json"), ("collection",), (settings.method,))
-    name = settings.method
+    name, dump = settings.method, settings.model_dump(mode="json")
+    work = run_on_main(lambda: prepare_work_folder(config, "queries", dump, ("collection",), (settings.method,)))
     if settings.tune_steps:
         name = str(config.run_folder / "query_model")
-        if not (work / "tuned").exists():
+        if run_on_main(lambda: not (work / "tuned").exists()):
             if not data.has_train_queries:
                 raise GenirError(
                     "queries.tune_steps: the collection has no train queries to tune a model on; set it to 0"
                 )
             train, dev = list_relevant_pairs(data, "train"), list_relevant_pairs(data, "dev")[:MAX_DEV_PAIRS]
             fine_tune(settings, data.documents, train, dev, config.seed, Path(name), work / "tuning")
-            (work / "tuned").touch()
+            run_on_main((work / "tuned").touch)
     return generate_shards(QueryGenerator(name, settings), data.documents, config.seed, work / "shards")
 
 
 def generate_shards(
     generator: QueryGenerator, documents: Sequence[Document], seed: int, folder: Path
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield (doc_id, queries) for all documents; queries are generated and saved in shards of SHARD_SIZE documents.
+    """Generate queries of all documents in shards of SHARD_SIZE documents, and return an iterator of (doc_id, queries).
 
-    Shards that already exist in `folder` are read instead, unless they are damaged. The queries of a batch depend only
-    on the model, the seed and the position of the batch, so that an interrupted run ends with the same queries.
+    Shards that already exist in `folder` are not generated again, unless they are damaged. The queries of a batch
+    depend only on the model, the seed and the position of the batch, so that an interrupted run, and several processes,
+    which divide the shards among themselves, end with the same queries.
     """
     size = generator.settings.batch_size
-    for start in range(0, len(documents), SHARD_SIZE):
+    starts = range(0, len(documents), SHARD_SIZE)
+    for start in track(take_share(starts), "generating queries"):
         shard, part = folder / f"{start:010d}", documents[start : start + SHARD_SIZE]
         if not can_reuse(shard):
             batches = [(start + first, part[first : first + size]) for first in range(0, len(part), size)]
@@ -158,7 +163,9 @@ def generate_shards(
             with atomic_folder(shard) as new:
                 write_json(new / "queries.json", queries)
                 write_manifest(new)
-        yield from zip((document.id for document in part), read_json(shard / "queries.json"), strict=True)
+    wait_for_all()
+    generated = (texts for start in starts for texts in read_json(folder / f"{start:010d}" / "queries.json"))
+    return zip((document.id for document in documents), generated, strict=True)
 
 
 def list_relevant_pairs(data: PreparedCollection, split: str) -> list[tuple[str, int]]:
@@ -196,6 +203,7 @@ STAGE = Stage(
     external=("queries.method",),
     reads=("collection",),
     writes=("pseudo_queries",),
+    divided=True,
 )
 
 if __name__ == "__main__":

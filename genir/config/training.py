@@ -73,7 +73,15 @@ class LoopConfig(Section):
             "query_word_dropout",
         }
     )
-    batch_size: int = Field(128, ge=1, le=65_536, description="Training examples in one step; lower it to save memory.")
+    batch_size: int = Field(
+        128, ge=1, le=65_536, description="Training examples in one step, of all processes together."
+    )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Largest number of examples that a process computes at once; lower it to save memory. Null "
+        "means no limit.",
+    )
     max_tokens: int = Field(64, ge=4, le=65_536, description="Length in tokens to which input texts are truncated.")
     embedding_lr_multiplier: float = Field(2.0, gt=0, le=1000, description=EMBEDDING_LR_MULTIPLIER)
     warmup_steps: int = Field(

@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from genir.config import TRAINING_STAGES, SettingGroup, load_config, setting_groups
 from genir.console import console, errors
 from genir.errors import GenirError
-from genir.pipeline.interrupts import handle_signals
+from genir.pipeline.interrupts import handle_signals, mark_reported
 from genir.pipeline.process import set_process_defaults
 from genir.pipeline.stage import Main, Stage, execute
 
@@ -78,6 +78,7 @@ def run_command(command: Callable[..., None] | typer.Typer, name: str = "", sett
 
 def _print_error(message: str) -> None:
     errors.print(Text.assemble(("error:", "bold red"), " ", errors.render_str(message)))
+    mark_reported()  # a launcher sends a signal to the processes of a job of which one has ended
 
 
 class _CommandWithSettings(TyperCommand):

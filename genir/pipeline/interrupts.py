@@ -86,9 +86,17 @@ def _report_unraisable(unraisable: Any) -> None:
     sys.__unraisablehook__(unraisable)
 
 
+def mark_reported() -> None:
+    """Print no line about a later signal, because an error that ends the process has been printed."""
+    _State.is_reported = True
+
+
 def _write_line(line: str) -> None:
-    """Write a line to stderr once in the life of the process, without buffers, which a signal handler must not use."""
-    if not _State.is_reported:
+    """Write a line to stderr once in the life of the process, without buffers, which a signal handler must not use.
+
+    Of the processes of a job (`genir.processes`), only the first one writes it.
+    """
+    if not _State.is_reported and os.environ.get("RANK", "0") == "0":
         _State.is_reported = True
         with suppress(OSError):
             start = "\n" if os.isatty(2) else ""  # the terminal has printed ^C

@@ -15,12 +15,13 @@ from transformers import DataCollatorForSeq2Seq, Trainer, set_seed
 
 from genir.config import QueriesConfig
 from genir.files import atomic_folder, explain_os_errors
+from genir.processes import run_on_main
 from genir.records import Document
 from genir.t5.loading import load_seq2seq, silence_transformers
 from genir.tokenizer import load_tokenizer, save_tokenizer, tokenize
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
-from genir.training.trainer import make_training_arguments, run_trainer
+from genir.training.trainer import make_training_arguments, run_trainer, split_batch
 
 EVALUATIONS = 10
 """Number of times that the dev loss is computed during fine-tuning."""
@@ -100,13 +101,15 @@ def fine_tune(
     """
     set_seed(seed)
     model, tokenizer = load_seq2seq(settings.method), load_tokenizer(settings.method)
-    resume = find_last_checkpoint(checkpoints)
+    resume = run_on_main(lambda: find_last_checkpoint(checkpoints))
+    batch_size, accumulation = split_batch(settings.batch_size, None)
     arguments = make_training_arguments(
         checkpoints,
         max(1, settings.tune_steps // EVALUATIONS),
         seed,
         max_steps=settings.tune_steps,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulation,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.tune_steps // 10,
         metric_for_best_model="eval_loss",
@@ -120,6 +123,10 @@ def fine_tune(
         eval_dataset=QueryPairs(dev, documents, tokenizer, settings),
     )
     run_trainer(trainer, ShowProgress("doc2query", "loss"), resume)
-    with silence_transformers(), explain_os_errors(checkpoints), atomic_folder(folder) as new:
-        model.save_pretrained(new)
-        save_tokenizer(tokenizer, new)
+
+    def save() -> None:
+        with silence_transformers(), explain_os_errors(checkpoints), atomic_folder(folder) as new:
+            model.save_pretrained(new)
+            save_tokenizer(tokenizer, new)
+
+    run_on_main(save)

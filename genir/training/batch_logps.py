@@ -5,7 +5,7 @@ Shapes: B queries, N candidates.
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from genir.docids.trie import AllowedLeaves
 from genir.retriever import Retriever
@@ -33,3 +33,27 @@ def batch_logps(
     )
     encoded = model.encode(batch["input_ids"], batch["attention_mask"])
     return document_logps(model, encoded, trie, leaves, masses, candidate_chunk)
+
+
+class DocumentScorer(nn.Module):
+    """The module that is trained: the T5 of a retriever, whose `forward` gives log p(d | text) of a batch's documents.
+
+    What training wraps around a model, such as autocast or DistributedDataParallel, acts in `forward`; code that calls
+    the encoder and the decoder by itself would pass it by. seen, candidate_chunk: see `batch_logps`.
+    """
+
+    def __init__(
+        self, retriever: Retriever, seen: AllowedLeaves | None = None, candidate_chunk: int | None = None
+    ) -> None:
+        super().__init__()
+        self.t5 = retriever.model.t5
+        self.retriever = retriever
+        self.seen = seen
+        self.candidate_chunk = candidate_chunk
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Compute log p(d | text) [B, N], fp32, of a batch as `batch_logps` describes it."""
+        logps = batch_logps(self.retriever, batch, self.candidate_chunk, self.seen).float()
+        if not logps.requires_grad:  # no docid leaves a choice; the processes of a job still expect gradients
+            logps = logps + 0 * self.t5.lm_head.weight[0, 0]
+        return logps

@@ -13,14 +13,16 @@ from transformers import (
 
 from genir.console import progress
 from genir.files.manifest import write_manifest
+from genir.processes import run_on_main, wait_for_all
 
 
 class MarkComplete(TrainerCallback):
     """Completes each checkpoint folder with a manifest of its files, after all of them are written."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Complete the checkpoint of the current step."""
-        write_manifest(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+        """Complete the checkpoint of the current step, when all processes have written their files."""
+        wait_for_all()
+        run_on_main(lambda: write_manifest(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"))
 
 
 class EvaluateLastStep(TrainerCallback):

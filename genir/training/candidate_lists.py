@@ -23,7 +23,9 @@ from genir.docids.order import docid_numbers
 from genir.docids.table import DocidTable
 from genir.files import atomic_folder
 from genir.files.manifest import can_reuse, write_manifest
+from genir.processes import gather_shares, run_on_main, take_share
 from genir.retriever import Retriever
+from genir.retriever.divided_search import search_over_processes
 from genir.tokenizer import tokenize
 from genir.training.batch_logps import batch_logps
 from genir.training.examples import ExampleStream, LabelledQuery, gather_codes, score_by_experts
@@ -149,13 +151,14 @@ def beam_candidates(
         chosen = [i for i, x in enumerate(is_restricted) if x == restricted]
         if not count or not chosen:
             continue
-        hits = retriever.search_many(
+        hits = search_over_processes(
+            retriever,
             [examples[i].text for i in chosen],
             k=count,
             beams=count,
-            allowed=allowed if restricted else None,
             batch_size=64,
-            show_progress=True,
+            allowed=allowed if restricted else None,
+            description="searching",
         )
         for i, ranked in zip(chosen, hits, strict=True):
             found[i] = [retriever.table.doc_indices[hit.doc_id] for hit in ranked]
@@ -178,27 +181,32 @@ def reference_logps(
     If a folder is given, the values are cached there in a folder named after a hash of the lists and of the reference's
     weights, so that a resumed stage does not compute them again.
     """
-    path = None
+    path: Path | None = None
     if folder is not None:
         restricted = seen and [seen_only.tolist(), seen.doc_indices]
         lists = json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens, restricted])
         key = hashlib.sha256(f"{lists}{_hash_weights(reference)}".encode()).hexdigest()[:16]
         path = folder / f"reference-{key}"
-    if path is None or not can_reuse(path):
-        parts = []
-        for start in track(range(0, len(texts), settings.batch_size), "reference"):
-            part = slice(start, start + settings.batch_size)
-            with torch.inference_mode():
-                logps = candidate_logps(
-                    reference, texts[part], doc_indices[part], settings.max_tokens, seen_only[part], seen
-                )
-                parts.append(logps.cpu())
-        if path is None:
-            return torch.cat(parts)
-        with atomic_folder(path) as new:
-            save_file({"logps": torch.cat(parts).contiguous()}, new / "logps.safetensors")
-            write_manifest(new)
-    return load_file(path / "logps.safetensors")["logps"]
+    if path is not None and run_on_main(lambda: can_reuse(path)):
+        return load_file(path / "logps.safetensors")["logps"]
+    parts = []
+    for start in track(take_share(range(0, len(texts), settings.batch_size)), "reference"):
+        part = slice(start, start + settings.batch_size)
+        with torch.inference_mode():
+            logps = candidate_logps(
+                reference, texts[part], doc_indices[part], settings.max_tokens, seen_only[part], seen
+            )
+        parts.append(logps.cpu())
+    logps = torch.cat(gather_shares(parts)).contiguous()
+    if path is not None:
+        run_on_main(lambda: _write_logps(path, logps))
+    return logps
+
+
+def _write_logps(folder: Path, logps: Tensor) -> None:
+    with atomic_folder(folder) as new:
+        save_file({"logps": logps}, new / "logps.safetensors")
+        write_manifest(new)
 
 
 def _hash_weights(retriever: Retriever) -> str:

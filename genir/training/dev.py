@@ -13,7 +13,9 @@ from genir.config import Config, LoopConfig, PreferenceConfig
 from genir.evaluation.measures import measure
 from genir.evaluation.trec import qrels
 from genir.losses import CandidateBatch, ches, preferred_pairs
+from genir.processes import gather_shares, take_share
 from genir.retriever import Retriever
+from genir.retriever.divided_search import search_over_processes
 from genir.tokenizer import tokenize
 from genir.training.candidate_lists import CandidateLists, candidate_logps, gather_candidate_codes
 
@@ -32,7 +34,8 @@ def make_dev_evaluator(
     k = config.evaluate.cutoff + data.ignores_identical_ids
 
     def evaluate() -> dict[str, float]:
-        hits = retriever.search_many([query.text for query in queries], k, beams=max(k, settings.eval_beams))
+        texts = [query.text for query in queries]
+        hits = search_over_processes(retriever, texts, k, beams=max(k, settings.eval_beams))
         ranks = {
             query.id: {hit.doc_id: -float(hit.rank) for hit in found if not data.is_ignored(query.id, hit.doc_id)}
             for query, found in zip(queries, hits, strict=True)
@@ -52,10 +55,9 @@ def compute_diagnostics(policy: Retriever, lists: CandidateLists, settings: Pref
     accuracy: fraction of these pairs for which the difference is positive.
     ches: mean CHES score of the first positive and the first negative of each list.
     """
-    parts = [
-        _score_lists(policy, lists, slice(start, start + settings.batch_size), settings.max_tokens)
-        for start in range(0, len(lists.texts), settings.batch_size)
-    ]
+    starts = take_share(range(0, len(lists.texts), settings.batch_size))
+    slices = [slice(start, start + settings.batch_size) for start in starts]
+    parts = gather_shares([_score_lists(policy, lists, part, settings.max_tokens) for part in slices])
     logps, similarity = (torch.cat(x) for x in zip(*parts, strict=True))
     mask = torch.from_numpy(lists.doc_indices >= 0)
     c = CandidateBatch(logps, lists.reference, lists.grades, mask)

@@ -16,14 +16,14 @@ from transformers import set_seed
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, PreferenceConfig
 from genir.console import print_warning
-from genir.docids.trie import AllowedLeaves
 from genir.errors import GenirError
 from genir.evaluation.trec import qrels
 from genir.losses import LOSSES, CandidateBatch, dpop_penalty, irpo, ranks, sft
 from genir.pipeline.stage import Stage
+from genir.processes import run_on_main
 from genir.retriever import Retriever
 from genir.t5.loading import set_dropout
-from genir.training.batch_logps import batch_logps
+from genir.training.batch_logps import DocumentScorer
 from genir.training.candidate_lists import (
     CandidateLists,
     build_candidate_lists,
@@ -47,7 +47,7 @@ MIN_DEV_BEAM = 10
 def make_refinement_stage(name: str, start: str) -> Stage:
     """Return the pipeline stage `name`, which refines the retriever of the training stage `start`."""
     reads = ("collection", "docids", start, "negatives?", "pseudo_queries?")
-    return Stage(name, settings=(name,), external=(f"{name}.teacher",), reads=reads, writes=(name,))
+    return Stage(name, settings=(name,), external=(f"{name}.teacher",), reads=reads, writes=(name,), divided=True)
 
 
 def main(config: Config, name: str, start: str) -> None:
@@ -60,7 +60,8 @@ def main(config: Config, name: str, start: str) -> None:
     data = PreparedCollection(run / "collection")
     inputs = ["collection", "docids", start]
     inputs += [path for path in ("negatives", "pseudo_queries") if (run / path).exists()]
-    work = prepare_work_folder(config, name, settings.model_dump(mode="json"), inputs, (settings.teacher,))
+    dump = settings.model_dump(mode="json")
+    work = run_on_main(lambda: prepare_work_folder(config, name, dump, inputs, (settings.teacher,)))
     set_seed(config.seed)
     policy, reference = (Retriever.from_pretrained(run / start) for _ in range(2))
     set_dropout(policy.model.t5, 0.0)  # dropout would make the policy differ from the reference by noise
@@ -71,7 +72,7 @@ def main(config: Config, name: str, start: str) -> None:
         if settings.update_reference:
             reference.model.t5.load_state_dict(policy.model.t5.state_dict())
     warn_of_displacement(name, log)
-    save_trained_retriever(config, name, policy, log, work)
+    run_on_main(lambda: save_trained_retriever(config, name, policy, log, work))
 
 
 def _make_job(
@@ -100,10 +101,10 @@ def _make_job(
     require_comparisons(name, lists, settings)
     return TrainingJob(
         title=f"{name} {number}/{settings.rounds}",
-        model=policy.model,
+        scorer=DocumentScorer(policy, seen and seen.leaves, settings.candidate_chunk),
         examples=PreferenceDataset(lists, settings.steps * settings.batch_size, settings, seed),
         collator=PreferenceCollator(policy, lists, settings.max_tokens),
-        loss=make_preference_loss(policy, settings, seen and seen.leaves),
+        loss=make_preference_loss(policy, settings),
         evaluate=_make_evaluator(config, settings, policy, reference, data, work),
         settings=settings,
         steps=settings.steps,
@@ -131,15 +132,14 @@ def require_comparisons(name: str, lists: CandidateLists, settings: PreferenceCo
         )
 
 
-def make_preference_loss(retriever: Retriever, settings: PreferenceConfig, seen: AllowedLeaves | None = None) -> Loss:
+def make_preference_loss(retriever: Retriever, settings: PreferenceConfig) -> Loss:
     """Return the loss function of a refinement section for the trainer; it returns one value per query [B].
 
     If sft_coef or dpop_coef, the remedies for likelihood displacement, is above 0, the supervised loss or the penalty
-    of DPO-Positive is added, multiplied by its coefficient. seen: see `genir.training.batch_logps.batch_logps`.
+    of DPO-Positive is added, multiplied by its coefficient.
     """
 
-    def loss(batch: dict[str, Tensor]) -> Tensor:
-        policy = batch_logps(retriever, batch, settings.candidate_chunk, seen)
+    def loss(policy: Tensor, batch: dict[str, Tensor]) -> Tensor:
         reference = batch["reference"]
         if settings.mean_logps:
             codes = retriever.index.trie_on(policy.device).generated_codes(batch["leaves"])

@@ -17,9 +17,11 @@ from genir.errors import GenirError
 from genir.files import remove_folder
 from genir.model import build_model
 from genir.pipeline.stage import Stage
+from genir.processes import run_on_main
 from genir.retriever import Retriever
 from genir.retriever.folder import read_settings
 from genir.tokenizer import load_tokenizer, train_tokenizer
+from genir.training.batch_logps import DocumentScorer
 from genir.training.checkpoints import prepare_work_folder, save_trained_retriever
 from genir.training.dev import make_dev_evaluator
 from genir.training.examples import Collator, Example, ExampleStream, read_sources
@@ -27,7 +29,7 @@ from genir.training.experts import choose_fitted_queries, make_experts
 from genir.training.head_scale import fit_head_scale, silence_head
 from genir.training.lexical_init import initialise_from_bm25
 from genir.training.seen import find_seen_documents
-from genir.training.trainer import TrainingJob, make_supervised_loss, run_phase
+from genir.training.trainer import TrainingJob, run_phase, supervised_loss
 
 
 def main(config: Config) -> None:
@@ -46,9 +48,11 @@ def main(config: Config) -> None:
     ]
     inputs = ["collection", "docids"]
     inputs += [path for path in ("embeddings.npy", "embedder", "sentences", "pseudo_queries") if (run / path).exists()]
-    work = prepare_work_folder(config, "sft", settings, inputs, (config.model.pretrained, config.model.tokenizer))
+    external = (config.model.pretrained, config.model.tokenizer)
+    work = run_on_main(lambda: prepare_work_folder(config, "sft", settings, inputs, external))
     set_seed(config.seed)
-    initial = _load_initial_retriever(config, data, table, work / "start")
+    run_on_main(lambda: _write_initial_retriever(config, data, table, work / "start"))
+    initial = Retriever.from_pretrained(work / "start")
     embedder = load_embedder(run / "docids" / "embedder")
     retriever = Retriever(
         initial.model, initial.tokenizer, table, config.sft.max_tokens, initial.trie, embedder, initial.experts
@@ -56,11 +60,11 @@ def main(config: Config) -> None:
     log: list[dict[str, Any]] = []
     for number in range(1, len(config.sft.phases) + 1):
         log += run_phase(number, work, retriever, partial(_make_job, config, retriever, data, number, work))
-    save_trained_retriever(config, "sft", retriever, log, work)
+    run_on_main(lambda: save_trained_retriever(config, "sft", retriever, log, work))
 
 
-def _load_initial_retriever(config: Config, data: PreparedCollection, table: DocidTable, folder: Path) -> Retriever:
-    """Load the initial retriever from `folder`; create it there if it does not exist or is damaged.
+def _write_initial_retriever(config: Config, data: PreparedCollection, table: DocidTable, folder: Path) -> None:
+    """Create the initial retriever in `folder`, if it does not exist or is damaged.
 
     It is stored because a resumed training run must start from the same weights.
     """
@@ -80,7 +84,6 @@ def _load_initial_retriever(config: Config, data: PreparedCollection, table: Doc
         elif is_lexical and experts is not None:
             silence_head(model)
         retriever.save_pretrained(folder)
-    return Retriever.from_pretrained(folder)
 
 
 def _can_reuse_retriever(folder: Path) -> bool:
@@ -118,12 +121,12 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
     seen = find_seen_documents(retriever, sources)
     return TrainingJob(
         title=f"sft {number}/{len(settings.phases)}",
-        model=retriever.model,
+        scorer=DocumentScorer(retriever, seen and seen.leaves),
         examples=ExampleStream(
             phase.steps * settings.batch_size, seed, phase.mix, sources, settings, phase.experts_for
         ),
         collator=Collator(retriever, settings.max_tokens),
-        loss=make_supervised_loss(retriever, seen and seen.leaves),
+        loss=supervised_loss,
         evaluate=make_dev_evaluator(config, settings, retriever, data),
         settings=settings,
         steps=phase.steps,
@@ -140,4 +143,5 @@ STAGE = Stage(
     external=("model.pretrained", "model.tokenizer"),
     reads=("collection", "docids", "embeddings.npy?", "embedder?", "sentences?", "pseudo_queries?"),
     writes=("sft",),
+    divided=True,
 )

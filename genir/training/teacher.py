@@ -16,6 +16,7 @@ from genir.console import print_warning, track
 from genir.docids.table import DocidTable
 from genir.errors import GenirError, error_at
 from genir.files import numbered_lines, parse_json_line
+from genir.processes import gather_shares, take_share
 from genir.records import Document
 from genir.training.examples import LabelledQuery
 from genir.words import split_special_tokens
@@ -107,14 +108,15 @@ def load_cross_encoder(name: str, documents: Sequence[Document]) -> Teacher:
         raise GenirError(f"teacher {name}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
     def score(examples: Sequence[LabelledQuery], doc_indices: NDArray[np.int64]) -> Scores:
-        found = np.full(doc_indices.shape, np.nan, np.float32)
-        for number, example in enumerate(track(examples, "teacher", len(examples))):
+        rows = []
+        for number in track(take_share(range(len(examples))), "teacher"):
+            row = np.full(doc_indices.shape[1], np.nan, np.float32)
             real = doc_indices[number] >= 0
             bodies = [documents[doc_index].body for doc_index in doc_indices[number][real].tolist()]
-            query, *bodies = split_special_tokens(model.tokenizer, [example.text, *bodies])
-            pairs = [(query, body) for body in bodies]
-            found[number][real] = model.predict(pairs, show_progress_bar=False)
-        return found
+            query, *bodies = split_special_tokens(model.tokenizer, [examples[number].text, *bodies])
+            row[real] = model.predict([(query, body) for body in bodies], show_progress_bar=False)
+            rows.append(row)
+        return np.stack(gather_shares(rows))
 
     return score
 

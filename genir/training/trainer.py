@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
 from torch.utils.tensorboard import SummaryWriter
@@ -21,18 +22,19 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.config import LoopConfig
-from genir.docids.trie import AllowedLeaves
+from genir.errors import GenirError
 from genir.files import atomic_folder, explain_os_errors, read_json, write_json
 from genir.files.manifest import can_reuse, write_manifest
 from genir.model import DocidModel
+from genir.processes import count_processes, explain_lost_connection, is_main_process, run_on_main
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, silence_transformers
-from genir.training.batch_logps import batch_logps
+from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 
-Loss = Callable[[dict[str, Tensor]], Tensor]
-"""Batch -> one loss value per query [B], under the current weights."""
+Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
+"""Log-probs of the documents of a batch [B, N] under the current weights, and the batch -> one value per query [B]."""
 Evaluate = Callable[[], dict[str, float]]
 """A function that evaluates the current weights and returns measures by name, among them the setting `metric`."""
 
@@ -41,13 +43,14 @@ Evaluate = Callable[[], dict[str, float]]
 class TrainingJob:
     """The description of one training run: a phase of supervised fine-tuning, or a round of refinement.
 
-    title: label of the progress bar. collator: makes a batch from examples. evaluate: computes the dev measures.
+    title: label of the progress bar. scorer: what is trained. collator: makes a batch from examples. evaluate: computes
+    the dev measures.
     settings: the section of the config that has the settings of the training loop. checkpoints: folder for checkpoints.
     log_folder: folder for the TensorBoard log.
     """
 
     title: str
-    model: DocidModel
+    scorer: DocumentScorer
     examples: Dataset[Any]
     collator: Callable[[Sequence[Any]], dict[str, Tensor]]
     loss: Loss
@@ -60,12 +63,9 @@ class TrainingJob:
     log_folder: Path
 
 
-def make_supervised_loss(retriever: Retriever, seen: AllowedLeaves | None = None) -> Loss:
-    """Return the loss of supervised fine-tuning, -log p(d | text) [B], for the one document of each text.
-
-    seen: see `genir.training.batch_logps.batch_logps`.
-    """
-    return lambda batch: -batch_logps(retriever, batch, seen=seen)[:, 0]
+def supervised_loss(logps: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """The loss of supervised fine-tuning, -log p(d | text) [B], for the one document of each text."""
+    return -logps[:, 0]
 
 
 def run_phase(
@@ -77,16 +77,20 @@ def run_phase(
     is not called.
     """
     done = work / f"done-{number}"
-    if not can_reuse(done):
+    if not run_on_main(lambda: can_reuse(done)):
         job = make_job()
-        log = train(job)
-        with atomic_folder(done) as folder, silence_transformers():
-            job.model.t5.save_pretrained(folder)
-            entries = [entry | {"phase": number} for entry in log]
-            write_json(folder / "log.json", [dict(sorted(entry.items())) for entry in entries])
-            write_manifest(folder)
+        log = [dict(sorted((entry | {"phase": number}).items())) for entry in train(job)]
+        run_on_main(lambda: _save_phase(job.scorer, log, done))
     retriever.model = DocidModel(load_t5(str(done)), retriever.model.layout, retriever.model.softmax_over)
     return list(read_json(done / "log.json"))
+
+
+def _save_phase(scorer: DocumentScorer, log: Sequence[Mapping[str, Any]], done: Path) -> None:
+    """Write the weights and the log of a finished phase to the folder `done`."""
+    with atomic_folder(done) as folder, silence_transformers():
+        scorer.t5.save_pretrained(folder)
+        write_json(folder / "log.json", list(log))
+        write_manifest(folder)
 
 
 def train(job: TrainingJob) -> list[dict[str, Any]]:
@@ -96,15 +100,17 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
     resumes from its last complete checkpoint and ends with the same weights as an uninterrupted one. Raises GenirError
     if the disk is full.
     """
-    settings = job.settings
-    resume = find_last_checkpoint(job.checkpoints)
-    first = {name: weight.detach().cpu().clone() for name, weight in job.model.t5.state_dict().items()}
+    settings, t5 = job.settings, job.scorer.t5
+    resume = run_on_main(lambda: find_last_checkpoint(job.checkpoints))
+    first = {name: weight.detach().cpu().clone() for name, weight in t5.state_dict().items()}
+    micro_batch, accumulation = split_batch(settings.batch_size, settings.micro_batch)
     arguments = make_training_arguments(
         job.checkpoints,
         settings.eval_steps,
         job.seed,
         max_steps=job.steps,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=accumulation,
         learning_rate=job.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=min(settings.warmup_steps, job.steps // 2),
@@ -118,15 +124,32 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
     )
     trainer = DocidTrainer(job, arguments)
     tensorboard: Any = TensorBoardCallback  # untyped in transformers
-    trainer.add_callback(tensorboard(SummaryWriter(str(job.log_folder))))
+    if is_main_process():
+        trainer.add_callback(tensorboard(SummaryWriter(str(job.log_folder))))
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(EvaluateLastStep())
     run_trainer(trainer, ShowProgress(job.title, settings.metric), resume)
-    job.model.t5.train(False)
+    t5.train(False)
     log = list(trainer.state.log_history)
     if is_first_best(log, settings.metric):  # it has no checkpoint, which the Trainer could restore
-        job.model.t5.load_state_dict(first)
+        t5.load_state_dict(first)
     return log
+
+
+def split_batch(batch_size: int, micro_batch: int | None) -> tuple[int, int]:
+    """Divide a batch over the processes of the job: the examples that each computes at once, and how many times.
+
+    micro_batch: largest number of examples that a process computes at once; None means no limit. Raises GenirError if
+    the batch cannot be divided evenly.
+    """
+    own, rest = divmod(batch_size, count_processes())
+    if rest:
+        raise GenirError(
+            f"batch_size={batch_size} cannot be divided evenly over {count_processes()} processes; choose a multiple"
+        )
+    largest = min(own, micro_batch or own)
+    size = next(size for size in range(largest, 0, -1) if own % size == 0)
+    return size, own // size
 
 
 def is_first_best(log: Sequence[Mapping[str, Any]], metric: str) -> bool:
@@ -139,7 +162,7 @@ def make_training_arguments(checkpoints: Path, eval_steps: int, seed: int, **oth
     """Return the TrainingArguments that all training runs have in common, extended by `others`.
 
     The model is evaluated and saved to `checkpoints` every `eval_steps` steps, and the best weights are restored at the
-    end. Only one GPU is used.
+    end. Each process uses one GPU.
     """
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
@@ -153,6 +176,8 @@ def make_training_arguments(checkpoints: Path, eval_steps: int, seed: int, **oth
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=count_processes() > 1 and not torch.cuda.is_available(),  # transformers connects CPUs only on request
+        ddp_find_unused_parameters=True,  # those of the decoder, in a batch of docids of one code
         seed=seed,
         **others,
     )
@@ -169,7 +194,7 @@ def run_trainer(trainer: Trainer, bar: ShowProgress, resume: str | None) -> None
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(bar)
     trainer.add_callback(MarkComplete())
-    with silence_transformers(), explain_os_errors(Path(str(trainer.args.output_dir))):
+    with silence_transformers(), explain_os_errors(Path(str(trainer.args.output_dir))), explain_lost_connection():
         trainer.train(resume_from_checkpoint=resume)
 
 
@@ -178,7 +203,7 @@ class DocidTrainer(Trainer):
 
     def __init__(self, job: TrainingJob, arguments: TrainingArguments) -> None:
         super().__init__(
-            model=job.model.t5,
+            model=job.scorer,
             args=arguments,
             data_collator=job.collator,
             train_dataset=job.examples,
@@ -194,8 +219,7 @@ class DocidTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return the mean loss of the batch."""
-        loss = self.job.loss(inputs).mean()
-        return loss.requires_grad_()  # it is constant if all documents share one docid
+        return self.job.loss(model(inputs), inputs).mean()
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Evaluate the current weights; return and log the measures."""
@@ -219,7 +243,7 @@ class DocidTrainer(Trainer):
         They need a higher rate because most of their vectors receive a gradient in only a few steps.
         """
         if self.optimizer is None:
-            t5 = self.job.model.t5
+            t5 = self.job.scorer.t5
             named = list(t5.named_parameters())
             tables = {id(t5.shared.weight), id(t5.lm_head.weight)}
             rate = self.args.learning_rate
@@ -232,3 +256,19 @@ class DocidTrainer(Trainer):
                 groups, lr=rate, betas=(0.9, 0.99), weight_decay=self.args.weight_decay, fused=True
             )
         return self.optimizer
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save the T5, which knows which of its weights are the same tensor."""
+        if self.args.should_save:
+            self.job.scorer.t5.save_pretrained(str(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self._load_weights(resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        self._load_weights(str(self.state.best_model_checkpoint))
+
+    def _load_weights(self, checkpoint: str) -> None:
+        """Load the weights that `_save` wrote; weights that are the same tensor were saved once."""
+        weights = load_file(Path(checkpoint) / "model.safetensors")
+        self.job.scorer.t5.load_state_dict(weights, strict=False)

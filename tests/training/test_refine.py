@@ -13,6 +13,7 @@ from genir.errors import GenirError
 from genir.losses import CandidateBatch, dpop_penalty, irpo, sft
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, set_dropout
+from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import MarkComplete
 from genir.training.candidate_lists import CandidateLists, build_candidate_lists
 from genir.training.examples import LabelledQuery
@@ -140,9 +141,15 @@ def batch(make_retriever, request):
     return retriever, PreferenceCollator(retriever, lists, 64)([data[0], data[1]])
 
 
+def compute_loss(policy, settings, tensors):
+    """The loss of each list of a batch under the current weights of the policy."""
+    scorer = DocumentScorer(policy, candidate_chunk=settings.candidate_chunk)
+    return make_preference_loss(policy, settings)(scorer(tensors), tensors)
+
+
 def test_the_pairwise_loss_of_a_policy_that_equals_its_reference_is_log_two(batch):
     policy, tensors = batch
-    assert make_preference_loss(policy, DDROConfig())(tensors).tolist() == pytest.approx([math.log(2)] * 2, abs=1e-4)
+    assert compute_loss(policy, DDROConfig(), tensors).tolist() == pytest.approx([math.log(2)] * 2, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -150,8 +157,8 @@ def test_remedies_add_their_terms_times_their_coefficients(batch):
     policy, tensors = batch
     logps = tensors["reference"]
     tensors = tensors | {"reference": logps + 0.5}  # every positive has lost 0.5
-    plain = make_preference_loss(policy, DDROConfig())(tensors)
-    with_remedies = make_preference_loss(policy, DDROConfig(sft_coef=0.1, dpop_coef=2))(tensors)
+    plain = compute_loss(policy, DDROConfig(), tensors)
+    with_remedies = compute_loss(policy, DDROConfig(sft_coef=0.1, dpop_coef=2), tensors)
     c = CandidateBatch(logps, tensors["reference"], tensors["grades"], tensors["mask"])
     assert dpop_penalty(c).tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
     torch.testing.assert_close(with_remedies, plain + 0.1 * sft(c, 1.0) + 1.0, rtol=1e-4, atol=1e-4)
@@ -160,8 +167,8 @@ def test_remedies_add_their_terms_times_their_coefficients(batch):
 def test_mean_logps_divides_log_probs_by_the_length_of_the_docid(batch):
     policy, tensors = batch
     tensors = tensors | {"reference": torch.zeros_like(tensors["reference"])}
-    halved = make_preference_loss(policy, DDROConfig(mean_logps=True, beta=2.0))(tensors)  # docids have two codes
-    torch.testing.assert_close(halved, make_preference_loss(policy, DDROConfig(beta=1.0))(tensors))
+    halved = compute_loss(policy, DDROConfig(mean_logps=True, beta=2.0), tensors)  # docids have two codes
+    torch.testing.assert_close(halved, compute_loss(policy, DDROConfig(beta=1.0), tensors))
 
 
 def test_scoring_candidates_in_chunks_changes_neither_the_loss_nor_its_gradients(batch):
@@ -170,7 +177,7 @@ def test_scoring_candidates_in_chunks_changes_neither_the_loss_nor_its_gradients
     found = []
     for chunk in (64, 1, 3):
         policy.model.t5.zero_grad()
-        loss = make_preference_loss(policy, DDROConfig(candidate_chunk=chunk))(tensors)
+        loss = compute_loss(policy, DDROConfig(candidate_chunk=chunk), tensors)
         loss.sum().backward()
         found.append((loss.detach(), {name: p.grad.clone() for name, p in policy.model.t5.named_parameters()}))
     for loss, gradients in found[1:]:

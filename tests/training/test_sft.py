@@ -141,7 +141,7 @@ def test_training_that_only_harms_dev_leaves_the_first_weights(load, monkeypatch
     first = []
 
     def keep(self, args, state, control, **kwargs):
-        first.append({name: weight.clone() for name, weight in kwargs["model"].state_dict().items()})
+        first.append({name: weight.clone() for name, weight in kwargs["model"].t5.state_dict().items()})
 
     monkeypatch.setattr(ShowProgress, "on_train_begin", keep)
     main(config)

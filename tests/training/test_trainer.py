@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from genir.config import SFTConfig
 from genir.errors import GenirError
 from genir.records import Document
+from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 from genir.training.examples import Collator, Example, ExampleSources, ExampleStream, LabelledQuery
-from genir.training.trainer import TrainingJob, make_supervised_loss, run_phase, train
+from genir.training.trainer import TrainingJob, run_phase, supervised_loss, train
 from tests.helpers.retrievers import with_bm25
 
 WORDS = ["owl", "tea", "ice", "rail", "moss", "clock"]
@@ -28,7 +29,7 @@ def make_job(
     folder,
     steps=12,
     measure=None,
-    make_loss=make_supervised_loss,
+    loss=supervised_loss,
     experts=False,
     codes=CODES,
     **settings,
@@ -45,10 +46,10 @@ def make_job(
     sources = ExampleSources(DOCUMENTS, queries, [])
     return retriever, TrainingJob(
         title="test",
-        model=retriever.model,
+        scorer=DocumentScorer(retriever),
         examples=ExampleStream(steps * 8, 1, {"queries": 1.0}, sources, settings, ("queries",)),
         collator=Collator(retriever, 16),
-        loss=make_loss(retriever),
+        loss=loss,
         evaluate=lambda: {"RR@10": measure(retriever)},
         settings=settings,
         steps=steps,
@@ -89,12 +90,12 @@ def stop_at(step):
 def test_the_batch_size_does_not_depend_on_the_number_of_gpus(make_retriever, tmp_path, monkeypatch):
     sizes = []
 
-    def make_loss(retriever):
-        loss = make_supervised_loss(retriever)
-        return lambda batch: sizes.append(len(batch["input_ids"])) or loss(batch)
+    def loss(logps, batch):
+        sizes.append(len(batch["input_ids"]))
+        return supervised_loss(logps, batch)
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    run_training(make_retriever, tmp_path, measure=rising(), make_loss=make_loss)
+    run_training(make_retriever, tmp_path, measure=rising(), loss=loss)
     assert sizes == [8] * 12
 
 
@@ -224,7 +225,7 @@ def test_the_loss_of_a_text_is_the_negative_score_of_its_document(make_retriever
         retriever = with_bm25(retriever, DOCUMENTS)
     batch = Collator(retriever, 16)([Example(word, i) for i, word in enumerate(WORDS[:3])])
     with torch.no_grad():
-        loss = make_supervised_loss(retriever)(batch)
+        loss = supervised_loss(DocumentScorer(retriever)(batch), batch)
     scores = [{hit.doc_id: hit.score for hit in hits} for hits in retriever.search_many(WORDS[:3], k=6)]
     assert loss.tolist() == pytest.approx([-scores[i][f"d{i}"] for i in range(3)], abs=1e-5)
 
@@ -244,9 +245,9 @@ def test_a_finished_phase_is_loaded_instead_of_trained_again(make_retriever, tmp
     retriever, job = make_job(make_retriever, tmp_path, measure=rising())
     log = run_phase(1, tmp_path, retriever, lambda: job)
     assert {entry["phase"] for entry in log} == {1}
-    assert retriever.model is not job.model
+    assert retriever.model.t5 is not job.scorer.t5
     trained = weights(retriever)
-    assert all(torch.equal(trained[name], value) for name, value in job.model.t5.state_dict().items())
+    assert all(torch.equal(trained[name], value) for name, value in job.scorer.t5.state_dict().items())
     other = make_retriever(CODES, (2, 3), seed=7)
     assert run_phase(1, tmp_path, other, lambda: pytest.fail("trained again")) == log
     assert all(torch.equal(trained[name], value) for name, value in weights(other).items())

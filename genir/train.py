@@ -9,6 +9,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from genir.config import Config, load_config
 from genir.console import console, print_note
 from genir.errors import GenirError
@@ -16,6 +18,7 @@ from genir.files import atomic_folder, content_hash
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.pipeline.staleness import load_hashes, load_records
+from genir.processes import count_processes
 from genir.retriever.folder import read_settings
 from genir.training import refine, sft
 
@@ -29,6 +32,7 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
     resumes from its last checkpoint and ends with the same weights.
     """
     settings = load_config(config, overrides or [])
+    note_unused_gpus()
     execute(sft.STAGE, sft.main, settings, force)
     for name in settings.training_stages[1:]:
         start = settings.start_of(name)
@@ -44,6 +48,15 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
             f"{settings.run_folder / 'retriever'}: edited after training, so it is kept; delete it to restore the "
             "trained retriever",
             style="dim",
+        )
+
+
+def note_unused_gpus() -> None:
+    """Tell the user how to use all GPUs, if there are several and a single process has been started."""
+    count = torch.cuda.device_count()
+    if count > 1 and count_processes() == 1:
+        print_note(
+            f"one of {count} GPUs is used; torchrun --nproc-per-node {count} -m genir run CONFIG uses all of them"
         )
 
 

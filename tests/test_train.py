@@ -35,6 +35,14 @@ def config(trained, tmp_path):
     return copy_run(trained, tmp_path)
 
 
+@pytest.mark.parametrize(("gpus", "processes", "is_noted"), [(8, 1, True), (8, 8, False), (1, 1, False), (0, 1, False)])
+def test_several_gpus_of_which_one_is_used_are_noted(monkeypatch, capsys, gpus, processes, is_noted):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    genir.train.note_unused_gpus()
+    assert ("torchrun --nproc-per-node 8 -m genir run CONFIG" in capsys.readouterr().out) == is_noted
+
+
 def run_train(config, *overrides):
     app = typer.Typer()
     app.command()(genir.train.command)

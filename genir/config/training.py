@@ -63,6 +63,7 @@ class LoopConfig(Section):
 
     rare: ClassVar[frozenset[str]] = frozenset(
         {
+            "precision",
             "embedding_lr_multiplier",
             "warmup_steps",
             "weight_decay",
@@ -79,8 +80,14 @@ class LoopConfig(Section):
     micro_batch: int | None = Field(
         None,
         ge=1,
+        le=65_536,
         description="Largest number of examples that a process computes at once; lower it to save memory. Null "
         "means no limit.",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Precision of the matrix products: fp32, bf16 (the weights stay fp32), or auto, which is bf16 on "
+        "GPUs that have it.",
     )
     max_tokens: int = Field(64, ge=4, le=65_536, description="Length in tokens to which input texts are truncated.")
     embedding_lr_multiplier: float = Field(2.0, gt=0, le=1000, description=EMBEDDING_LR_MULTIPLIER)

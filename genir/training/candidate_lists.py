@@ -30,6 +30,7 @@ from genir.tokenizer import tokenize
 from genir.training.batch_logps import batch_logps
 from genir.training.examples import ExampleStream, LabelledQuery, gather_codes, score_by_experts
 from genir.training.negatives import MinedNegatives, NegativeCandidate, filter_negatives
+from genir.training.precision import autocast, uses_bf16
 from genir.training.seen import SeenDocuments
 from genir.training.teacher import Teacher, apply_teacher
 
@@ -184,7 +185,9 @@ def reference_logps(
     path: Path | None = None
     if folder is not None:
         restricted = seen and [seen_only.tolist(), seen.doc_indices]
-        lists = json.dumps([list(texts), doc_indices.tolist(), settings.max_tokens, restricted])
+        lists = json.dumps(
+            [list(texts), doc_indices.tolist(), settings.max_tokens, uses_bf16(settings.precision), restricted]
+        )
         key = hashlib.sha256(f"{lists}{_hash_weights(reference)}".encode()).hexdigest()[:16]
         path = folder / f"reference-{key}"
     if path is not None and run_on_main(lambda: can_reuse(path)):
@@ -193,9 +196,7 @@ def reference_logps(
     for start in track(take_share(range(0, len(texts), settings.batch_size)), "reference"):
         part = slice(start, start + settings.batch_size)
         with torch.inference_mode():
-            logps = candidate_logps(
-                reference, texts[part], doc_indices[part], settings.max_tokens, seen_only[part], seen
-            )
+            logps = candidate_logps(reference, texts[part], doc_indices[part], settings, seen_only[part], seen)
         parts.append(logps.cpu())
     logps = torch.cat(gather_shares(parts)).contiguous()
     if path is not None:
@@ -222,18 +223,19 @@ def candidate_logps(
     retriever: Retriever,
     texts: Sequence[str],
     doc_indices: NDArray[np.int64],
-    max_tokens: int,
+    settings: PreferenceConfig,
     seen_only: Tensor,
     seen: SeenDocuments | None = None,
 ) -> Tensor:
-    """Compute log p(d | text) [B, N] of the documents doc_indices [B, N], 0 where the index is -1.
+    """Compute log p(d | text) [B, N] of the documents doc_indices [B, N], fp32, 0 where the index is -1.
 
     seen_only [B]: whether the probabilities of a text are those among the documents `seen`.
     """
     device = retriever.model.device
-    batch = make_candidate_batch(retriever, texts, doc_indices, max_tokens, seen_only)
-    logps = batch_logps(retriever, {name: x.to(device) for name, x in batch.items()}, seen=seen and seen.leaves)
-    return logps.masked_fill(torch.from_numpy(doc_indices < 0).to(device), 0)
+    batch = make_candidate_batch(retriever, texts, doc_indices, settings.max_tokens, seen_only)
+    with autocast(settings.precision, device):
+        logps = batch_logps(retriever, {name: x.to(device) for name, x in batch.items()}, seen=seen and seen.leaves)
+    return logps.float().masked_fill(torch.from_numpy(doc_indices < 0).to(device), 0)
 
 
 def make_candidate_batch(

@@ -57,7 +57,7 @@ def compute_diagnostics(policy: Retriever, lists: CandidateLists, settings: Pref
     """
     starts = take_share(range(0, len(lists.texts), settings.batch_size))
     slices = [slice(start, start + settings.batch_size) for start in starts]
-    parts = gather_shares([_score_lists(policy, lists, part, settings.max_tokens) for part in slices])
+    parts = gather_shares([_score_lists(policy, lists, part, settings) for part in slices])
     logps, similarity = (torch.cat(x) for x in zip(*parts, strict=True))
     mask = torch.from_numpy(lists.doc_indices >= 0)
     c = CandidateBatch(logps, lists.reference, lists.grades, mask)
@@ -72,15 +72,17 @@ def compute_diagnostics(policy: Retriever, lists: CandidateLists, settings: Pref
 
 
 @torch.inference_mode()
-def _score_lists(policy: Retriever, lists: CandidateLists, part: slice, max_tokens: int) -> tuple[Tensor, Tensor]:
+def _score_lists(
+    policy: Retriever, lists: CandidateLists, part: slice, settings: PreferenceConfig
+) -> tuple[Tensor, Tensor]:
     """Return log-probs [B, C] of the lists in `part`, and the CHES score [B] of their first positive and negative."""
     model = policy.model
     training = model.t5.training
     model.t5.train(False)
     doc_indices = lists.doc_indices[part]
-    logps = candidate_logps(policy, lists.texts[part], doc_indices, max_tokens, lists.seen_only[part]).cpu()
-    inputs = {k: x.to(model.device) for k, x in tokenize(policy.tokenizer, lists.texts[part], max_tokens).items()}
-    encoded = model.encode(**inputs)
+    logps = candidate_logps(policy, lists.texts[part], doc_indices, settings, lists.seen_only[part]).cpu()
+    inputs = tokenize(policy.tokenizer, lists.texts[part], settings.max_tokens)
+    encoded = model.encode(**{name: x.to(model.device) for name, x in inputs.items()})
     codes = gather_candidate_codes(policy.table, doc_indices).to(model.device)
     negative = (lists.grades[part] > 0).sum(-1).clamp(max=doc_indices.shape[1] - 1)
     pair = torch.stack([torch.zeros_like(negative), negative], 1).to(model.device)

@@ -32,6 +32,7 @@ from genir.t5.loading import load_t5, silence_transformers
 from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
+from genir.training.precision import uses_bf16
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
 """Log-probs of the documents of a batch [B, N] under the current weights, and the batch -> one value per query [B]."""
@@ -111,6 +112,7 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
         max_steps=job.steps,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=accumulation,
+        bf16=uses_bf16(settings.precision),
         learning_rate=job.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=min(settings.warmup_steps, job.steps // 2),
@@ -158,11 +160,13 @@ def is_first_best(log: Sequence[Mapping[str, Any]], metric: str) -> bool:
     return all(value < before for value in later)
 
 
-def make_training_arguments(checkpoints: Path, eval_steps: int, seed: int, **others: Any) -> TrainingArguments:
+def make_training_arguments(
+    checkpoints: Path, eval_steps: int, seed: int, bf16: bool = False, **others: Any
+) -> TrainingArguments:
     """Return the TrainingArguments that all training runs have in common, extended by `others`.
 
     The model is evaluated and saved to `checkpoints` every `eval_steps` steps, and the best weights are restored at the
-    end. Each process uses one GPU.
+    end. Each process uses one GPU. bf16: whether matrix products are computed in mixed precision.
     """
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
@@ -176,7 +180,9 @@ def make_training_arguments(checkpoints: Path, eval_steps: int, seed: int, **oth
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
-        use_cpu=count_processes() > 1 and not torch.cuda.is_available(),  # transformers connects CPUs only on request
+        # transformers connects several processes on CPUs, and computes in bf16 there, only on request.
+        use_cpu=not torch.cuda.is_available() and (count_processes() > 1 or bf16),
+        bf16=bf16,
         ddp_find_unused_parameters=True,  # those of the decoder, in a batch of docids of one code
         seed=seed,
         **others,

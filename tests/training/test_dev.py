@@ -65,7 +65,7 @@ def test_diagnostics_are_means_over_candidates_and_over_pairs_of_different_grade
     assert policy.model.t5.training
     policy.model.t5.eval()
     with torch.no_grad():
-        logps = candidate_logps(policy, lists.texts, lists.doc_indices, settings.max_tokens, lists.seen_only).tolist()
+        logps = candidate_logps(policy, lists.texts, lists.doc_indices, settings, lists.seen_only).tolist()
     positive, negative, margins = [], [], []
     for number, row in enumerate(lists.doc_indices.tolist()):
         real = [column for column, doc_index in enumerate(row) if doc_index >= 0]

@@ -16,7 +16,7 @@ from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 from genir.training.examples import Collator, Example, ExampleSources, ExampleStream, LabelledQuery
-from genir.training.trainer import TrainingJob, run_phase, supervised_loss, train
+from genir.training.trainer import TrainingJob, run_phase, split_batch, supervised_loss, train
 from tests.helpers.retrievers import with_bm25
 
 WORDS = ["owl", "tea", "ice", "rail", "moss", "clock"]
@@ -216,6 +216,31 @@ def test_the_last_step_is_evaluated_and_can_be_the_best(make_retriever, tmp_path
     assert [entry["step"] for entry in log if "eval_RR@10" in entry] == [0, 4, 8, 10]
     last = load_file(tmp_path / "checkpoints" / "checkpoint-10" / "model.safetensors")
     assert all(torch.equal(retriever.model.t5.state_dict()[name], value) for name, value in last.items())
+
+
+@pytest.mark.slow
+def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(make_retriever, tmp_path):
+    whole, divided = (
+        run_training(make_retriever, tmp_path / str(size), steps=4, measure=rising(), micro_batch=size)[0]
+        for size in (None, 3)  # the largest divisor of 8 that is at most 3 is 2
+    )
+    found = weights(divided)
+    assert max((found[name] - value).abs().max().item() for name, value in weights(whole).items()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "micro_batch", "processes", "expected"),
+    [(64, None, 1, (64, 1)), (64, 32, 1, (32, 2)), (64, 24, 2, (16, 2)), (6, 4, 2, (3, 1)), (7, 5, 1, (1, 7))],
+)
+def test_a_batch_is_divided_evenly(monkeypatch, batch_size, micro_batch, processes, expected):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    assert split_batch(batch_size, micro_batch) == expected
+
+
+def test_a_batch_that_cannot_be_divided_evenly_is_an_error(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(GenirError, match="batch_size=64 cannot be divided evenly over 3 processes"):
+        split_batch(64, None)
 
 
 @pytest.mark.parametrize("experts", [False, True])

@@ -4,7 +4,9 @@ Shapes: B queries, N candidates.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from genir.docids.trie import AllowedLeaves
@@ -51,9 +53,10 @@ class DocumentScorer(nn.Module):
         self.seen = seen
         self.candidate_chunk = candidate_chunk
 
-    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Compute log p(d | text) [B, N], fp32, of a batch as `batch_logps` describes it."""
-        logps = batch_logps(self.retriever, batch, self.candidate_chunk, self.seen).float()
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
+        """Compute log p(d | text) [B, N], fp32, of a batch that `genir.training.length_groups` has divided."""
+        parts = [batch_logps(self.retriever, group, self.candidate_chunk, self.seen) for group in batch["groups"]]
+        logps = torch.cat(parts)[batch["position"]].float()
         if not logps.requires_grad:  # no docid leaves a choice; the processes of a job still expect gradients
             logps = logps + 0 * self.t5.lm_head.weight[0, 0]
         return logps

@@ -32,6 +32,7 @@ from genir.t5.loading import load_t5, silence_transformers
 from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
+from genir.training.length_groups import LengthGroupCollator
 from genir.training.precision import uses_bf16
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
@@ -211,7 +212,7 @@ class DocidTrainer(Trainer):
         super().__init__(
             model=job.scorer,
             args=arguments,
-            data_collator=job.collator,
+            data_collator=LengthGroupCollator(job.collator, len(job.scorer.retriever.table), job.scorer.t5.device),
             train_dataset=job.examples,
             eval_dataset=[],
         )

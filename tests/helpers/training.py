@@ -10,6 +10,8 @@ from genir.config import Config, load_config
 from genir.docids import Codes, DocidTable
 from genir.pipeline.stage import execute
 from genir.training import sft
+from genir.training.batch_logps import DocumentScorer
+from genir.training.length_groups import group_by_length
 from indexing import mine_negatives, prepare_collection
 
 CODES = np.array([[i // 4, i % 4] for i in range(12)], np.int32)
@@ -60,3 +62,8 @@ irpo: {PREFERENCE}
 def copy_run(config: Config, folder: Path) -> Config:
     """Copy a run folder into another folder and return its config there."""
     return load_config(shutil.copytree(config.run_folder, folder / config.name))
+
+
+def score_in_groups(retriever, batch, **options):
+    """The log-probs of a batch as training computes them; options: those of `DocumentScorer`."""
+    return DocumentScorer(retriever, **options)(group_by_length(batch, len(retriever.table), cost=8))

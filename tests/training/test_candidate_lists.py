@@ -8,7 +8,6 @@ import torch
 
 from genir.config import DDROConfig
 from genir.records import Document
-from genir.training.batch_logps import DocumentScorer
 from genir.training.candidate_lists import (
     build_candidate_lists,
     collect_distinct_examples,
@@ -18,7 +17,7 @@ from genir.training.preference_data import PreferenceCollator, PreferenceDataset
 from genir.training.refine import make_preference_loss
 from genir.training.seen import SeenDocuments
 from tests.helpers.retrievers import clear_head, make_documents, with_bm25
-from tests.helpers.training import CODES
+from tests.helpers.training import CODES, score_in_groups
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_train_queries_have_only_seen_documents_as_candidates_and_are_scored_amo
         assert lists.reference[i].tolist() == pytest.approx(expected, abs=1e-4)
     data = PreferenceDataset(lists, 3, settings, 0)
     batch = PreferenceCollator(retriever, lists, 64)([data[i] for i in range(3)])
-    losses = make_preference_loss(retriever, settings)(DocumentScorer(retriever, seen.leaves)(batch), batch)
+    losses = make_preference_loss(retriever, settings)(score_in_groups(retriever, batch, seen=seen.leaves), batch)
     assert losses.tolist() == pytest.approx([math.log(2)] * 3, abs=1e-4)  # the policy equals the reference
 
 

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from genir.errors import GenirError
-from genir.training.batch_logps import DocumentScorer
 from genir.training.candidate_lists import make_candidate_batch
 from genir.training.precision import autocast, uses_bf16
 from tests.helpers.retrievers import make_documents, with_bm25
-from tests.helpers.training import CODES
+from tests.helpers.training import CODES, score_in_groups
 
 CPU = torch.device("cpu")
 
@@ -40,7 +39,7 @@ def test_in_bf16_probabilities_are_rounded_but_still_sum_to_one_and_weights_have
     found = {}
     for precision in ("fp32", "bf16"):
         with autocast(precision, CPU):
-            found[precision] = DocumentScorer(retriever)(batch)
+            found[precision] = score_in_groups(retriever, batch)
     assert found["bf16"].dtype == torch.float32
     assert 1e-5 < (found["bf16"] - found["fp32"]).abs().max().item() < 0.2
     torch.testing.assert_close(found["bf16"].logsumexp(1), torch.zeros(2), atol=1e-4, rtol=0)

@@ -13,7 +13,6 @@ from genir.errors import GenirError
 from genir.losses import CandidateBatch, dpop_penalty, irpo, sft
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, set_dropout
-from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import MarkComplete
 from genir.training.candidate_lists import CandidateLists, build_candidate_lists
 from genir.training.examples import LabelledQuery
@@ -21,7 +20,7 @@ from genir.training.preference_data import PreferenceCollator, PreferenceDataset
 from genir.training.refine import irpo_loss, main, make_preference_loss, require_comparisons, warn_of_displacement
 from tests.helpers.beir import small_beir
 from tests.helpers.retrievers import make_documents, with_bm25
-from tests.helpers.training import CODES, copy_run, make_trained_run
+from tests.helpers.training import CODES, copy_run, make_trained_run, score_in_groups
 
 NOT_RESTRICTED = torch.tensor([False])
 
@@ -143,8 +142,8 @@ def batch(make_retriever, request):
 
 def compute_loss(policy, settings, tensors):
     """The loss of each list of a batch under the current weights of the policy."""
-    scorer = DocumentScorer(policy, candidate_chunk=settings.candidate_chunk)
-    return make_preference_loss(policy, settings)(scorer(tensors), tensors)
+    logps = score_in_groups(policy, tensors, candidate_chunk=settings.candidate_chunk)
+    return make_preference_loss(policy, settings)(logps, tensors)
 
 
 def test_the_pairwise_loss_of_a_policy_that_equals_its_reference_is_log_two(batch):

@@ -18,6 +18,7 @@ from genir.training.checkpoints import find_last_checkpoint
 from genir.training.examples import Collator, Example, ExampleSources, ExampleStream, LabelledQuery
 from genir.training.trainer import TrainingJob, run_phase, split_batch, supervised_loss, train
 from tests.helpers.retrievers import with_bm25
+from tests.helpers.training import score_in_groups
 
 WORDS = ["owl", "tea", "ice", "rail", "moss", "clock"]
 DOCUMENTS = [Document(f"d{i}", word, f"{word} stands alone") for i, word in enumerate(WORDS)]
@@ -91,7 +92,7 @@ def test_the_batch_size_does_not_depend_on_the_number_of_gpus(make_retriever, tm
     sizes = []
 
     def loss(logps, batch):
-        sizes.append(len(batch["input_ids"]))
+        sizes.append(len(batch["leaves"]))
         return supervised_loss(logps, batch)
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -250,7 +251,7 @@ def test_the_loss_of_a_text_is_the_negative_score_of_its_document(make_retriever
         retriever = with_bm25(retriever, DOCUMENTS)
     batch = Collator(retriever, 16)([Example(word, i) for i, word in enumerate(WORDS[:3])])
     with torch.no_grad():
-        loss = supervised_loss(DocumentScorer(retriever)(batch), batch)
+        loss = supervised_loss(score_in_groups(retriever, batch), batch)
     scores = [{hit.doc_id: hit.score for hit in hits} for hits in retriever.search_many(WORDS[:3], k=6)]
     assert loss.tolist() == pytest.approx([-scores[i][f"d{i}"] for i in range(3)], abs=1e-5)
 

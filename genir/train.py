@@ -18,7 +18,7 @@ from genir.files import atomic_folder, content_hash
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.pipeline.staleness import load_hashes, load_records
-from genir.processes import count_processes
+from genir.processes import count_processes, run_on_main
 from genir.retriever.folder import read_settings
 from genir.training import refine, sft
 
@@ -40,7 +40,8 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
             refine.make_refinement_stage(name, start), partial(refine.main, name=name, start=start), settings, force
         )
     last = settings.training_stages[-1]
-    if force or not retriever_was_edited(settings.run_folder, last):
+    # The main process decides, since it may already be writing while another one reads.
+    if run_on_main(lambda: force or not retriever_was_edited(settings.run_folder, last)):
         stage = Stage("retriever", reads=(last,), writes=("retriever",))
         execute(stage, partial(_copy_retriever, last=last), settings, force)
     else:

@@ -33,6 +33,7 @@ from genir.evaluation.protocol_card import describe_split, make_card
 from genir.files import atomic_file, atomic_folder, require_space, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
+from genir.processes import run_on_main
 from genir.records import Judgment, Query
 
 GZIP_RATIO = 4  # assumed ratio of the size of an unpacked corpus to that of its gzip file
@@ -196,7 +197,7 @@ def command(
     """
     settings = load_config(config, overrides or [])
     if download:
-        download_raw_files(settings.collection)
+        run_on_main(lambda: download_raw_files(settings.collection))
     execute(STAGE, main, settings, force)
 
 

@@ -30,7 +30,7 @@ MAX_NAME_BYTES = 200
 class Config(Section):
     """All settings of one experiment."""
 
-    rare: ClassVar[frozenset[str]] = frozenset({"threads"})
+    rare: ClassVar[frozenset[str]] = frozenset({"threads", "report_to"})
     name: str = Field(description="Name of the run folder; by default the name of the config file.")
     runs_dir: PathText = Field("runs", description="Folder that contains the run folder.")
     seed: int = Field(1, ge=0, le=2_000_000_000, description="Seed of all random number generators.")
@@ -40,6 +40,12 @@ class Config(Section):
         le=1024,
         description="Number of CPU threads. Null means the environment variable OMP_NUM_THREADS, or without it the "
         "cores that the process may use.",
+    )
+    report_to: list[str] = Field(
+        ["tensorboard"],
+        max_length=16,
+        description="Loggers of training, by transformers' names: tensorboard, which writes to RUN/logs, or wandb, "
+        "mlflow and others, which must be installed.",
     )
     collection: CollectionConfig
     embed: EmbedConfig = EmbedConfig()

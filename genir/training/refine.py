@@ -112,6 +112,7 @@ def _make_job(
         seed=seed,
         checkpoints=work / f"round-{number}",
         log_folder=run / "logs" / f"{name}-{number}",
+        report_to=config.report_to,
     )
 
 

@@ -134,6 +134,7 @@ def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, nu
         seed=seed,
         checkpoints=work / f"phase-{number}",
         log_folder=config.run_folder / "logs" / f"sft-{number}",
+        report_to=config.report_to,
     )
 
 

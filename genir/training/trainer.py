@@ -12,27 +12,26 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
-from torch.utils.tensorboard import SummaryWriter
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
     Trainer,
     TrainingArguments,
 )
-from transformers.integrations.integration_utils import TensorBoardCallback
 
 from genir.config import LoopConfig
 from genir.errors import GenirError
 from genir.files import atomic_folder, explain_os_errors, read_json, write_json
 from genir.files.manifest import can_reuse, write_manifest
 from genir.model import DocidModel
-from genir.processes import count_processes, explain_lost_connection, is_main_process, run_on_main
+from genir.processes import count_processes, explain_lost_connection, run_on_main
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, silence_transformers
 from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 from genir.training.length_groups import LengthGroupCollator
+from genir.training.loggers import make_loggers
 from genir.training.precision import uses_bf16
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
@@ -48,7 +47,7 @@ class TrainingJob:
     title: label of the progress bar. scorer: what is trained. collator: makes a batch from examples. evaluate: computes
     the dev measures.
     settings: the section of the config that has the settings of the training loop. checkpoints: folder for checkpoints.
-    log_folder: folder for the TensorBoard log.
+    report_to: names of loggers (`genir.training.loggers`). log_folder: folder for the TensorBoard log.
     """
 
     title: str
@@ -63,6 +62,7 @@ class TrainingJob:
     seed: int
     checkpoints: Path
     log_folder: Path
+    report_to: Sequence[str] = ("tensorboard",)
 
 
 def supervised_loss(logps: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -126,9 +126,8 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
         remove_unused_columns=False,
     )
     trainer = DocidTrainer(job, arguments)
-    tensorboard: Any = TensorBoardCallback  # untyped in transformers
-    if is_main_process():
-        trainer.add_callback(tensorboard(SummaryWriter(str(job.log_folder))))
+    for logger in make_loggers(job.report_to, job.log_folder):
+        trainer.add_callback(logger)
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(EvaluateLastStep())
     run_trainer(trainer, ShowProgress(job.title, settings.metric), resume)

@@ -19,6 +19,7 @@ from genir.config import Config, load_config
 from genir.console import console
 from genir.files import atomic_file, write_json
 from genir.pipeline.command import ConfigArgument, OverridesArgument, run_command
+from genir.processes import require_single_process
 from genir.records import Hits
 from genir.retriever import Retriever
 
@@ -126,6 +127,7 @@ def command(
     more beams could not change the hits. The default beam sizes are 10, 30, 100 and 300. Writes
     RUN/certificates/SPLIT.json and RUN/certificates/SPLIT.png.
     """
+    require_single_process()
     settings = load_config(config, overrides or [])
     rows = certify(settings, split, k, sorted(beams or [10, 30, 100, 300]), compare)
     title = f"{settings.name}, {split}: top {k}"

@@ -25,6 +25,7 @@ from genir.evaluation.significance import holm, paired_test
 from genir.files import atomic_folder, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
+from genir.processes import require_single_process
 
 Row = dict[str, Any]
 """One row of a result table, as it is written to JSON."""
@@ -191,6 +192,7 @@ def command(
             raise GenirError("--over-seeds: name the run folders of the other seeds, each after --other")
         execute(STAGE, main, settings, force)
         return
+    require_single_process()
     folders = [settings.run_folder, *others]
     for folder in folders:
         if not folder.is_dir():

@@ -16,7 +16,7 @@ from genir.console import console
 from genir.errors import GenirError
 from genir.files import resource_path
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, join_paragraphs, run_command
-from genir.pipeline.process import set_process_defaults
+from genir.pipeline.process import require_even_batches, set_process_defaults
 from genir.pipeline.status import stage_states
 
 
@@ -115,6 +115,7 @@ def run(
     parse_measures(settings.evaluate.measures)  # report a misspelt measure now, not after the training
     stages = [*STAGES][: [*STAGES].index(until) + 1]
     require_input_files(settings, stages)
+    require_even_batches(settings)
     for name in stages:
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
     if "search" in stages:

@@ -152,7 +152,8 @@ class DocidModel:
 
         On a GPU and without gradients, the result may be padded to a larger S.
         """
-        if not (torch.is_grad_enabled() or self.t5.training or input_ids.numel() > MAX_GRAPH_TOKENS):
+        is_mixed = torch.is_autocast_enabled(input_ids.device.type)  # graphs have the precision they were captured in
+        if not (torch.is_grad_enabled() or self.t5.training or is_mixed or input_ids.numel() > MAX_GRAPH_TOKENS):
             with self.borrow_kv_cache() as cache:
                 if cache.graphs is not None:
                     ids, mask = _pad_source(input_ids), _pad_source(attention_mask)

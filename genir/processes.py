@@ -34,7 +34,10 @@ def is_main_process() -> bool:
 
 
 def run_on_main(function: Callable[[], T]) -> T:
-    """Call a function in the main process only, and return its result in all processes, which wait for it."""
+    """Call a function in the main process only, and return its result in all processes, which wait for it.
+
+    The main process does not wait for the others.
+    """
     if count_processes() == 1:
         return function()
     found: list[Any] = [function() if is_main_process() else None]
@@ -47,6 +50,12 @@ def run_on_main(function: Callable[[], T]) -> T:
 def wait_for_all() -> None:
     """Wait until all processes have called this function."""
     gather_shares([])
+
+
+def require_single_process() -> None:
+    """Raise GenirError if a launcher has started several processes: only `genir run` and its stages are divided."""
+    if count_processes() > 1:
+        raise GenirError("this command is not divided over processes; start it without torchrun or accelerate launch")
 
 
 def take_share(items: Sequence[T]) -> list[T]:
@@ -90,4 +99,5 @@ def explain_lost_connection() -> Iterator[None]:
     except RuntimeError as error:
         if count_processes() == 1 or not any(word in str(error).lower() for word in ("gloo", "nccl", "peer", "socket")):
             raise
-        raise LostConnection("another process of this job has ended") from error
+        reason = str(error).splitlines()[0]
+        raise LostConnection(f"the connection to another process of this job failed ({reason})") from error

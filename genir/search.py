@@ -22,7 +22,7 @@ from genir.evaluation.trec import break_score_ties, read_run, write_run
 from genir.files import write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
-from genir.processes import is_main_process, run_on_main
+from genir.processes import is_main_process, require_single_process, run_on_main
 from genir.retriever import Retriever
 from genir.retriever.divided_search import search_over_processes
 from genir.tokenizer import tokenize
@@ -129,6 +129,8 @@ def command(
     --query or --interactive, CONFIG may also be a run folder or a retriever folder, and the hits are printed. With
     --rerank, the documents that another system found are ranked again.
     """
+    if rerank is not None or query is not None or interactive:
+        require_single_process()
     if rerank is not None:
         if query is not None or interactive:
             raise GenirError("--rerank ranks the queries of a run file; leave out --query and --interactive")

@@ -19,6 +19,7 @@ import typer
 from genir.decoding.deadline import Deadline
 from genir.errors import GenirError, SearchTimeout
 from genir.pipeline.command import run_command
+from genir.processes import require_single_process
 from genir.records import Hits
 from genir.retriever import Retriever
 
@@ -209,6 +210,7 @@ def command(
 
     GET /docs shows interactive documentation, and GET /health reports that the service is running.
     """
+    require_single_process()
     try:
         import fastapi  # noqa: F401 (create_app needs it)
         import uvicorn

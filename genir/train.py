@@ -16,6 +16,7 @@ from genir.console import console, print_note
 from genir.errors import GenirError
 from genir.files import atomic_folder, content_hash
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
+from genir.pipeline.process import require_even_batches
 from genir.pipeline.stage import Stage, execute
 from genir.pipeline.staleness import load_hashes, load_records
 from genir.processes import count_processes, run_on_main
@@ -33,6 +34,7 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
     """
     settings = load_config(config, overrides or [])
     note_unused_gpus()
+    require_even_batches(settings)
     execute(sft.STAGE, sft.main, settings, force)
     for name in settings.training_stages[1:]:
         start = settings.start_of(name)

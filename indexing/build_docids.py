@@ -27,6 +27,7 @@ from genir.errors import GenirError, error_at
 from genir.files import atomic_folder, folder_lock, numbered_lines, remove_leftovers, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
+from genir.processes import require_single_process
 from genir.retriever import Retriever, find_retriever
 from genir.tokenizer import choose_docid_tokenizer, save_tokenizer
 from genir.words import find_terms
@@ -75,6 +76,7 @@ def command(
             "setting out"
         )
     else:
+        require_single_process()
         change_retriever(find_retriever(config), add, vectors, remove)
 
 

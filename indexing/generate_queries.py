@@ -190,7 +190,7 @@ def command(config: ConfigArgument, overrides: OverridesArgument = None, force: 
     queries are saved in shards: an interrupted run resumes after the last one.
     """
     settings = load_config(config, overrides or [])
-    if not needs_pseudo_queries(settings):
+    if not run_on_main(lambda: needs_pseudo_queries(settings)):
         console.print("queries: nothing to do, since no training mix contains pseudo_queries", style="dim")
         return
     tuned = ("query_model",) if settings.queries.tune_steps else ()

@@ -11,8 +11,16 @@ from safetensors.torch import load_file
 
 from genir.cli import run_program
 from genir.config import load_config
+from genir.errors import GenirError
 from genir.pipeline.stage import execute
-from genir.processes import count_processes, gather_shares, process_index, run_on_main, take_share
+from genir.processes import (
+    count_processes,
+    gather_shares,
+    process_index,
+    require_single_process,
+    run_on_main,
+    take_share,
+)
 from genir.training import sft
 from genir.training.callbacks import ShowProgress
 from tests.helpers.beir import small_beir
@@ -80,6 +88,13 @@ def test_one_process_does_everything():
     assert (count_processes(), process_index()) == (1, 0)
     assert run_on_main(lambda: 7) == 7
     assert gather_shares(take_share("abcde")) == [*"abcde"]
+
+
+def test_commands_that_are_not_divided_are_refused_in_several_processes(monkeypatch):
+    require_single_process()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(GenirError, match="start it without torchrun or accelerate launch"):
+        require_single_process()
 
 
 @pytest.mark.slow

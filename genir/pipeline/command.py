@@ -16,10 +16,11 @@ from typer.core import TyperCommand
 
 from genir.config import TRAINING_STAGES, SettingGroup, load_config, setting_groups
 from genir.console import console, errors
-from genir.errors import GenirError
+from genir.errors import GenirError, make_printable
 from genir.pipeline.interrupts import handle_signals, mark_reported
 from genir.pipeline.process import set_process_defaults
 from genir.pipeline.stage import Main, Stage, execute
+from genir.processes import LostConnection, is_main_process, process_index
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A config file, or the folder of a run.", show_default=False)
@@ -62,6 +63,10 @@ def run_command(command: Callable[..., None] | typer.Typer, name: str = "", sett
         app.command(cls=help_class, help=join_paragraphs(command.__doc__ or ""))(target)
     try:
         app(prog_name=f"genir {name}".strip())
+    except LostConnection as error:
+        if is_main_process():  # the others have lost it too
+            _print_error(str(error))
+        sys.exit(1)
     except GenirError as error:
         _print_error(str(error))
         sys.exit(1)
@@ -77,7 +82,11 @@ def run_command(command: Callable[..., None] | typer.Typer, name: str = "", sett
 
 
 def _print_error(message: str) -> None:
-    errors.print(Text.assemble(("error:", "bold red"), " ", errors.render_str(message)))
+    """Print an error; one of another process than the main one is printed too, since it may be the only one."""
+    if is_main_process():
+        errors.print(Text.assemble(("error:", "bold red"), " ", errors.render_str(message)))
+    else:
+        sys.stderr.write(f"error in process {process_index()}: {make_printable(message)}\n")
     mark_reported()  # a launcher sends a signal to the processes of a job of which one has ended
 
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from genir.config import Config
+from genir.errors import GenirError
+from genir.processes import count_processes
 
 
 def set_process_defaults() -> None:
@@ -25,8 +27,11 @@ def prepare_process(config: Config) -> None:
     if "torch" in sys.modules:
         import torch
 
-        if config.threads or not os.environ.get("OMP_NUM_THREADS"):  # torch reads OMP_NUM_THREADS itself
-            torch.set_num_threads(config.threads or _usable_cores())
+        given = os.environ.get("OMP_NUM_THREADS")  # torch reads it itself
+        is_default = count_processes() > 1 and given == "1"  # torchrun's, if the user has not set it
+        if config.threads or not given or is_default:
+            local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if count_processes() > 1 else 1
+            torch.set_num_threads(config.threads or max(1, _usable_cores() // local))
     restart_memory_meter()
 
 
@@ -66,3 +71,15 @@ def library_versions() -> dict[str, str]:
     """The versions of Python and of the libraries that results depend on."""
     names = ("genir", "torch", "transformers", "numpy", "ir-measures")
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+
+
+def require_even_batches(config: Config) -> None:
+    """Raise GenirError if the batch of a training stage cannot be divided evenly over the processes of the job."""
+    sizes = {f"{name}.batch_size": getattr(config, name).batch_size for name in config.training_stages}
+    if config.queries.tune_steps:
+        sizes["queries.batch_size"] = config.queries.batch_size
+    for key, size in sizes.items():
+        if size % count_processes():
+            raise GenirError(
+                f"{key}={size} cannot be divided evenly over {count_processes()} processes; choose a multiple of it"
+            )

@@ -4,7 +4,6 @@ For each stage, `runs/NAME/stage.json` records the settings, the hashes of the i
 seed, threads, wall time and peak memory.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -27,7 +26,7 @@ from genir.pipeline.staleness import (
     stale_because,
     wanted_state,
 )
-from genir.processes import LostConnection, is_main_process, process_index, run_on_main, wait_for_all
+from genir.processes import LostConnection, is_main_process, run_on_main, wait_for_all
 
 
 class Stage(NamedTuple):
@@ -112,17 +111,8 @@ def _run_and_record(stage: Stage, main: Main, config: Config, wanted: dict[str, 
 
 
 def _follow(stage: Stage, main: Main, config: Config) -> None:
-    """Do this process's share of a stage that is divided and not up to date; wait until the main process has done it.
-
-    An error is printed, since the main process may not have met with it.
-    """
+    """Do this process's share of a stage if it is divided and not up to date, and wait for the main process."""
     if run_on_main(lambda: False) and stage.divided:  # the main process gives the answer
         prepare_process(config)
-        try:
-            main(config)
-        except LostConnection:
-            raise
-        except GenirError as error:
-            sys.stderr.write(f"error in process {process_index()}: {error}\n")
-            raise
+        main(config)
     wait_for_all()

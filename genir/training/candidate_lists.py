@@ -193,8 +193,9 @@ def reference_logps(
     if path is not None and run_on_main(lambda: can_reuse(path)):
         return load_file(path / "logps.safetensors")["logps"]
     parts = []
-    for start in track(take_share(range(0, len(texts), settings.batch_size)), "reference"):
-        part = slice(start, start + settings.batch_size)
+    size = min(settings.batch_size, settings.micro_batch or settings.batch_size)
+    for start in track(take_share(range(0, len(texts), size)), "reference"):
+        part = slice(start, start + size)
         with torch.inference_mode():
             logps = candidate_logps(reference, texts[part], doc_indices[part], settings, seen_only[part], seen)
         parts.append(logps.cpu())

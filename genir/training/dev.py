@@ -55,8 +55,8 @@ def compute_diagnostics(policy: Retriever, lists: CandidateLists, settings: Pref
     accuracy: fraction of these pairs for which the difference is positive.
     ches: mean CHES score of the first positive and the first negative of each list.
     """
-    starts = take_share(range(0, len(lists.texts), settings.batch_size))
-    slices = [slice(start, start + settings.batch_size) for start in starts]
+    size = min(settings.batch_size, settings.micro_batch or settings.batch_size)
+    slices = [slice(start, start + size) for start in take_share(range(0, len(lists.texts), size))]
     parts = gather_shares([_score_lists(policy, lists, part, settings) for part in slices])
     logps, similarity = (torch.cat(x) for x in zip(*parts, strict=True))
     mask = torch.from_numpy(lists.doc_indices >= 0)

@@ -17,8 +17,13 @@ class SeenDocuments(NamedTuple):
 
 
 def find_seen_documents(retriever: Retriever, sources: ExampleSources) -> SeenDocuments | None:
-    """Find the documents with train queries; None without experts, and if these are all documents."""
-    doc_indices = sorted({doc_index for query in sources.queries for doc_index in query.doc_indices})
-    if retriever.experts is None or len(doc_indices) == len(retriever.table):
+    """Find the documents with train queries.
+
+    Returns None if nothing is restricted to them: without experts, if these are all documents, and in a collection
+    without train queries, where pseudo queries take their place.
+    """
+    judged = [query for query in sources.queries if query.query_id]
+    doc_indices = sorted({doc_index for query in judged for doc_index in query.doc_indices})
+    if retriever.experts is None or len(doc_indices) in (0, len(retriever.table)):
         return None
     return SeenDocuments(doc_indices, retriever.index.trie.allow(np.array(doc_indices)).to(retriever.model.device))

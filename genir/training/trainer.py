@@ -3,6 +3,7 @@
 Shapes: B queries, N candidates.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from genir.errors import GenirError
 from genir.files import atomic_folder, explain_os_errors, read_json, write_json
 from genir.files.manifest import can_reuse, write_manifest
 from genir.model import DocidModel
-from genir.processes import count_processes, explain_lost_connection, run_on_main
+from genir.processes import count_processes, explain_lost_connection, run_on_main, wait_for_all
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, silence_transformers
 from genir.training.batch_logps import DocumentScorer
@@ -81,10 +82,12 @@ def run_phase(
     done = work / f"done-{number}"
     if not run_on_main(lambda: can_reuse(done)):
         job = make_job()
-        log = [dict(sorted((entry | {"phase": number}).items())) for entry in train(job)]
-        run_on_main(lambda: _save_phase(job.scorer, log, done))
+        entries = [dict(sorted((entry | {"phase": number}).items())) for entry in train(job)]
+        run_on_main(lambda: _save_phase(job.scorer, entries, done))
     retriever.model = DocidModel(load_t5(str(done)), retriever.model.layout, retriever.model.softmax_over)
-    return list(read_json(done / "log.json"))
+    log = list(read_json(done / "log.json"))
+    wait_for_all()  # the main process may delete the folder next
+    return log
 
 
 def _save_phase(scorer: DocumentScorer, log: Sequence[Mapping[str, Any]], done: Path) -> None:
@@ -167,7 +170,11 @@ def make_training_arguments(
 
     The model is evaluated and saved to `checkpoints` every `eval_steps` steps, and the best weights are restored at the
     end. Each process uses one GPU. bf16: whether matrix products are computed in mixed precision.
+    Raises GenirError if `accelerate launch` asks for another way to divide the work than genir has.
     """
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise GenirError(f"accelerate launch asks for {name}, which genir does not have; choose multi-GPU (DDP)")
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         eval_strategy="steps",
@@ -189,6 +196,7 @@ def make_training_arguments(
     )
     # With several GPUs, transformers would multiply the batch size by their number, which would change the results.
     arguments._n_gpu = 1
+    arguments.mixed_precision = "bf16" if bf16 else "no"  # `accelerate launch` has a setting of its own
     return arguments
 
 

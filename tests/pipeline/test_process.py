@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from genir.config import load_config
+from genir.errors import GenirError
 from genir.pipeline.process import (
     library_versions,
     peak_memory_mb,
     prepare_process,
+    require_even_batches,
     restart_memory_meter,
     set_process_defaults,
     torch_threads,
@@ -30,6 +32,24 @@ def threads_of(tmp_path):
 
     yield prepared
     torch.set_num_threads(1)
+
+
+def test_the_processes_of_a_machine_share_its_cores(threads_of, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {*range(6)}, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # by torchrun
+    assert threads_of() == 3
+    assert threads_of("threads=2") == 2
+
+
+def test_batches_that_cannot_be_divided_over_the_processes_are_named(tmp_path, monkeypatch):
+    (tmp_path / "c.yaml").write_text("collection: {path: x}\nddro: {}\n")
+    config = load_config(tmp_path / "c.yaml", ["sft.batch_size=96", "ddro.batch_size=32"])
+    require_even_batches(config)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(GenirError, match=r"ddro\.batch_size=32 cannot be divided evenly over 3 processes"):
+        require_even_batches(config)
 
 
 def test_threads_come_from_the_setting_then_the_environment_then_the_usable_cores(threads_of, monkeypatch):

@@ -16,7 +16,7 @@ from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
 from genir.training.examples import Collator, Example, ExampleSources, ExampleStream, LabelledQuery
-from genir.training.trainer import TrainingJob, run_phase, split_batch, supervised_loss, train
+from genir.training.trainer import TrainingJob, make_training_arguments, run_phase, split_batch, supervised_loss, train
 from tests.helpers.retrievers import with_bm25
 from tests.helpers.training import score_in_groups
 
@@ -236,6 +236,18 @@ def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(make_retriever,
 def test_a_batch_is_divided_evenly(monkeypatch, batch_size, micro_batch, processes, expected):
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     assert split_batch(batch_size, micro_batch) == expected
+
+
+def test_a_setting_of_accelerate_does_not_change_the_precision(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    found = [make_training_arguments(tmp_path, 1, 1, bf16).mixed_precision for bf16 in (False, True)]
+    assert found == ["no", "bf16"]
+
+
+def test_a_launcher_that_asks_for_fsdp_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(GenirError, match="asks for FSDP, which genir does not have"):
+        make_training_arguments(tmp_path, 1, 1)
 
 
 def test_a_batch_that_cannot_be_divided_evenly_is_an_error(monkeypatch):

@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
 PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
-# The tests of a file stay in one process, since they share its fixtures.
-IN_TWO_WORKERS := --numprocesses 2 --dist loadfile
+# The tests of a file stay in one process, since they share its fixtures. Files are not sorted by their number of tests:
+# those with few and long tests would come last, and one process would wait for the other.
+IN_TWO_WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: quickstart reproduce-nq-union test check campaigns extras lint clean
 

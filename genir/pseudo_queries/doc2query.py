@@ -19,9 +19,10 @@ from genir.processes import run_on_main
 from genir.records import Document
 from genir.t5.loading import load_seq2seq, silence_transformers
 from genir.tokenizer import load_tokenizer, save_tokenizer, tokenize
+from genir.training.arguments import make_training_arguments, split_batch
 from genir.training.callbacks import ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
-from genir.training.trainer import make_training_arguments, run_trainer, split_batch
+from genir.training.trainer import run_trainer
 
 EVALUATIONS = 10
 """Number of times that the dev loss is computed during fine-tuning."""

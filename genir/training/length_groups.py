@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 GROUP_COST = {"cpu": 96, "cuda": 1024}
-"""What another group costs, in tokens that could be computed in the same time: small matrices use a GPU badly."""
+"""What another group costs, in tokens that could be computed in the same time. That of a GPU, on which small matrices
+waste more, is an estimate.
+"""
 _PARTS = ("input_ids", "attention_mask", "leaves", "seen_only", "expert_keys", "expert_scores")
 """What `genir.training.batch_logps.batch_logps` reads."""
 

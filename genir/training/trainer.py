@@ -3,7 +3,6 @@
 Shapes: B queries, N candidates.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,13 @@ from transformers import (
 )
 
 from genir.config import LoopConfig
-from genir.errors import GenirError
 from genir.files import atomic_folder, explain_os_errors, read_json, write_json
 from genir.files.manifest import can_reuse, write_manifest
 from genir.model import DocidModel
-from genir.processes import count_processes, explain_lost_connection, run_on_main, wait_for_all
+from genir.processes import explain_lost_connection, run_on_main, wait_for_all
 from genir.retriever import Retriever
 from genir.t5.loading import load_t5, silence_transformers
+from genir.training.arguments import make_training_arguments, split_batch
 from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
 from genir.training.checkpoints import find_last_checkpoint
@@ -141,63 +140,10 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
     return log
 
 
-def split_batch(batch_size: int, micro_batch: int | None) -> tuple[int, int]:
-    """Divide a batch over the processes of the job: the examples that each computes at once, and how many times.
-
-    micro_batch: largest number of examples that a process computes at once; None means no limit. Raises GenirError if
-    the batch cannot be divided evenly.
-    """
-    own, rest = divmod(batch_size, count_processes())
-    if rest:
-        raise GenirError(
-            f"batch_size={batch_size} cannot be divided evenly over {count_processes()} processes; choose a multiple"
-        )
-    largest = min(own, micro_batch or own)
-    size = next(size for size in range(largest, 0, -1) if own % size == 0)
-    return size, own // size
-
-
 def is_first_best(log: Sequence[Mapping[str, Any]], metric: str) -> bool:
     """Whether a dev measure was higher before the first step than in all later entries of a log that have it."""
     before, *later = (entry[f"eval_{metric}"] for entry in log if f"eval_{metric}" in entry)
     return all(value < before for value in later)
-
-
-def make_training_arguments(
-    checkpoints: Path, eval_steps: int, seed: int, bf16: bool = False, **others: Any
-) -> TrainingArguments:
-    """Return the TrainingArguments that all training runs have in common, extended by `others`.
-
-    The model is evaluated and saved to `checkpoints` every `eval_steps` steps, and the best weights are restored at the
-    end. Each process uses one GPU. bf16: whether matrix products are computed in mixed precision.
-    Raises GenirError if `accelerate launch` asks for another way to divide the work than genir has.
-    """
-    for name in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
-            raise GenirError(f"accelerate launch asks for {name}, which genir does not have; choose multi-GPU (DDP)")
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
-        eval_strategy="steps",
-        eval_steps=eval_steps,
-        save_strategy="steps",
-        save_steps=eval_steps,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        logging_steps=10,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        # transformers connects several processes on CPUs, and computes in bf16 there, only on request.
-        use_cpu=not torch.cuda.is_available() and (count_processes() > 1 or bf16),
-        bf16=bf16,
-        ddp_find_unused_parameters=True,  # those of the decoder, in a batch of docids of one code
-        seed=seed,
-        **others,
-    )
-    # With several GPUs, transformers would multiply the batch size by their number, which would change the results.
-    arguments._n_gpu = 1
-    arguments.mixed_precision = "bf16" if bf16 else "no"  # `accelerate launch` has a setting of its own
-    return arguments
 
 
 def run_trainer(trainer: Trainer, bar: ShowProgress, resume: str | None) -> None:

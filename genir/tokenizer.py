@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import regex
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from genir.config import Config
@@ -136,17 +137,18 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_token
     plain = split_special_tokens(tokenizer, short)
     # The tokenizer would keep truncation and padding as settings, and threads that share it would disturb each other.
     encoded = tokenizer(plain, return_special_tokens_mask=True, return_attention_mask=False, verbose=False)
-    control, unknown = {*tokenizer.all_special_ids}, tokenizer.unk_token_id
+    lengths = [len(tokens) for tokens in encoded["input_ids"]]
+    ids, added = (
+        np.fromiter(chain.from_iterable(encoded[name]), np.int64, sum(lengths))
+        for name in ("input_ids", "special_tokens_mask")
+    )
+    ids[np.isin(ids, tokenizer.all_special_ids) & (added == 0)] = tokenizer.unk_token_id
     rows = []
-    for tokens, added in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True):
-        if len(tokens) > max_tokens:
-            ending = added[::-1].index(0)  # the special tokens at the end, such as </s>, are kept
-            tokens, added = (x[: max_tokens - ending] + x[len(x) - ending :] for x in (tokens, added))
-        pairs = zip(tokens, added, strict=True)
-        rows.append(torch.tensor([x if is_added or x not in control else unknown for x, is_added in pairs]))
-    pad = nn.utils.rnn.pad_sequence
-    masks = [torch.ones_like(row) for row in rows]
-    return {
-        "input_ids": pad(rows, batch_first=True, padding_value=tokenizer.pad_token_id),
-        "attention_mask": pad(masks, batch_first=True),
-    }
+    for tokens, is_added in zip(*(np.split(x, np.cumsum(lengths)[:-1]) for x in (ids, added)), strict=True):
+        ending = is_added[::-1].argmin() if len(tokens) > max_tokens else 0  # special tokens at the end, such as </s>
+        rows.append(np.concatenate([tokens[: max_tokens - ending], tokens[len(tokens) - ending :]]))
+    width = max(map(len, rows))
+    mask = np.arange(width) < np.array([len(row) for row in rows])[:, None]
+    padded = np.full(mask.shape, tokenizer.pad_token_id)
+    padded[mask] = np.concatenate(rows)
+    return {"input_ids": torch.from_numpy(padded), "attention_mask": torch.from_numpy(mask.astype(np.int64))}

@@ -64,6 +64,7 @@ class LoopConfig(Section):
     rare: ClassVar[frozenset[str]] = frozenset(
         {
             "precision",
+            "workers",
             "embedding_lr_multiplier",
             "warmup_steps",
             "weight_decay",
@@ -88,6 +89,13 @@ class LoopConfig(Section):
         "auto",
         description="Precision of the matrix products: fp32, bf16 (the weights stay fp32), or auto, which is bf16 on "
         "GPUs that have it.",
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        le=1024,
+        description="Processes that prepare batches beside each training process. Null means, on a GPU, one for each "
+        "CPU core but one, at most 8; none on a CPU.",
     )
     max_tokens: int = Field(64, ge=4, le=65_536, description="Length in tokens to which input texts are truncated.")
     embedding_lr_multiplier: float = Field(2.0, gt=0, le=1000, description=EMBEDDING_LR_MULTIPLIER)

@@ -37,8 +37,12 @@ class Interrupted(BaseException):
 
 
 class _State:
-    """The first signal that this process received, as the exception that it raised, and when that was."""
+    """The first signal that this process received, as the exception that it raised, and when that was.
 
+    process: the id of the process that called `handle_signals`, which those that it forks are not.
+    """
+
+    process = 0
     received: Interrupted | None = None
     received_at = 0.0
     is_reported = False
@@ -50,6 +54,7 @@ def handle_signals() -> None:
     A signal that the parent process ignores, as a shell does for commands in the background, stays ignored.
     """
     sys.excepthook, sys.unraisablehook = _report_uncaught, _report_unraisable
+    _State.process = os.getpid()
     with suppress(ValueError):  # raised in all threads but the main one
         for number in _WORDS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -57,7 +62,14 @@ def handle_signals() -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    """Handle a signal: raise `Interrupted`, or end the process at once during an import and if it is ending already."""
+    """Handle a signal: raise `Interrupted`, or end the process at once during an import and if it is ending already.
+
+    Forked processes ignore Ctrl-C, which the terminal sends to them too: the process that forked them ends them.
+    """
+    if os.getpid() != _State.process:
+        if number == signal.SIGINT:
+            return
+        os._exit(128 + number)
     if _State.received is not None:
         if time.monotonic() - _State.received_at > _REPEATED_SECONDS:
             _State.received.end_process()

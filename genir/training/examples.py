@@ -177,7 +177,8 @@ def random_span(document: Document, settings: SpanConfig, rng: random.Random) ->
         return drop_words(document.title, settings.word_dropout, rng)
     length = rng.randint(settings.min_words, max(settings.min_words, settings.max_words))
     start = rng.randrange(max(1, len(words) - length + 1))
-    span = drop_words("".join(words[start : start + length]).strip(), settings.word_dropout, rng)
+    chosen = words[start : start + length]
+    span = _drop_units(chosen, settings.word_dropout, rng) or "".join(chosen).strip()
     return f"{document.title} {span}" if rng.random() < settings.title_share else span
 
 
@@ -186,9 +187,14 @@ def drop_words(text: str, probability: float, rng: random.Random) -> str:
 
     The spaces around a dropped word stay, so that its neighbours are not joined to one word.
     """
-    words = split_units(text)
-    kept = [word if rng.random() >= probability else word[: len(word) - len(word.lstrip())] for word in words]
-    return " ".join("".join(kept).split()) or text
+    return _drop_units(split_units(text), probability, rng) or text
+
+
+def _drop_units(units: Sequence[str], probability: float, rng: random.Random) -> str:
+    """Drop each of some units of `split_units` and join the others."""
+    draw = rng.random
+    kept = [unit if draw() >= probability else unit[: len(unit) - len(unit.lstrip())] for unit in units]
+    return " ".join("".join(kept).split())
 
 
 class Collator:

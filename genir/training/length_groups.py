@@ -49,9 +49,9 @@ def group_by_length(batch: Mapping[str, Tensor], num_documents: int, cost: int) 
     groups = []
     for rows in torch.split(order, divide_lengths(lengths[order].numpy(), cost)):
         size = int(lengths[rows[-1]])
-        matches = [torch.arange(int(ends[row]), int(ends[row + 1])) for row in rows.tolist()]
-        number = torch.repeat_interleave(torch.tensor([len(x) for x in matches]))
-        chosen = torch.cat(matches)
+        first, counts = ends[rows], ends[rows + 1] - ends[rows]
+        number = torch.repeat_interleave(counts)
+        chosen = torch.arange(len(number)) + (first - counts.cumsum(0) + counts)[number]
         group = {name: batch[name][rows] for name in ("leaves", "seen_only")}
         group |= {name: batch[name][rows, :size] for name in ("input_ids", "attention_mask")}
         group["expert_keys"] = number * num_documents + leaf[chosen]

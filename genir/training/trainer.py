@@ -33,6 +33,7 @@ from genir.training.checkpoints import find_last_checkpoint
 from genir.training.length_groups import LengthGroupCollator
 from genir.training.loggers import make_loggers
 from genir.training.precision import uses_bf16
+from genir.training.workers import count_workers, using_workers
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
 """Log-probs of the documents of a batch [B, N] under the current weights, and the batch -> one value per query [B]."""
@@ -107,6 +108,7 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
     settings, t5 = job.settings, job.scorer.t5
     resume = run_on_main(lambda: find_last_checkpoint(job.checkpoints))
     first = {name: weight.detach().cpu().clone() for name, weight in t5.state_dict().items()}
+    workers = count_workers(settings.workers)
     micro_batch, accumulation = split_batch(settings.batch_size, settings.micro_batch)
     arguments = make_training_arguments(
         job.checkpoints,
@@ -116,6 +118,8 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=accumulation,
         bf16=uses_bf16(settings.precision),
+        dataloader_num_workers=workers,
+        dataloader_multiprocessing_context="fork" if workers else None,  # they share the memory of what is loaded
         learning_rate=job.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=min(settings.warmup_steps, job.steps // 2),
@@ -154,7 +158,8 @@ def run_trainer(trainer: Trainer, bar: ShowProgress, resume: str | None) -> None
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(bar)
     trainer.add_callback(MarkComplete())
-    with silence_transformers(), explain_os_errors(Path(str(trainer.args.output_dir))), explain_lost_connection():
+    folder = Path(str(trainer.args.output_dir))
+    with silence_transformers(), explain_os_errors(folder), explain_lost_connection(), using_workers():
         trainer.train(resume_from_checkpoint=resume)
 
 

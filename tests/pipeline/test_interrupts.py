@@ -51,6 +51,16 @@ finally:
 """
 
 
+FORKED = """
+import os
+child = os.fork()
+if child == 0:
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
 def start(*arguments, interrupt=signal.SIG_DFL, **options):
     """Start Python; interrupt: what Ctrl-C does to it at first, which shells change for commands in the background."""
     return subprocess.Popen(
@@ -116,6 +126,11 @@ def test_a_signal_that_the_parent_process_ignores_stays_ignored():
     assert process.returncode == 0
 
 
+def test_forked_processes_ignore_ctrl_c_and_end_silently_when_they_are_terminated():
+    process = start("-c", BEFORE + FORKED)
+    assert process.communicate() == ("143\n", "")
+
+
 @pytest.mark.slow
 def test_a_killed_training_continues_from_its_checkpoint(tmp_path):
     write_small_run(tmp_path)
@@ -146,7 +161,7 @@ def test_a_killed_training_continues_from_its_checkpoint(tmp_path):
 @pytest.mark.slow
 def test_a_terminated_run_says_how_to_continue_and_leaves_no_temporary_files(tmp_path):
     write_small_run(tmp_path)
-    long = [*SMALL, "name=ended", "sft.phases.0.steps=100000", "sft.patience=1000"]
+    long = [*SMALL, "name=ended", "sft.phases.0.steps=100000", "sft.patience=1000", "sft.workers=1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "genir", "run", "small.yaml", *long],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

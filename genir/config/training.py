@@ -63,6 +63,7 @@ class LoopConfig(Section):
 
     rare: ClassVar[frozenset[str]] = frozenset(
         {
+            "gradient_checkpointing",
             "precision",
             "workers",
             "embedding_lr_multiplier",
@@ -84,6 +85,11 @@ class LoopConfig(Section):
         le=65_536,
         description="Largest number of examples that a process computes at once; lower it to save memory. Null "
         "means no limit.",
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Compute the activations of each layer again in the backward pass instead of keeping them, which "
+        "gives the same gradients with less memory and more time.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from transformers import T5ForConditionalGeneration
 
 from genir.t5.attention import attend, decoder_blocks, linear, norm, split_heads
@@ -146,7 +147,8 @@ def _run_blocks(
     """
     decoder: Any = t5.decoder
     states: Tensor = decoder.dropout(decoder.embed_tokens(tokens))
-    for number, block in enumerate(decoder_blocks(t5)):
+
+    def run_block(number: int, block: Any, states: Tensor) -> Tensor:
         own, cross, feed_forward = block.layer
         attention = own.SelfAttention
         attended = self_attend(number, attention, norm(own.layer_norm, states))
@@ -154,7 +156,14 @@ def _run_blocks(
         attended = cross_attend(cross.EncDecAttention, norm(cross.layer_norm, states), cross_cache, number, layout)
         states = states + cross.dropout(attended)
         output = _feed_forward(feed_forward.DenseReluDense, norm(feed_forward.layer_norm, states))
-        states = states + feed_forward.dropout(output)
+        result: Tensor = states + feed_forward.dropout(output)
+        return result
+
+    for number, block in enumerate(decoder_blocks(t5)):
+        if block.gradient_checkpointing and block.training:  # as in the layers of transformers
+            states = checkpoint(run_block, number, block, states, use_reentrant=False)
+        else:
+            states = run_block(number, block, states)
     result: Tensor = decoder.dropout(norm(decoder.final_layer_norm, states))
     return result
 

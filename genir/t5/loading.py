@@ -1,5 +1,6 @@
 """Loading Hugging Face seq2seq models, and correcting how transformers ties and saves their heads."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -84,3 +85,11 @@ def set_dropout(model: T5ForConditionalGeneration, rate: float) -> None:
             module.p = rate
         elif isinstance(getattr(module, "dropout", None), float):  # dropout of the attention weights
             setattr(module, "dropout", rate)  # noqa: B010
+
+
+def set_gradient_checkpointing(model: T5ForConditionalGeneration, enabled: bool) -> None:
+    """Choose whether the backward pass computes the activations of each layer again, instead of keeping them."""
+    method = model.gradient_checkpointing_enable if enabled else model.gradient_checkpointing_disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of its new name, which earlier releases do not have
+        method(*([{"use_reentrant": False}] if enabled else []))

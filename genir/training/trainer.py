@@ -25,7 +25,7 @@ from genir.files.manifest import can_reuse, write_manifest
 from genir.model import DocidModel
 from genir.processes import explain_lost_connection, run_on_main, wait_for_all
 from genir.retriever import Retriever
-from genir.t5.loading import load_t5, silence_transformers
+from genir.t5.loading import load_t5, set_gradient_checkpointing, silence_transformers
 from genir.training.arguments import make_training_arguments, split_batch
 from genir.training.batch_logps import DocumentScorer
 from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgress
@@ -131,6 +131,7 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
         greater_is_better=True,
         remove_unused_columns=False,
     )
+    set_gradient_checkpointing(t5, settings.gradient_checkpointing)
     trainer = DocidTrainer(job, arguments)
     for logger in make_loggers(job.report_to, job.log_folder):
         trainer.add_callback(logger)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from genir.docids.trie import AllowedLeaves
+from genir.t5.loading import set_gradient_checkpointing
 from genir.training.batch_logps import batch_logps
 from genir.training.candidate_lists import make_candidate_batch
 from genir.training.examples import Collator, Example
@@ -89,3 +90,37 @@ def test_the_weights_have_a_gradient_unless_the_only_document_is_certain(plain, 
     lonely = make_retriever(CODES[:1], (3, 4))
     batch = Collator(lonely, 64)([Example("owls", 0)])
     assert batch_logps(lonely, batch).tolist() == [[0.0]]
+
+
+def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(make_retriever):
+    retriever = make_retriever(CODES, (3, 4))
+    documents = torch.arange(12).expand(len(TEXTS), -1).numpy()
+    batch = make_candidate_batch(retriever, TEXTS, documents, 64, torch.zeros(len(TEXTS), dtype=torch.bool))
+    t5 = retriever.model.t5.train()
+
+    def compute_gradients():
+        """The gradients of all weights, and how many numbers are kept for the backward pass besides weights."""
+        own = {weight.data_ptr() for weight in t5.parameters()}
+        kept = []
+
+        def keep(tensor):
+            if tensor.data_ptr() not in own:
+                kept.append(tensor.numel())
+            return tensor
+
+        t5.zero_grad()
+        torch.manual_seed(0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            total = batch_logps(retriever, batch).sum()
+        total.backward()
+        return {name: w.grad.clone() for name, w in t5.named_parameters() if w.grad is not None}, sum(kept)
+
+    plain, kept = compute_gradients()
+    set_gradient_checkpointing(t5, True)
+    recomputed, kept_less = compute_gradients()
+    assert kept_less < 0.6 * kept
+    assert plain.keys() == recomputed.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(recomputed[name], gradient, atol=1e-6, rtol=1e-5, msg=name)
+    set_gradient_checkpointing(t5, False)
+    assert compute_gradients()[1] == kept

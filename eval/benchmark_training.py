@@ -1,252 +1,295 @@
-"""benchmark_training: time a refinement step of genir and of other implementations, in turns.
+"""benchmark_training: examples and tokens per second in training, and the share of the device's matrix product rate."""
 
-Shapes: B queries, N candidates, L levels, K codes of a level, V vocabulary.
-"""
-
+import contextlib
+import math
 import platform
-import statistics
+import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import torch
 import typer
 from rich.table import Table
 from torch import Tensor
-from torch.nn import functional
-from transformers import T5Config, T5ForConditionalGeneration
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedTokenizerBase
 
-from genir.benchmarks.synthetic import CODEBOOK_SIZE, make_docids
+from genir.benchmarks.documents import SyntheticDocuments
+from genir.benchmarks.synthetic import CODEBOOK_SIZE, TEXT_TOKENS, make_docid_model, make_docids, make_random_t5
+from genir.config import BaselineConfig, DDROConfig, IRPOConfig, LoopConfig, PreferenceConfig, SFTConfig
 from genir.console import console, track
-from genir.docids.table import CodeLayout
+from genir.docids.table import Codes, DocidTable
 from genir.docids.trie import Trie
 from genir.files import write_json
 from genir.losses import LOSSES, CandidateBatch
-from genir.model import SIZES, DocidModel
 from genir.pipeline.command import run_command
-from genir.scoring.logps import document_logps
-from genir.t5.loading import untie
+from genir.retriever import Retriever
+from genir.scoring.experts import Experts
+from genir.scoring.lexical import LexicalIndex
+from genir.tokenizer import train_tokenizer
+from genir.training.batch_logps import DocumentScorer
+from genir.training.candidate_lists import CandidateLists
+from genir.training.examples import Collator, ExampleSources, ExampleStream
+from genir.training.length_groups import LengthGroupCollator
+from genir.training.precision import autocast, uses_bf16
+from genir.training.preference_data import PreferenceCollator, PreferenceDataset
+from genir.training.trainer import Loss, TrainingJob, supervised_loss, train
 
-TEXT_TOKENS = 32_128
-"""Text tokens in the vocabulary."""
-DOCUMENTS = 100_000
-"""Number of synthetic documents."""
-BETA = 0.4
-"""The losses' inverse temperature; it does not change the time."""
+FOLDER = Path("runs") / "benchmark_training"
+WARMUP_STEPS = 5
+LISTS = 4096
+"""Number of synthetic candidate lists."""
+TEXTS = {"short": (3, 16, 64), "long": (100, 140, 128)}
+"""Kinds of texts: fewest and most words of a span, and the number of tokens at which it is truncated."""
 
 
 class Case(NamedTuple):
-    """One measured step: the loss, the number of levels, the candidates per query, and the number of queries."""
+    """What is trained: the loss, the levels of the docids, the candidates of a text, and the texts of a step."""
 
     loss: str
     levels: int
     candidates: int
-    queries: int
+    batch_size: int
 
 
-CASES = {
-    "ddro, 24 x 256, 1 pair per query": Case("ddro", 24, 2, 8),
-    "ddro, 8 x 256, 1 pair per query": Case("ddro", 8, 2, 8),
-    "ddro, 24 x 256, 15 pairs per query": Case("ddro", 24, 16, 2),
-    "ddro, 8 x 256, 15 pairs per query": Case("ddro", 8, 16, 2),
-    "irpo, 24 x 256, 32 candidates": Case("irpo", 24, 32, 2),
-    "irpo, 8 x 256, 32 candidates": Case("irpo", 8, 32, 2),
-}
+CASES = [
+    Case("sft", 24, 1, 128),
+    Case("sft", 8, 1, 128),
+    Case("ddro", 24, 16, 32),
+    Case("ddro", 8, 16, 32),
+    Case("irpo", 24, 32, 32),
+    Case("irpo", 8, 32, 32),
+]
 
 
-def make_model(size: str, levels: int) -> DocidModel:
-    """Make a T5 with random weights, `levels` codebooks of 256 codes, a separate head, and no dropout."""
-    torch.manual_seed(0)
-    layout = CodeLayout(TEXT_TOKENS, (CODEBOOK_SIZE,) * levels)
+class Enough(Exception):
+    """Raised in the middle of a training, after the last step that is timed."""
+
+
+class StepTimer:
+    """A loss that ends the training after some steps, of which it measures the time. Each step computes it once."""
+
+    def __init__(self, loss: Loss, steps: int) -> None:
+        self.loss = loss
+        self.steps = steps
+        self.calls = 0
+        self.tokens = 0
+        self.seconds = math.nan
+
+    def __call__(self, logps: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Compute the loss of a step; the first call after the timed steps raises Enough."""
+        if self.calls == WARMUP_STEPS:
+            self.seconds = -read_clock()
+        if self.calls == WARMUP_STEPS + self.steps:
+            self.seconds += read_clock()
+            raise Enough
+        if self.calls >= WARMUP_STEPS:
+            groups: Any = batch["groups"]
+            self.tokens += sum(int(group["attention_mask"].sum()) for group in groups)
+        self.calls += 1
+        return self.loss(logps, batch)
+
+
+def read_clock() -> float:
+    """Read the time after the device has finished its work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def make_settings(case: Case, texts: str, precision: str, workers: int | None) -> LoopConfig:
+    """Make the section of the config for a case."""
+    shortest, longest, max_tokens = TEXTS[texts]
     settings: dict[str, Any] = {
-        **SIZES[size],
-        "d_kv": 64,
-        "vocab_size": layout.vocab_size,
-        "feed_forward_proj": "gated-gelu",
-        "dropout_rate": 0.0,
-        "decoder_start_token_id": 0,
+        "batch_size": case.batch_size,
+        "max_tokens": max_tokens,
+        "precision": precision,
+        "workers": workers,
+        "spans": {"min_words": shortest, "max_words": longest, "word_dropout": 0.1},
+        "eval_steps": 1_000_000,
     }
-    config = T5Config(**settings)
-    t5 = T5ForConditionalGeneration(config)
-    untie(t5, torch.randn_like(t5.shared.weight) * config.d_model**-0.5)
-    return DocidModel(t5, layout)
+    if case.loss == "sft":
+        return SFTConfig(**settings)
+    section = DDROConfig if case.loss == "ddro" else IRPOConfig
+    return section(**settings, candidates_per_step=case.candidates)
 
 
-def compute_loss(logps: Tensor, batch: dict[str, Tensor], loss: str) -> Tensor:
-    """Compute the mean loss from log-probabilities [B, N]; those of the reference are in the batch."""
-    return LOSSES[loss](CandidateBatch(logps, batch["reference"], batch["grades"], batch["mask"]), BETA).mean()
+def make_retriever(
+    shape: str, levels: int, documents: SyntheticDocuments, tokenizer: PreTrainedTokenizerBase, experts: bool
+) -> Retriever:
+    """Make a retriever with random weights for synthetic documents with docids of `levels` codes."""
+    codes = make_docids(len(documents))[:, :levels].astype(np.int32)
+    names = [f"d{i}" for i in range(len(documents))]
+    table = DocidTable.from_codes(Codes(codes, (CODEBOOK_SIZE,) * levels), doc_ids=names, titles=[""] * len(names))
+    trie = Trie.from_codes(table.codes)
+    found = None
+    if experts:
+        texts = (documents[i].text for i in trie.doc_indices.tolist())
+        found = Experts({"text": LexicalIndex.build(texts, BaselineConfig())}, {"text": 0.5})
+    t5 = make_random_t5(shape, TEXT_TOKENS)
+    return Retriever(make_docid_model(t5, levels), tokenizer, table, 128, trie, experts=found)
 
 
-def compute_genir_loss(policy: DocidModel, trie: Trie, batch: dict[str, Tensor], loss: str) -> Tensor:
-    """Compute the loss as genir does: each query is encoded once, and only codes with alternatives are decoded.
-
-    The reference's log-probs come from a cache.
-    """
-    encoded = policy.encode(batch["input_ids"], batch["attention_mask"])
-    return compute_loss(document_logps(policy, encoded, trie, batch["leaves"]), batch, loss)
-
-
-def compute_level_loss(policy: DocidModel, batch: dict[str, Tensor], loss: str) -> Tensor:
-    """Compute the loss with a softmax over the codebook of each level, for which every code of a docid is decoded.
-
-    Otherwise it shares encodings as genir does. Its log-probabilities, and so its loss, are other ones.
-    """
-    encoded = policy.encode(batch["input_ids"], batch["attention_mask"])
-    states = policy.decode(policy.precompute_cross_attention(encoded), policy.decoder_inputs(batch["codes"][..., :-1]))
-    logps = torch.zeros(batch["codes"].shape[:2])
-    for level, offset in enumerate(policy.layout.offsets):
-        start = policy.layout.base + offset
-        head = policy.t5.lm_head.weight[start : start + CODEBOOK_SIZE]
-        level_logps = functional.linear(states[:, :, level], head).log_softmax(-1)
-        logps = logps + level_logps.gather(2, batch["codes"][:, :, level : level + 1])[..., 0]
-    return compute_loss(logps, batch, loss)
-
-
-def compute_straightforward_loss(
-    policy: DocidModel, reference: DocidModel, batch: dict[str, Tensor], loss: str
-) -> Tensor:
-    """Compute the loss as a trainer without shared encodings does: both models read every (query, candidate) pair.
-
-    For DDRO, each pair of candidates is an example with a copy of the query, as in a pairwise trainer.
-    """
-    if loss == "ddro":
-        batch = split_into_pairs(batch)
-    with torch.no_grad():
-        reference_logps = pairwise_logps(reference, batch)
-    return compute_loss(pairwise_logps(policy, batch), batch | {"reference": reference_logps}, loss)
+def make_job(
+    case: Case,
+    settings: LoopConfig,
+    retriever: Retriever,
+    documents: SyntheticDocuments,
+    steps: int,
+    folder: Path,
+) -> TrainingJob:
+    """Make the training of a case, whose loss ends it after `steps` timed steps."""
+    length = (WARMUP_STEPS + steps + 1) * case.batch_size
+    kinds: Any = ("spans",) if retriever.experts else ()
+    stream = ExampleStream(length, 1, {"spans": 1.0}, ExampleSources(documents, [], []), settings, kinds)
+    examples: Any = stream
+    collator: Any = Collator(retriever, settings.max_tokens)
+    loss: Loss = supervised_loss
+    if isinstance(settings, PreferenceConfig):
+        lists = make_lists(stream, case, len(documents))
+        examples = PreferenceDataset(lists, length, settings, seed=1)
+        collator = PreferenceCollator(retriever, lists, settings.max_tokens)
+        loss = partial(compute_preference_loss, settings)
+    return TrainingJob(
+        title=case.loss,
+        scorer=DocumentScorer(retriever),
+        examples=examples,
+        collator=collator,
+        loss=StepTimer(loss, steps),
+        evaluate=lambda: {settings.metric: 0.0},
+        settings=settings,
+        steps=WARMUP_STEPS + steps + 1,
+        learning_rate=1e-4,
+        seed=1,
+        checkpoints=folder / "checkpoints",
+        log_folder=folder / "log",
+        report_to=(),
+    )
 
 
-def split_into_pairs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make an example of each pair of a query's first candidate and another one: B * (N - 1) lists of two."""
-    negatives = batch["codes"].shape[1] - 1
-
-    def pair(x: Tensor) -> Tensor:
-        return torch.stack([x[:, :1].expand_as(x[:, 1:]), x[:, 1:]], 2).flatten(0, 1)
-
-    repeated = {name: batch[name].repeat_interleave(negatives, 0) for name in ("input_ids", "attention_mask")}
-    narrow = {name: batch[name][:, :2].repeat_interleave(negatives, 0) for name in ("grades", "mask")}
-    return repeated | narrow | {name: pair(batch[name]) for name in ("codes", "log_masses")}
-
-
-def pairwise_logps(docid_model: DocidModel, batch: dict[str, Tensor]) -> Tensor:
-    """Compute log p(d | q) [B, N] from B * N independent sequences, with logits over the whole vocabulary."""
-    count = batch["codes"].shape[1]
-    tokens, log_masses = docid_model.codes_to_tokens(batch["codes"]).flatten(0, 1), batch["log_masses"].flatten(0, 1)
-    logits = docid_model.t5(
-        input_ids=batch["input_ids"].repeat_interleave(count, 0),
-        attention_mask=batch["attention_mask"].repeat_interleave(count, 0),
-        labels=tokens,
-    ).logits
-    total = torch.zeros(len(tokens))
-    for level, offset in enumerate(docid_model.layout.offsets):
-        start = docid_model.layout.base + offset
-        level_logits = logits[:, level, start : start + CODEBOOK_SIZE]
-        logps = (level_logits + log_masses[:, level]).log_softmax(-1)
-        total = total + logps.gather(1, (tokens[:, level] - start).unsqueeze(1))[:, 0]
-    return total.view(-1, count)
+def make_lists(stream: ExampleStream, case: Case, documents: int) -> CandidateLists:
+    """Make lists of random candidates, of which the first is relevant, with random log-probs of the reference."""
+    count, rng = min(LISTS, len(stream)), np.random.default_rng(1)
+    shape = count, case.candidates
+    return CandidateLists(
+        [stream[i].text for i in range(count)],
+        rng.integers(0, documents, shape),
+        torch.eye(case.candidates)[0].expand(shape).contiguous(),
+        torch.from_numpy(-rng.gamma(5.0, 2.0, shape).astype(np.float32)),
+        torch.zeros(count, dtype=torch.bool),
+    )
 
 
-def list_log_masses(trie: Trie, leaves: Tensor) -> Tensor:
-    """List log M of all codes that may follow each prefix of some documents [n], without experts: [n, L, K].
-
-    It is -inf for codes that no docid has there.
-    """
-    log_masses = torch.full((len(leaves), trie.levels, CODEBOOK_SIZE), -torch.inf)
-    first, last = torch.zeros_like(leaves), torch.full_like(leaves, trie.size)
-    for level in range(trie.levels):
-        children = trie.expand(level, first, last)
-        log_masses[children.parent, level, children.code] = (children.last - children.first).float().log()
-        first, last = trie.descend(level, first, last, leaves)
-    return log_masses
+def compute_preference_loss(settings: PreferenceConfig, policy: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Compute the loss of a refinement section."""
+    return LOSSES[settings.loss](
+        CandidateBatch(policy, batch["reference"], batch["grades"], batch["mask"]), settings.beta
+    )
 
 
-def make_batch(reference: DocidModel, trie: Trie, case: Case, words: int) -> dict[str, Tensor]:
-    """Make queries of `words` tokens with random candidates [B, N], of which the first is relevant."""
-    generator = torch.Generator().manual_seed(1)
-    shape = case.queries, case.candidates
-    leaves = torch.randint(0, trie.size, shape, generator=generator)
-    batch = {
-        "input_ids": torch.randint(3, TEXT_TOKENS, (case.queries, words), generator=generator),
-        "attention_mask": torch.ones(case.queries, words, dtype=torch.long),
-        "leaves": leaves,
-        "codes": trie.generated_codes(leaves),
-        "log_masses": list_log_masses(trie, leaves.flatten()).view(*shape, trie.levels, CODEBOOK_SIZE),
-        "grades": torch.eye(case.candidates)[0].expand(case.queries, -1),
-        "mask": torch.ones(*shape, dtype=torch.bool),
+def count_flops(job: TrainingJob) -> int:
+    """Count the floating-point operations of the matrix products of one training step, forward and backward."""
+    scorer, settings = job.scorer.train(), job.settings
+    device, loss = scorer.t5.device, job.loss
+    examples: Any = job.examples
+    divide = LengthGroupCollator(job.collator, len(scorer.retriever.table), device)
+    batch = move(divide([examples[i] for i in range(settings.batch_size)]), device)
+    assert isinstance(loss, StepTimer)
+    with FlopCounterMode(display=False) as counter, autocast(settings.precision, device):
+        torch.autograd.backward(loss.loss(scorer(batch), batch).mean())
+    scorer.zero_grad()
+    return int(counter.get_total_flops())
+
+
+def move(batch: Any, device: torch.device) -> Any:
+    """Move the tensors of a batch, which may have batches in it, to a device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {name: move(value, device) for name, value in batch.items()}
+    return [move(value, device) for value in batch]
+
+
+def measure_matmul_rate(bf16: bool, device: torch.device) -> float:
+    """Measure how many floating-point operations per second a large matrix product takes."""
+    size = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16 if bf16 else torch.float32) for _ in range(2))
+    times = []
+    for _ in range(10):
+        started = read_clock()
+        torch.mm(a, b)
+        times.append(read_clock() - started)
+    return float(2 * size**3 / min(times))
+
+
+def measure(job: TrainingJob) -> dict[str, float | None]:
+    """Run a training until it has been timed, and return what was measured."""
+    loss, device = job.loss, job.scorer.t5.device
+    assert isinstance(loss, StepTimer)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(Enough):
+        train(job)
+    job.scorer.zero_grad()
+    memory = torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else None
+    rate = count_flops(job) * loss.steps / loss.seconds
+    return {
+        "examples_per_second": job.settings.batch_size * loss.steps / loss.seconds,
+        "tokens_per_second": loss.tokens / loss.seconds,
+        "tflops": rate / 1e12,
+        "share_of_matmul_rate": rate / measure_matmul_rate(uses_bf16(job.settings.precision), device),
+        "gpu_gb": memory,
     }
-    with torch.no_grad():
-        encoded = reference.encode(batch["input_ids"], batch["attention_mask"])
-        batch["reference"] = document_logps(reference, encoded, trie, leaves)
-    return batch
-
-
-def time_step(loss: Callable[[], Tensor], policy: DocidModel) -> float:
-    """Measure the seconds of one forward and backward pass."""
-    policy.t5.zero_grad()
-    started = time.perf_counter()
-    loss().backward()  # type: ignore[no-untyped-call]
-    return time.perf_counter() - started
-
-
-def measure(size: str, case: Case, words: int, repeats: int) -> dict[str, Any]:
-    """Time all implementations in turns.
-
-    Returns the median seconds of a step of each, the median ratios of the others' times to genir's in the same turn,
-    and the difference between the losses of genir and of the straightforward implementation.
-    """
-    policy, reference = make_model(size, case.levels), make_model(size, case.levels)
-    with torch.no_grad():
-        for weight in policy.t5.parameters():
-            weight.mul_(1.01)  # so that policy and reference differ
-    trie = Trie.from_codes(make_docids(DOCUMENTS)[:, : case.levels])
-    batch = make_batch(reference, trie, case, words)
-    losses = {
-        "straightforward": partial(compute_straightforward_loss, policy, reference, batch, case.loss),
-        "level softmax": partial(compute_level_loss, policy, batch, case.loss),
-        "genir": partial(compute_genir_loss, policy, trie, batch, case.loss),
-    }
-    difference = abs(float(losses["genir"]().detach() - losses["straightforward"]().detach()))
-    times: dict[str, list[float]] = {name: [] for name in losses}
-    for _ in range(repeats):
-        for name, loss in losses.items():
-            times[name].append(time_step(loss, policy))
-    ratios = {
-        name: statistics.median(a / b for a, b in zip(times[name], times["genir"], strict=True))
-        for name in losses
-        if name != "genir"
-    }
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    return {"ratios": ratios, "loss_difference": difference, "seconds": medians}
 
 
 def command(
-    size: Annotated[str, typer.Option(help="Size of the T5: tiny, mini, small or base.")] = "small",
-    words: Annotated[int, typer.Option(help="Length of a query, in tokens.")] = 32,
-    repeats: Annotated[int, typer.Option(help="Number of timed steps of each implementation.")] = 7,
+    shape: Annotated[str, typer.Option(help="Shape of the T5: trained (one layer), small or base.")] = "base",
+    texts: Annotated[str, typer.Option(help="Texts: long (128 tokens) or short (3 to 16 words).")] = "long",
+    precision: Annotated[str, typer.Option(help="Precisions to measure, separated by commas.")] = "fp32,bf16",
+    loss: Annotated[str, typer.Option(help="Losses to measure, separated by commas.")] = "sft,ddro,irpo",
+    batch_size: Annotated[int | None, typer.Option(help="Texts of a step (default: 128, or 32 in refinement).")] = None,
+    documents: Annotated[int, typer.Option(help="Number of synthetic documents.", min=100)] = 100_000,
+    steps: Annotated[int, typer.Option(help="Number of timed steps.", min=1)] = 20,
+    workers: Annotated[int | None, typer.Option(help="Processes that prepare batches, as sft.workers.")] = None,
+    experts: Annotated[bool, typer.Option(help="Train with BM25 as an expert.")] = False,
 ) -> None:
-    """Time a refinement step (forward and backward) of genir and of two other implementations.
+    """Time training steps with their whole data pipeline: spans, tokenisation, trie softmax, loss and AdamW.
 
-    genir encodes each query once for all its candidates, decodes only codes that have alternatives among 100,000
-    synthetic docids, and takes the log-probabilities of the reference from a cache. The straightforward implementation
-    runs policy and reference on every pair of a query and a candidate, with logits over the whole vocabulary; its
-    losses are the same. The one with a softmax over the codebook of each level shares encodings as genir does, but
-    decodes every code. The losses are those of DDRO and IRPO, and all implementations run on one thread. Prints the
-    medians and writes them to runs/benchmark_training/results.json.
+    Trains a T5 with random weights on synthetic documents by the loop of `genir train`, in one process, with docids of
+    24 and of 8 levels: SFT with 128 texts in a step, DDRO with 15 pairs and IRPO with 32 candidates for each of 32
+    texts. Tokens are those of the texts, without padding. "of peak" is the rate of the matrix products, divided by that
+    of one large product in the same precision on the same device. The results are printed and written to
+    runs/benchmark_training/results.json.
     """
-    torch.set_num_threads(1)
-    table = Table(title=f"t5 {size}, queries of {words} tokens, {platform.machine()}, one thread, fp32")
-    for column in ("case", "straightforward", "level softmax", "genir", "speedups", "loss difference"):
-        table.add_column(column, justify="left" if column == "case" else "right")
-    results = {}
-    for name, case in track(CASES.items(), "benchmark"):
-        results[name] = found = measure(size, case, words, repeats)
-        milliseconds = [f"{seconds * 1000:,.0f} ms" for seconds in found["seconds"].values()]
-        speedups = ", ".join(f"{ratio:.1f}" for ratio in found["ratios"].values())
-        table.add_row(name, *milliseconds, speedups, f"{found['loss_difference']:.0e}")
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    threads = "" if torch.cuda.is_available() else f", {torch.get_num_threads()} threads"
+    table = Table(title=f"t5 {shape}, {texts} texts, {documents:,} documents, {name}{threads}")
+    columns = ("case", "precision", "examples/s", "tokens/s", "TFLOP/s", "of peak", "GPU memory")
+    for column in columns:
+        table.add_column(column, justify="left" if column in columns[:2] else "right")
+    cases = [case for case in CASES if case.loss in loss.split(",")]
+    collection = SyntheticDocuments(documents)
+    tokenizer = train_tokenizer((document.text for document in collection[:1000]), 8000)
+    results = []
+    for case in track(cases, "benchmark"):
+        case = case if batch_size is None else case._replace(batch_size=batch_size)
+        retriever = make_retriever(shape, case.levels, collection, tokenizer, experts)
+        if torch.cuda.is_available():
+            torch.nn.Module.to(retriever.model.t5, "cuda")
+        for each in precision.split(","):
+            settings = make_settings(case, texts, each, workers)
+            with tempfile.TemporaryDirectory() as folder:
+                found = measure(make_job(case, settings, retriever, collection, steps, Path(folder)))
+            label = f"{case.loss} {case.levels} x {CODEBOOK_SIZE}, {case.batch_size} x {case.candidates}"
+            results.append({"case": label, "precision": each, **found})
+            rates = [f"{found[key]:,.0f}" for key in ("examples_per_second", "tokens_per_second")]
+            memory = "" if found["gpu_gb"] is None else f"{found['gpu_gb']:.1f} GB"
+            table.add_row(label, each, *rates, f"{found['tflops']:.2f}", f"{found['share_of_matmul_rate']:.0%}", memory)
     console.print(table)
-    write_json(Path("runs") / "benchmark_training" / "results.json", results)
+    write_json(FOLDER / "results.json", results)
 
 
 if __name__ == "__main__":

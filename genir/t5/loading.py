@@ -89,7 +89,7 @@ def set_dropout(model: T5ForConditionalGeneration, rate: float) -> None:
 
 def set_gradient_checkpointing(model: T5ForConditionalGeneration, enabled: bool) -> None:
     """Choose whether the backward pass computes the activations of each layer again, instead of keeping them."""
-    method = model.gradient_checkpointing_enable if enabled else model.gradient_checkpointing_disable
+    method: Any = model.gradient_checkpointing_enable if enabled else model.gradient_checkpointing_disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of its new name, which earlier releases do not have
         method(*([{"use_reentrant": False}] if enabled else []))

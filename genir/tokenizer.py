@@ -1,7 +1,7 @@
 """The text tokenizer, pretrained or trained on the corpus, and the tokenisation of a batch of texts."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from genir.words import ACCENTS, MAX_WORD_LENGTH, split_special_tokens
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 SPECIAL_TOKENS = [PAD, END, UNKNOWN]
 """The special tokens of a trained tokenizer, whose ids are 0, 1 and 2 as in T5."""
+MAX_TRAINING_CHARACTERS = 50_000_000
+"""Characters of documents on which a tokenizer is trained at most; more would take hours, but change few tokens."""
 MAX_TOKEN_CHARACTERS = 64
 """`tokenize` reads at most this many characters of a text for each token; the tokens of T5 have 16 at most."""
 _LONG_RUN = regex.compile(rf"(?:\w{{{MAX_WORD_LENGTH}}}\K\w+|[^\w\s]{{{MAX_WORD_LENGTH}}}\K[^\w\s]+)")
@@ -84,7 +86,21 @@ def _make_deterministic(tokenizer: Tokenizer) -> models.Unigram:
     return models.Unigram(ordered, unk_id=SPECIAL_TOKENS.index(UNKNOWN))
 
 
-def choose_docid_tokenizer(config: Config, documents: Iterable[Document]) -> PreTrainedTokenizerBase:
+def sample_texts(documents: Sequence[Document]) -> Iterator[str]:
+    """Yield the texts of documents, on which a tokenizer is trained: MAX_TRAINING_CHARACTERS of them at most.
+
+    If there are more, the documents are chosen at random, always the same ones. They are in their own order.
+    """
+    chosen, characters = [], 0
+    for number in np.random.default_rng(0).permutation(len(documents)).tolist():
+        characters += len(documents[number].body)
+        if chosen and characters > MAX_TRAINING_CHARACTERS:
+            break
+        chosen.append(number)
+    return (documents[number].body for number in sorted(chosen))
+
+
+def choose_docid_tokenizer(config: Config, documents: Sequence[Document]) -> PreTrainedTokenizerBase:
     """Load the model's tokenizer, in whose tokens text docids are written, or train one if the config names none.
 
     Raises GenirError if the tokenizer cannot be loaded.
@@ -92,7 +108,7 @@ def choose_docid_tokenizer(config: Config, documents: Iterable[Document]) -> Pre
     name = config.model.tokenizer or config.model.pretrained
     if name is not None:
         return load_tokenizer(name)
-    return train_tokenizer((document.body for document in documents), config.model.vocab_size)
+    return train_tokenizer(sample_texts(documents), config.model.vocab_size)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

@@ -7,13 +7,16 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+import genir.tokenizer
 from genir.collection.prepared import DocumentFile
 from genir.config import load_config
 from genir.errors import GenirError
+from genir.records import Document
 from genir.tokenizer import (
     MAX_TOKEN_CHARACTERS,
     choose_docid_tokenizer,
     load_tokenizer,
+    sample_texts,
     tokenize,
     train_tokenizer,
 )
@@ -179,3 +182,17 @@ def test_only_the_beginning_of_a_huge_text_is_tokenised(tokenizer):
     for text in ("owls hunt " * 100_000, "owls" * 250_000):
         found = tokenize(tokenizer, [text], 16)["input_ids"]
         assert found.tolist() == tokenize(tokenizer, [text[: 16 * MAX_TOKEN_CHARACTERS]], 16)["input_ids"].tolist()
+
+
+def test_a_tokenizer_is_trained_on_a_random_sample_of_a_large_collection(monkeypatch):
+    documents = [Document(f"d{i}", "", f"{i:04} " * 20) for i in range(300)]
+    assert list(sample_texts(documents)) == [document.body for document in documents]
+    monkeypatch.setattr(genir.tokenizer, "MAX_TRAINING_CHARACTERS", 5000)
+    sample = list(sample_texts(documents))
+    assert 4900 < sum(map(len, sample)) <= 5000
+    assert sample == sorted({*sample})
+    numbers = [int(text[:4]) for text in sample]
+    assert 50 < sum(numbers) / len(numbers) < 250
+    assert list(sample_texts(documents)) == sample
+    monkeypatch.setattr(genir.tokenizer, "MAX_TRAINING_CHARACTERS", 1)
+    assert len(list(sample_texts(documents))) == 1

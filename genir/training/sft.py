@@ -20,7 +20,7 @@ from genir.pipeline.stage import Stage
 from genir.processes import run_on_main
 from genir.retriever import Retriever
 from genir.retriever.folder import read_settings
-from genir.tokenizer import load_tokenizer, train_tokenizer
+from genir.tokenizer import load_tokenizer, sample_texts, train_tokenizer
 from genir.training.batch_logps import DocumentScorer
 from genir.training.checkpoints import prepare_work_folder, save_trained_retriever
 from genir.training.dev import make_dev_evaluator
@@ -100,7 +100,7 @@ def _can_reuse_retriever(folder: Path) -> bool:
 
 
 def _choose_tokenizer(config: Config, data: PreparedCollection, table: DocidTable) -> PreTrainedTokenizerBase:
-    """Load the tokenizer that the config names, or train one on the documents and train queries if it names none.
+    """Load the tokenizer that the config names, or train one on documents and train queries if it names none.
 
     Text docids consist of tokens, so a model of text docids gets the tokenizer that they were built with.
     """
@@ -110,7 +110,7 @@ def _choose_tokenizer(config: Config, data: PreparedCollection, table: DocidTabl
     if name is not None:
         return load_tokenizer(name)
     queries = (query.text for query in data.queries("train"))
-    return train_tokenizer(chain((d.body for d in data.documents), queries), config.model.vocab_size)
+    return train_tokenizer(chain(sample_texts(data.documents), queries), config.model.vocab_size)
 
 
 def _make_job(config: Config, retriever: Retriever, data: PreparedCollection, number: int, work: Path) -> TrainingJob:

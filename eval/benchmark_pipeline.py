@@ -37,7 +37,7 @@ collection: {{path: {collection}}}
 runs_dir: {runs}
 docids: {{builder: rq, levels: 4, codebook_size: 256}}
 model: {{size: tiny, vocab_size: 8000}}
-sft: {{eval_steps: 100, eval_queries: 100, phases: [{{steps: 100, mix: {{spans: 0.7, queries: 0.3}}}}]}}
+sft: {{batch_size: 32, eval_steps: 100, eval_queries: 100, phases: [{{steps: 100, mix: {{spans: 0.7, queries: 0.3}}}}]}}
 ddro: {{steps: 1, eval_queries: 100, pool_size: 1000, mined_candidates: 0, mix: {{queries: 1}}}}
 irpo: null
 search: {{splits: [test]}}

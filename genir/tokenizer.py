@@ -91,7 +91,8 @@ def sample_texts(documents: Sequence[Document]) -> Iterator[str]:
 
     If there are more, the documents are chosen at random, always the same ones. They are in their own order.
     """
-    chosen, characters = [], 0
+    chosen: list[int] = []
+    characters = 0
     for number in np.random.default_rng(0).permutation(len(documents)).tolist():
         characters += len(documents[number].body)
         if chosen and characters > MAX_TRAINING_CHARACTERS:

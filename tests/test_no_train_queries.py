@@ -47,6 +47,7 @@ def test_all_stages_finish_and_the_report_says_that_dev_has_pseudo_queries(finis
     assert "pseudo_queries" in report.replace("\\", "")
 
 
+@pytest.mark.long
 def test_a_real_collection_without_train_queries_is_ranked_no_worse_than_by_bm25(tmp_path):
     source, tokenizer = (ROOT.parent / "shared" / "data" / name for name in ("msmarco-doc-sample", "t5-tokenizer"))
     if not (source.exists() and tokenizer.exists()):

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.processes import ROOT, run_python
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_documents_that_were_left_out_are_found_after_they_were_added(beir, tmp_path):
     (tmp_path / "c.yaml").write_text(
         f"""

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.processes import ROOT, run_python
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_is_timed_with_its_data_pipeline(tmp_path):
     small = [
         "--loss",

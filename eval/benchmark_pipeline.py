@@ -4,10 +4,10 @@ import json
 import math
 import multiprocessing
 import platform
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -75,7 +75,11 @@ def write_collection(folder: Path, documents: int) -> None:
 
 
 def measure(documents: int) -> dict[str, dict[str, float]]:
-    """Run the pipeline on a collection, each stage in a process of its own; returns seconds and peak MB of each."""
+    """Run the pipeline on a collection, each stage in a process of its own.
+
+    Returns the processor seconds of each, which other work on the machine changes less than those of a clock, and its
+    peak memory in MB.
+    """
     name = f"{documents}"
     shutil.rmtree(FOLDER / name, ignore_errors=True)
     collection, config = FOLDER / "collection", FOLDER / f"{name}.yaml"
@@ -85,26 +89,33 @@ def measure(documents: int) -> dict[str, dict[str, float]]:
     found = {}
     for stage, title in STAGES.items():
         console.print(f"{documents:,} documents: {title}", style="dim")
+        before = read_processor_time()
         if stage == "experts":
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                found[stage] = pool.submit(measure_experts, config).result()
-            continue
-        program = "train" if stage in ("sft", "ddro") else stage
-        only = ["ddro=null"] if stage == "sft" else []
-        subprocess.run([sys.executable, "-m", "genir", program, config, *only], check=True, stdout=subprocess.DEVNULL)
-        record = json.loads((FOLDER / name / "stage.json").read_text())[stage]
-        found[stage] = {"seconds": record["seconds"], "peak MB": record["peak_memory_mb"]}
+                memory = pool.submit(measure_experts, config).result()
+        else:
+            program = "train" if stage in ("sft", "ddro") else stage
+            command = [sys.executable, "-m", "genir", program, config, *(["ddro=null"] if stage == "sft" else [])]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            memory = json.loads((FOLDER / name / "stage.json").read_text())[stage]["peak_memory_mb"]
+        found[stage] = {"seconds": round(read_processor_time() - before, 1), "peak MB": memory}
     shutil.rmtree(FOLDER / name)
     shutil.rmtree(collection)
     return found
 
 
-def measure_experts(path: Path) -> dict[str, float]:
-    """Build and fit the experts of a run as the stage sft does; returns the seconds and the peak MB of this process."""
-    config, started = load_config(path), time.perf_counter()
+def read_processor_time() -> float:
+    """Read the processor seconds of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure_experts(path: Path) -> int:
+    """Build and fit the experts of a run as the stage sft does; returns the peak memory of this process in MB."""
+    config = load_config(path)
     data, table = PreparedCollection(config.run_folder / "collection"), DocidTable.load(config.run_folder / "docids")
     make_experts(config, data, Trie.from_codes(table.codes), choose_fitted_queries(data, table, config.seed))
-    return {"seconds": round(time.perf_counter() - started, 2), "peak MB": round(peak_memory_mb())}
+    return round(peak_memory_mb())
 
 
 def make_table(results: Mapping[int, Mapping[str, Mapping[str, float]]]) -> Table:
@@ -134,7 +145,8 @@ def command(
 ) -> None:
     """Run the pipeline on synthetic collections and print the time and peak memory of each stage.
 
-    The documents have 100 words by Zipf's law. A stage whose time grows as N log N has an exponent of about 1.1. A
+    The documents have 100 words by Zipf's law. The times are processor seconds of whole processes, of which some pass
+    while libraries are imported. A stage whose time grows as N log N has an exponent of about 1.1. A
     million documents need about 10 GB of disk space. Writes runs/benchmark_pipeline/results.json after each size.
     """
     results: dict[int, Any] = {}

@@ -95,7 +95,7 @@ def measure(documents: int) -> dict[str, dict[str, float]]:
                 memory = pool.submit(measure_experts, config).result()
         else:
             program = "train" if stage in ("sft", "ddro") else stage
-            command = [sys.executable, "-m", "genir", program, config, *(["ddro=null"] if stage == "sft" else [])]
+            command = [sys.executable, "-m", "genir", program, str(config), *(["ddro=null"] if stage == "sft" else [])]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             memory = json.loads((FOLDER / name / "stage.json").read_text())[stage]["peak_memory_mb"]
         found[stage] = {"seconds": round(read_processor_time() - before, 1), "peak MB": memory}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = ("p", "log p", "prior", "model")
+_LONGEST_LABEL = 24
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _format_tree(node: Prefix, first: str = "", rest: str = "") -> Iterator[tupl
     first, rest: the lines of the tree before this prefix, and before those below it.
     """
     numbers = [format_p(node.p), f"{node.logp:.3f}", f"{node.prior:.3f}", f"{node.model:+.3f}"]
-    yield first + (shorten(node.label) or "any docid"), numbers, describe_outcome(node)
+    yield first + (shorten(node.label, _LONGEST_LABEL) or "any docid"), numbers, describe_outcome(node)
     for child in node.children:
         branch, gap = ("└─ ", "   ") if child is node.children[-1] else ("├─ ", "│  ")
         yield from _format_tree(child, rest + branch, rest + gap)

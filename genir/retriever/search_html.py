@@ -6,7 +6,7 @@ from genir.decoding.prefix_tree import Prefix
 from genir.errors import make_printable
 from genir.retriever.search_picture import COLORS, Placed, describe_box, describe_outcome, place, shorten
 
-_COLUMN, _ROW, _WIDTH, _HEIGHT = 180, 40, 140, 32
+_COLUMN, _ROW, _WIDTH, _HEIGHT = 196, 40, 156, 32
 """Distances between columns and between rows, and the size of the box of a prefix, in pixels."""
 _OUTCOME_WIDTH = 360
 

@@ -14,7 +14,7 @@ from genir.errors import make_printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LONGEST_LABEL = 16
+_LONGEST_LABEL = 12
 _TIMES = "\N{MULTIPLICATION SIGN}"
 COLORS = {"hit": "#2e9e5b", "kept": "#3b82d6", "pruned": "#8a8f98"}
 """Mid tones, which are visible on white and on black."""
@@ -67,7 +67,7 @@ def format_factor(model: float) -> str:
     """Write by which factor the model changes a probability; model: the difference of the logarithms."""
     factor = math.exp(min(model, 99))
     if factor >= 9.95:
-        return _TIMES + (f"{factor:,.0f}" if factor < 1e4 else f"{factor:.0e}")
+        return _TIMES + (f"{factor:,.0f}" if factor < 9999.5 else ">9,999")
     return _TIMES + (f"{factor:.1f}" if factor >= 0.95 else f"{factor:.2g}" if factor >= 0.01 else "<0.01")
 
 

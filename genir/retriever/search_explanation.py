@@ -54,7 +54,7 @@ class SearchExplanation:
             "query": self.query,
             "beams": self.beams,
             "exact": self.exact,
-            "proven": self.hits.num_proven,
+            "num_proven": self.hits.num_proven,
             "bound": self.bound if self.bound > -math.inf else None,
             "hits": [hit._asdict() | {"docid": list(hit.docid)} for hit in self.hits],
             "levels": [counts._asdict() for counts in self.levels],

@@ -29,7 +29,8 @@ class SearchExplanation:
     hits: the documents found, as `Retriever.search` returns them. beams: the beam size. bound: the best log p of a
     pruned prefix that might have led to one of the hits, -inf if there is none; the hits above it are proven. tree: the
     empty docid, with the prefixes below it (`genir.decoding.prefix_tree.Prefix`). levels: what became of the prefixes
-    of each level at which there was a choice (`genir.decoding.prefix_tree.LevelCounts`).
+    of each level at which there was a choice (`genir.decoding.prefix_tree.LevelCounts`). experts: the names of the
+    experts that gave the prior; without any, it is the share of the documents.
     """
 
     hits: Hits
@@ -37,6 +38,7 @@ class SearchExplanation:
     bound: float
     tree: Prefix
     levels: list[LevelCounts]
+    experts: list[str]
 
     @property
     def query(self) -> str:
@@ -57,6 +59,7 @@ class SearchExplanation:
             "num_proven": self.hits.num_proven,
             "bound": self.bound if self.bound > -math.inf else None,
             "hits": [hit._asdict() | {"docid": list(hit.docid)} for hit in self.hits],
+            "experts": self.experts,
             "levels": [counts._asdict() for counts in self.levels],
             "tree": self.tree.to_dict(),
         }
@@ -102,7 +105,8 @@ def explain_search(
     leaves, bound = result.leaves[0].tolist(), float(result.bound[0])
     hits = index.make_hits(query, leaves, result.scores[0].tolist(), bool(result.exact[0]), bound)
     tree, levels = build_prefix_tree(trace, masses, index, leaves), count_levels(trace, leaves)
-    return SearchExplanation(hits, beams, bound, tree, levels)
+    experts = [] if index.experts is None else list(index.experts.indexes)
+    return SearchExplanation(hits, beams, bound, tree, levels, experts)
 
 
 def _format_tree(node: Prefix, first: str = "", rest: str = "") -> Iterator[tuple[str, list[str], str]]:

@@ -8,6 +8,8 @@ from genir.retriever.search_picture import COLORS, Placed, describe_box, describ
 
 _COLUMN, _ROW, _WIDTH, _HEIGHT = 196, 40, 156, 32
 """Distances between columns and between rows, and the size of the box of a prefix, in pixels."""
+_TOP = 20
+"""Height of the line above the rows, which names the levels."""
 _OUTCOME_WIDTH = 360
 
 
@@ -15,15 +17,18 @@ def draw_html(tree: Prefix, title: str) -> str:
     """Draw the tree as an SVG with a caption."""
     placed = place(tree)
     width = max(x.column for x in placed) * _COLUMN + _WIDTH + _OUTCOME_WIDTH
-    height = (max(x.row for x in placed) + 1) * _ROW
+    height = (max(x.row for x in placed) + 1) * _ROW + _TOP
+    levels = sorted({(x.column, x.node.level) for x in placed[1:]})
+    names = [_write(f"level {level}", column * _COLUMN, -6, 'font-size="10"') for column, level in levels]
     # Boxes are drawn over lines, and lines that lead further over those of pruned prefixes.
     drawn_first = sorted(placed[1:], key=lambda x: (x.node.status != "pruned", x.node.p))
     shapes = [_draw_line(x, placed[x.parent]) for x in drawn_first] + [_draw_box(x) for x in placed]
     caption = escape(make_printable(title))
+    size = f'width="{width}" height="{height}" viewBox="0 {-_TOP} {width} {height}"'
     return (
         f'<figure style="margin:0;overflow-x:auto"><figcaption>{caption}</figcaption>'
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{caption}" width="{width}" height="{height}" '
-        f'style="font:12px sans-serif;fill:currentColor">{"".join(shapes)}</svg></figure>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{caption}" {size} '
+        f'style="font:12px sans-serif;fill:currentColor">{"".join(names + shapes)}</svg></figure>'
     )
 
 

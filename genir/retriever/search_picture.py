@@ -111,8 +111,10 @@ def draw_plot(tree: Prefix, title: str, ax: "Axes | None") -> "Axes":
         if not node.children:
             outcome = shorten(describe_outcome(node), 50)
             ax.text(column + 0.72, row, outcome, fontsize=8, va="center", parse_math=False, **gray)
+    for column, level in {x.column: x.node.level for x in placed[1:]}.items():
+        ax.text(column, -0.75, f"level {level}", fontsize=7, va="center", color="dimgray")
     ax.set_xlim(-0.1, columns + 1.4)
-    ax.set_ylim(rows - 0.4, -0.6)
+    ax.set_ylim(rows - 0.4, -1)
     ax.set_axis_off()
     ax.set_title(make_printable(title), fontsize=9, loc="left", parse_math=False)
     return ax

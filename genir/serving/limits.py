@@ -12,6 +12,8 @@ MAX_HITS = 10_000
 """Hits of all queries of a request: an answer has at most about 2 MB."""
 MAX_RANKED = 1000
 """Documents that one request ranks."""
+MAX_EXPLAINED = 100
+"""Hits, and beams, of a search that is explained: a larger tree is not readable."""
 MAX_QUERY_LENGTH = 10_000
 """Characters of a query."""
 MAX_BODY_BYTES = 1_000_000

@@ -1,12 +1,14 @@
 """The endpoints that search, rank and explain."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from genir.records import Hits
+from genir.retriever import Retriever
 from genir.serving.batching import Done
 from genir.serving.errors import describe_errors
+from genir.serving.limits import MAX_EXPLAINED
 from genir.serving.schemas import (
     ExplainResult,
     QueryText,
@@ -48,15 +50,25 @@ def make_search_routes(searcher: Searcher) -> APIRouter:
         done = await searcher.call(request, lambda retriever: retriever.rank(body.query, body.doc_ids), body.timeout_ms)
         return RankResult(query=body.query, hits=list_hits(done.result), timings=make_timings(done))
 
-    @routes.get("/explain", summary="Explain the score of a document")
+    @routes.get("/explain", summary="Explain a search, or the score of a document")
     async def explain(
         request: Request,
         query: Annotated[QueryText, Query(description="The query.")],
-        doc_id: Annotated[str, Query(description="The document whose score is explained.")],
-    ) -> ExplainResult:
-        """Tell what the experts and the model add to the score of a document, level by level of its docid."""
-        done = await searcher.call(request, lambda retriever: ExplainResult.of(retriever.explain(query, doc_id)))
-        return done.result
+        doc_id: Annotated[str | None, Query(description="The document whose score is explained.")] = None,
+        k: Annotated[int, Query(ge=1, le=MAX_EXPLAINED, description="How many documents the search finds.")] = 10,
+        beams: Annotated[int | None, Query(ge=1, le=MAX_EXPLAINED, description="Beam size of the search.")] = None,
+    ) -> ExplainResult | dict[str, Any]:
+        """Tell which prefixes of docids a search considers, as `SearchExplanation.to_dict` in Python.
+
+        With a `doc_id`, tell what the experts and the model add to the score of this document, level by level.
+        """
+
+        def call(retriever: Retriever) -> ExplainResult | dict[str, Any]:
+            if doc_id is None:
+                return retriever.explain(query, k=k, beams=beams).to_dict()
+            return ExplainResult.of(retriever.explain(query, doc_id))
+
+        return (await searcher.call(request, call)).result
 
     return routes
 

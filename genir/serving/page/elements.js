@@ -24,9 +24,9 @@ export function shape(tag, attributes = {}, ...children) {
 /** Write a probability in per cent. */
 export function percent(p) {
   const x = 100 * p;
-  if (x >= 10) return `${x.toFixed(x > 99 && x < 99.95 ? 1 : 0)} %`;
-  if (x >= 1) return `${x.toFixed(1)} %`;
-  return x >= 0.01 ? `${Number(x.toPrecision(2))} %` : "<0.01 %";
+  if (x >= 10) return `${x.toFixed(x > 99 && x < 99.95 ? 1 : 0)}\u00a0%`;
+  if (x >= 1) return `${x.toFixed(1)}\u00a0%`;
+  return x >= 0.01 ? `${Number(x.toPrecision(2))}\u00a0%` : "<0.01\u00a0%";
 }
 
 /** Write by which factor the model changes a probability, from the difference of the logarithms. */

@@ -3,7 +3,7 @@
 import { count, element, factor, percent, shape, shorten } from "./elements.js";
 
 const MOST_RIVALS = 5;
-const COLUMN = 196, ROW = 40, WIDTH = 156, HEIGHT = 32, OUTCOME = 330;
+const COLUMN = 196, ROW = 40, WIDTH = 156, HEIGHT = 32, OUTCOME = 330, TOP = 20;
 
 /** The prefixes from the root to the hit of a rank; an empty list if there is no such hit. */
 export function findPath(node, rank) {
@@ -26,17 +26,19 @@ function describeOutcome(node) {
 }
 
 /** How a hit was written: at each level, its code among the codes that could have followed. */
-export function explainHit(root, rank) {
-  const path = findPath(root, rank);
+export function explainHit({ tree, experts }, rank) {
+  const path = findPath(tree, rank);
   if (!path.length) return element("p", {}, "The documents have changed since this search; search again.");
-  const steps = path.slice(1).map((node, i) => explainLevel(path[i], node));
+  const steps = path.slice(1).map((node, i) => explainLevel(path[i], node, namePrior(experts)));
   const factors = path.slice(1).map((node) => percent(Math.exp(node.code_logp)));
   const total = percent(Math.exp(path.at(-1).logp));
   const product = factors.length > 1 ? `${factors.join(" × ")} = ${total}` : total;
   const summary = path.length > 1
     ? `The probability of this document is ${product}.`
     : "It is the only document, so that there was nothing to choose.";
-  return element("div", { class: "written" }, ...steps, element("p", {}, summary, followedBy(path.at(-1))));
+  const legend = `A bar is the probability of a code; the mark on it is ${experts.length ? "that by the experts alone" : "its share of the documents"}.`;
+  const result = element("p", {}, summary, followedBy(path.at(-1)));
+  return element("div", { class: "written" }, ...steps, result, element("p", { class: "legend" }, legend));
 }
 
 function followedBy(node) {
@@ -45,7 +47,12 @@ function followedBy(node) {
   return rest === 1 ? " The last code has no alternative." : ` The last ${rest} codes have no alternatives.`;
 }
 
-function explainLevel(parent, chosen) {
+/** What gives the probabilities without the model: the experts, or all documents alike. */
+export function namePrior(experts) {
+  return experts.length ? "Experts" : "Share";
+}
+
+function explainLevel(parent, chosen, prior) {
   const rivals = parent.children.filter((child) => child !== chosen).slice(0, MOST_RIVALS);
   const rows = [chosen, ...rivals].sort((a, b) => b.logp - a.logp);
   const hidden = parent.children.length + parent.others - rows.length;
@@ -57,10 +64,14 @@ function explainLevel(parent, chosen) {
     "table",
     {},
     element("caption", {}, element("b", {}, name), ` ${after}, ${possible}`),
-    element("thead", {}, element("tr", {}, ...["Code", "Probability", "Experts", "Model"].map(head))),
+    element("thead", {}, element("tr", {}, ...["Code", "Probability", prior, "Model"].map(head))),
     element("tbody", {}, ...rows.map((node) => explainCode(node, node === chosen))),
-    hidden && element("tfoot", {}, element("tr", {}, element("td", { colspan: 4 }, `${hidden.toLocaleString("en")} more, together ${percent(rest)}`))),
+    hidden ? element("tfoot", {}, element("tr", {}, element("td", { colspan: 4 }, writeRest(hidden, rest)))) : null,
   );
+}
+
+function writeRest(hidden, rest) {
+  return `${hidden.toLocaleString("en")} more, together ${percent(rest)}`;
 }
 
 function head(name) {
@@ -95,22 +106,23 @@ function place(root) {
   add(root, null, 0);
   const levels = [...new Set(placed.map((x) => x.node.level))].sort((a, b) => a - b);
   for (const x of placed) x.column = levels.indexOf(x.node.level);
-  return placed;
+  return { placed, levels };
 }
 
 /** Draw the prefixes as an SVG; the hit of the rank `marked` and the way to it stand out. */
-export function drawTree(root, marked) {
-  const placed = place(root);
-  const width = Math.max(...placed.map((x) => x.column)) * COLUMN + WIDTH + OUTCOME;
-  const height = (Math.max(...placed.map((x) => x.row)) + 1) * ROW;
-  const path = new Set(findPath(root, marked));
+export function drawTree({ tree, experts }, marked) {
+  const { placed, levels } = place(tree), prior = namePrior(experts).toLowerCase();
+  const width = (levels.length - 1) * COLUMN + WIDTH + OUTCOME;
+  const height = (Math.max(...placed.map((x) => x.row)) + 1) * ROW + TOP;
+  const path = new Set(findPath(tree, marked));
   const importance = (x) => [path.has(x.node), x.node.status !== "pruned", x.node.logp];
   const lines = placed.slice(1).sort((a, b) => compare(importance(a), importance(b)));
   return shape(
     "svg",
-    { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", focusable: "false" },
+    { width, height, viewBox: `0 ${-TOP} ${width} ${height}`, "aria-hidden": "true", focusable: "false" },
+    ...levels.slice(1).map((level, i) => shape("text", { x: (i + 1) * COLUMN, y: -6, class: "level" }, `Level ${level}`)),
     ...lines.map((x) => drawLine(x, path.has(x.node))),
-    ...placed.map((x) => drawBox(x, path.has(x.node))),
+    ...placed.map((x) => drawBox(x, path.has(x.node), prior)),
   );
 }
 
@@ -124,10 +136,10 @@ function drawLine({ node, parent, column, row }, isMarked) {
   const x1 = column * COLUMN, y1 = row * ROW + ROW / 2, gap = COLUMN - WIDTH;
   const d = `M${x0} ${y0}H${x1 - gap}C${x1 - gap / 2} ${y0} ${x1 - gap / 2} ${y1} ${x1} ${y1}`;
   const attributes = { d, class: `${node.status}${isMarked ? " marked" : ""}` };
-  return shape("path", { ...attributes, "stroke-width": 1 + 4 * Math.exp(node.logp) });
+  return shape("path", { ...attributes, "stroke-width": (isMarked ? 2.5 : 1) + 4 * Math.exp(node.logp) });
 }
 
-function drawBox({ node, column, row }, isMarked) {
+function drawBox({ node, column, row }, isMarked, prior) {
   const x = column * COLUMN, y = row * ROW + (ROW - HEIGHT) / 2;
   const write = (text, left, down, name) => shape("text", { x: x + left, y: y + down, class: name }, text);
   const isRoot = node.level === 0;
@@ -136,7 +148,7 @@ function drawBox({ node, column, row }, isMarked) {
     { class: `${node.status}${isMarked ? " marked" : ""}` },
     shape("rect", { x: x + 0.5, y, width: WIDTH - 1, height: HEIGHT, rx: 6 }),
     write(shorten(node.label, 12) || "any docid", 8, 14, "code"),
-    write(isRoot ? count(node.documents, "document", "documents") : `experts ${percent(Math.exp(node.prior))}`, 8, 26, "small"),
+    write(isRoot ? count(node.documents, "document", "documents") : `${prior} ${percent(Math.exp(node.prior))}`, 8, 26, "small"),
     isRoot ? null : write(percent(Math.exp(node.logp)), WIDTH - 8, 14, "code end"),
     isRoot ? null : write(factor(node.model), WIDTH - 8, 26, "small end"),
     node.children.length ? null : write(shorten(describeOutcome(node), 46), WIDTH + 8, 20, "outcome"),
@@ -144,9 +156,9 @@ function drawBox({ node, column, row }, isMarked) {
 }
 
 /** The prefixes as a nested list, with the same numbers as the drawing. */
-export function listTree(node) {
-  const numbers = `${percent(Math.exp(node.logp))} (experts ${percent(Math.exp(node.prior))}, model ${factor(node.model)})`;
+export function listTree(node, prior) {
+  const numbers = `${percent(Math.exp(node.logp))} (${prior} ${percent(Math.exp(node.prior))}, model ${factor(node.model)})`;
   const text = node.level ? `${node.label}: ${numbers}; ${describeOutcome(node)}` : `any docid: ${describeOutcome(node)}`;
-  const below = node.children.map((child) => listTree(child));
+  const below = node.children.map((child) => listTree(child, prior));
   return element("li", { class: node.status }, text, below.length ? element("ul", {}, ...below) : null);
 }

@@ -1,7 +1,7 @@
 // The search page: sends queries, and shows hits, their certificate, and on demand how they were written.
 
 import { count, element, percent } from "./elements.js";
-import { drawTree, explainHit, listTree } from "./explanation.js";
+import { drawTree, explainHit, listTree, namePrior } from "./explanation.js";
 
 const [form, query, key, status, error, results, certificate, hits, tree] = [
   "form", "query", "key", "status", "error", "results", "certificate", "hits", "tree",
@@ -70,7 +70,8 @@ function showResults(found, request, signal) {
   const taken = found.timings ? ` in ${Math.max(1, Math.round(found.timings.search_ms))} ms` : "";
   status.textContent = `${count(found.hits.length, "hit", "hits")}${taken}${found.exact ? ", proven to be the best" : ""}`;
   showCertificate(found, request);
-  hits.replaceChildren(...found.hits.map((hit) => showHit(hit, explain, view)));
+  const isProven = (hit) => !found.exact && hit.rank <= found.num_proven;
+  hits.replaceChildren(...found.hits.map((hit) => showHit(hit, isProven(hit), explain, view)));
   showTree(explain, view);
   results.hidden = false;
 }
@@ -87,27 +88,23 @@ function showCertificate(found, request) {
   }
   const beams = 4 * (request.beams ?? Math.max(request.k, 10));
   const part = proven ? `Only the first ${proven} are proven.` : "Not proven.";
-  const text = ` The beams may have missed a better document. Together these have ${total} of the probability. `;
+  const missed = proven ? "better than the others" : "that is better";
+  const text = ` The beams may have missed a document ${missed}. Together these have ${total} of the probability. `;
   const again = () => open({ ...request, beams });
   const button = element("button", { type: "button", class: "quiet", onclick: again }, `Search with ${beams} beams`);
   certificate.replaceChildren(element("strong", {}, part), text, button);
 }
 
-function showHit(hit, explain, view) {
+function showHit(hit, isProven, explain, view) {
   const panel = element("div", { id: `written-${hit.rank}`, class: "panel", hidden: "" });
   const attributes = { type: "button", class: "quiet", "aria-expanded": "false", "aria-controls": panel.id };
-  const title = hit.title || hit.doc_id;
-  const button = element(
-    "button",
-    { ...attributes, "aria-describedby": `title-${hit.rank}` },
-    "How it was written",
-  );
+  const button = element("button", { ...attributes, "aria-describedby": `title-${hit.rank}` }, "How it was written");
   const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("i"));
   bar.firstChild.style.width = `${100 * Math.exp(hit.score)}%`;
   button.addEventListener("click", () => toggle(button, panel, explain, (found) => {
     view.opened = panel.hidden ? null : hit.rank;
     view.redraw();
-    panel.replaceChildren(explainHit(found.tree, hit.rank));
+    panel.replaceChildren(explainHit(found, hit.rank));
   }));
   return element(
     "li",
@@ -116,14 +113,13 @@ function showHit(hit, explain, view) {
     element(
       "div",
       { class: "hit" },
-      element("h2", { id: `title-${hit.rank}` }, title),
-      element("p", {}, element("span", { class: "id" }, hit.doc_id), " ", element("code", {}, hit.docid.join("-"))),
-      button,
+      element("h2", { id: `title-${hit.rank}` }, hit.title || hit.doc_id),
+      element("p", {}, element("span", {}, hit.doc_id), element("code", {}, hit.docid.join("-")), button),
     ),
     element(
       "p",
       { class: "score", title: `log-probability ${hit.score.toFixed(3)}` },
-      element("b", {}, percent(Math.exp(hit.score))), bar, element("small", {}, `log p ${hit.score.toFixed(3)}`),
+      element("b", {}, percent(Math.exp(hit.score))), bar, isProven ? element("small", { class: "proven" }, "✓ proven") : null, element("small", {}, `log p ${hit.score.toFixed(3)}`),
     ),
     panel,
   );
@@ -148,12 +144,12 @@ function showTree(explain, view) {
   const button = element("button", attributes, "Show the whole search as a tree");
   button.addEventListener("click", () => toggle(button, panel, explain, (found) => {
     const frame = element("div", { class: "frame", tabindex: "0", role: "img", "aria-label": "The tree, drawn; the list below says the same" });
-    view.redraw = () => frame.replaceChildren(drawTree(found.tree, view.opened));
+    view.redraw = () => frame.replaceChildren(drawTree(found, view.opened));
     view.redraw();
     panel.replaceChildren(
       element("p", {}, ...describeTree(found)),
       frame,
-      element("details", {}, element("summary", {}, "The tree as a list"), element("ul", { class: "list" }, listTree(found.tree))),
+      element("details", {}, element("summary", {}, "The tree as a list"), element("ul", { class: "list" }, listTree(found.tree, namePrior(found.experts).toLowerCase()))),
     );
   }));
   tree.replaceChildren(button, panel);
@@ -161,10 +157,11 @@ function showTree(explain, view) {
 
 function describeTree(found) {
   const levels = found.levels.map(({ level, considered, kept, hits: ended }) =>
-    `level ${level}: ${count(considered, "prefix", "prefixes")} considered, ${kept} kept, ${count(ended, "hit", "hits")}`);
+    `Level ${level}: ${count(considered, "prefix", "prefixes")} considered, ${kept} kept, ${count(ended, "hit", "hits")}. `);
   return [
-    `${count(found.beams, "beam", "beams")}. ${levels.join("; ")}. Each box has a prefix of docids, its probability, `,
-    "what the experts alone would give it, and by which factor the model changes that. ",
+    `${count(found.beams, "beam", "beams")}. ${levels.join("")}Each box has a prefix of docids, its probability, `,
+    found.experts.length ? "what the experts alone would give it" : "the share of the documents below it",
+    ", and by which factor the model changes that. ",
     element("b", { class: "hit" }, "Green"), " are hits, ", element("b", { class: "kept" }, "blue"), " what the beams kept, ",
     element("b", { class: "pruned" }, "grey"), " the most likely of what they lost.",
   ];

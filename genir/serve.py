@@ -7,6 +7,8 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import typer
@@ -52,20 +54,25 @@ def command(
     require_single_process()
     if api_key is not None and not api_key.isascii():
         raise GenirError("--api-key: must consist of ASCII characters, since it is sent in a header")
-    with tempfile.TemporaryDirectory(prefix="genir-metrics-") as metrics_folder:
-        if workers > 1:  # read by prometheus_client when it is imported
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_folder
+    given = (timeout, max_batch, max_wait_ms, max_queue, grace, watch, access_log, api_key, tuple(cors or ()))
+    with share_metrics() if workers > 1 else nullcontext():
         try:
-            import fastapi  # noqa: F401
-            import prometheus_client  # noqa: F401
-            import uvicorn  # noqa: F401
+            from genir.serving.running import run_service
+            from genir.serving.settings import ServiceSettings
         except ImportError as error:
             raise GenirError(f"serve needs {error.name}; install it: pip install genir[serve]") from None
-        from genir.serving.running import run_service
-        from genir.serving.settings import ServiceSettings
-
-        given = (timeout, max_batch, max_wait_ms, max_queue, grace, watch, access_log, api_key, tuple(cors or ()))
         run_service(folder, host, port, workers, ServiceSettings(*given))
+
+
+@contextmanager
+def share_metrics() -> Iterator[None]:
+    """Let several processes share their metrics in a temporary folder: prometheus_client reads this when imported."""
+    with tempfile.TemporaryDirectory(prefix="genir-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
 if __name__ == "__main__":

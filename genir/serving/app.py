@@ -67,10 +67,11 @@ async def _serving(served: ServedRetriever, settings: ServiceSettings, metrics: 
             metrics.set_documents(documents)
 
     metrics.set_documents(len(served.current.table))
-    await asyncio.to_thread(served.make_ready)
     watcher = FolderWatcher(served, note_reload)
     if settings.watch:
+        await asyncio.to_thread(watcher.poll)  # a worker that replaces another one may start long after loading
         watcher.start()
+    await asyncio.to_thread(served.make_ready)
     yield
     if settings.watch:
         watcher.stop()

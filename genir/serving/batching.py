@@ -100,8 +100,9 @@ class BatchQueue(Generic[Item, Result]):
         try:
             return list(await asyncio.gather(*futures))
         finally:
-            cancelled = [future.cancel() for future in futures]
-            if any(cancelled):
+            for future in futures:
+                future.cancel()  # without effect if it is done
+            if any(future.cancelled() for future in futures):
                 self._waiting = deque(entry for entry in self._waiting if not entry.future.done())
                 self._on_length(len(self._waiting))
 

@@ -36,6 +36,7 @@ def make_log_config(access_log: bool) -> dict[str, Any]:
         "handlers": {"stderr": stderr, "stdout": stdout},
         "loggers": {
             "uvicorn": normal,
+            "uvicorn.access": {"handlers": [], "propagate": False},
             "genir.serving": normal,
             "genir.access": normal | {"handlers": ["stdout"] if access_log else []},
         },

@@ -50,7 +50,7 @@ class Metrics:
             registry=registry,
         )
         self._documents = Gauge(
-            "genir_documents", "Documents that are searched.", registry=registry, multiprocess_mode="livemin"
+            "genir_documents", "Documents that are searched.", registry=registry, multiprocess_mode="livemostrecent"
         )
         self._reloads = Counter(
             "genir_reloads", "Times that a changed retriever folder was loaded.", ["result"], registry=registry
@@ -77,7 +77,7 @@ class Metrics:
         self._beams.observe(beams)
 
     def set_documents(self, count: int) -> None:
-        """Set the number of documents that are searched; of several processes, the smallest number is shown."""
+        """Set the number of documents that are searched; of several processes, the last one that is set is shown."""
         self._documents.set(count)
 
     def count_reload(self, succeeded: bool) -> None:

@@ -70,8 +70,9 @@ async def _serving(served: ServedRetriever, settings: ServiceSettings, metrics: 
     watcher = FolderWatcher(served, note_reload)
     if settings.watch:
         await asyncio.to_thread(watcher.poll)  # a worker that replaces another one may start long after loading
-        watcher.start()
     await asyncio.to_thread(served.make_ready)
+    if settings.watch:
+        watcher.start()
     yield
     if settings.watch:
         watcher.stop()

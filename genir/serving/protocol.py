@@ -38,6 +38,10 @@ def make_protocol(max_connections: int, request_seconds: float = REQUEST_SECONDS
             super().data_received(data)
             self.set_timer()
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self.set_timer()
+
         def pause_writing(self) -> None:
             super().pause_writing()
             self.is_paused = True

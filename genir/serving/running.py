@@ -21,7 +21,9 @@ def run_service(folder: str, host: str, port: int, workers: int, settings: Servi
         return
     if served.current.model.device.type != "cpu":
         raise GenirError("--workers: several processes cannot share a GPU; start one, which searches in batches")
-    listener = make_server_config(None, host, port, settings).bind_socket()
+    config = make_server_config(None, host, port, settings)
+    listener = config.bind_socket()
+    listener.listen(config.backlog)  # clients that connect before a worker has started wait for it
 
     def serve() -> None:
         divide_threads(workers)

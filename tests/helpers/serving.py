@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import socket
 import threading
 from contextlib import contextmanager, suppress
 
@@ -43,14 +44,14 @@ def make_config(retriever, **settings):
 def running(config):
     """Run a service in a thread, and yield its address."""
     server = Server(config)
-    listener = config.bind_socket()
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        yield listener.getsockname()
-    finally:
-        server.should_exit = True
-        thread.join()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def ask(address, path, **parameters):

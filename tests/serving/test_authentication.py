@@ -11,7 +11,9 @@ def client(owls):
     return TestClient(make_app(owls, api_key="s3cret"))
 
 
-@pytest.mark.parametrize("given", [None, "", "s3cret", "Bearer", "Bearer wrong", "Bearer s3cret2", "Basic s3cret", "Bearer é"])
+@pytest.mark.parametrize(
+    "given", [None, "", "s3cret", "Bearer", "Bearer wrong", "Bearer s3cret2", "Basic s3cret", "Bearer é"]
+)
 def test_requests_without_the_key_are_refused(client, given):
     headers = {} if given is None else {"Authorization": given.encode()}
     for path in ("/search?query=owls", "/metrics", "/explain", "/nowhere"):

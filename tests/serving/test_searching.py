@@ -52,11 +52,9 @@ def make_searcher(retriever, **settings):
 def test_searches_that_run_together_have_the_results_of_single_ones(observed, owls):
     some = ["owls-03", "owls-17", "owls-08", "owls-30"]
     texts = (SUBJECTS * 3)[:12]
-    options = [
-        SearchOptions.of(*given)
-        for given in [(10, None, False, None), (3, None, False, None), (10, 2, False, None), (10, None, False, some)]
-        + [(10, None, True, None), (30, 30, False, None), (10, 60, False, None)]
-    ]
+    plain, exact = (10, None, False, None), (10, None, True, None)
+    others = [(3, None, False, None), (10, 2, False, None), (10, None, False, some), (30, 30, False, None)]
+    options = [SearchOptions.of(*given) for given in [plain, exact, *others, (10, 60, False, None)]]
     asked = [(text, options[i % len(options)]) for i, text in enumerate(texts * 3)]
 
     async def run():
@@ -82,9 +80,8 @@ def test_a_query_that_fails_fails_only_for_its_client(observed):
         first = asyncio.ensure_future(searcher.search(Client(), ["first"], SearchOptions.of(1, None, False, None)))
         while not observed.batches:
             await asyncio.sleep(0.001)
-        calls = [
-            searcher.search(Client(), [query], SearchOptions.of(1, None, False, None)) for query in ("owls", "fail", "fox")
-        ]
+        options = SearchOptions.of(1, None, False, None)
+        calls = [searcher.search(Client(), [query], options) for query in ("owls", "fail", "fox")]
         rest = asyncio.gather(*calls, return_exceptions=True)
         await asyncio.sleep(0)
         observed.may_run.set()
@@ -124,8 +121,9 @@ def test_searches_end_at_their_deadline_with_their_client_and_with_the_service(o
     async def run():
         searcher = make_searcher(observed, timeout=60)
         gone = Client()
-        calls = [searcher.search(client, ["x"], options, timeout) for client, timeout in [(gone, None), (Client(), None)]]
-        disconnected, ended = map(asyncio.ensure_future, calls)
+        disconnected, ended = (
+            asyncio.ensure_future(searcher.search(client, ["x"], options)) for client in (gone, Client())
+        )
         with pytest.raises(SearchTimeout, match=r"stopped after 0\.02 s"):
             await searcher.search(Client(), ["x"], options, 20)
         with pytest.raises(SearchTimeout, match=r"stopped after 0\.02 s"):

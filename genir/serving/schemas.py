@@ -192,6 +192,79 @@ class ExplainResult(BaseModel):
         )
 
 
+class LevelCounts(BaseModel):
+    """What became of the prefixes of one level; pruned_p: the total probability of those that were pruned."""
+
+    level: int
+    considered: int
+    kept: int
+    hits: int
+    pruned_p: float
+
+
+class ExplainedPrefix(BaseModel):
+    """A prefix of docids that a search considered; logp = prior + model, of the whole prefix and of its last code.
+
+    codes: all codes; those after `level` have no alternatives. status: kept, pruned or hit. documents: how many begin
+    with the prefix; doc_id, title: the document if there is only one. children: the prefixes one code longer that are
+    shown, most likely first. others: how many more were pruned; others_logp: the log of their total probability.
+    """
+
+    codes: list[int]
+    label: str
+    level: int
+    status: str
+    documents: int
+    logp: float
+    prior: float
+    model: float
+    code_logp: float
+    code_prior: float
+    code_model: float
+    shared: bool
+    rank: int | None
+    doc_id: str | None
+    title: str | None
+    children: list["ExplainedPrefix"]
+    others: int
+    others_logp: float | None
+
+
+_NUMBERS = {
+    "logp": -0.31, "prior": -0.52, "model": 0.21, "code_logp": -0.31, "code_prior": -0.52, "code_model": 0.21
+}  # fmt: skip
+_LEAF = {
+    "codes": [3, 17], "label": "3-17", "level": 1, "status": "hit", "documents": 1, **_NUMBERS, "shared": False,
+    "rank": 1, "doc_id": "b4", "title": "Barn owl", "children": [], "others": 0, "others_logp": None,
+}  # fmt: skip
+_ROOT = {
+    **_LEAF, "codes": [], "label": "", "level": 0, "status": "kept", "documents": 64, **dict.fromkeys(_NUMBERS, 0.0),
+    "rank": None, "doc_id": None, "title": None, "children": [_LEAF], "others": 63, "others_logp": -1.32,
+}  # fmt: skip
+
+
+class SearchExplanationResult(BaseModel):
+    """What a search did: the prefixes that its beams held, and the most likely of those that it pruned, as a tree.
+
+    bound: the best log-probability of a pruned prefix that might have led to a hit. experts: what gave the priors.
+    """
+
+    model_config = _with_example(
+        _RESULT
+        | {"beams": 1, "bound": -1.94, "experts": ["text"], "tree": _ROOT}
+        | {"levels": [{"level": 1, "considered": 64, "kept": 0, "hits": 1, "pruned_p": 0.27}]}
+    )
+    query: str
+    beams: int
+    exact: bool
+    num_proven: int
+    bound: float | None
+    hits: list[Hit]
+    experts: list[str]
+    levels: list[LevelCounts]
+    tree: ExplainedPrefix
+
+
 def list_hits(hits: Hits) -> list[Hit]:
     """The JSON form of hits."""
     return [

@@ -1,6 +1,6 @@
 """The endpoints that search, rank and explain."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
@@ -14,6 +14,7 @@ from genir.serving.schemas import (
     QueryText,
     RankRequest,
     RankResult,
+    SearchExplanationResult,
     SearchParameters,
     SearchRequest,
     SearchResult,
@@ -57,15 +58,15 @@ def make_search_routes(searcher: Searcher) -> APIRouter:
         doc_id: Annotated[str | None, Query(description="The document whose score is explained.")] = None,
         k: Annotated[int, Query(ge=1, le=MAX_EXPLAINED, description="How many documents the search finds.")] = 10,
         beams: Annotated[int | None, Query(ge=1, le=MAX_EXPLAINED, description="Beam size of the search.")] = None,
-    ) -> ExplainResult | dict[str, Any]:
-        """Tell which prefixes of docids a search considers, as `SearchExplanation.to_dict` in Python.
+    ) -> ExplainResult | SearchExplanationResult:
+        """Tell which prefixes of docids a search considers, and what became of them.
 
         With a `doc_id`, tell what the experts and the model add to the score of this document, level by level.
         """
 
-        def call(retriever: Retriever) -> ExplainResult | dict[str, Any]:
+        def call(retriever: Retriever) -> ExplainResult | SearchExplanationResult:
             if doc_id is None:
-                return retriever.explain(query, k=k, beams=beams).to_dict()
+                return SearchExplanationResult.model_validate(retriever.explain(query, k=k, beams=beams).to_dict())
             return ExplainResult.of(retriever.explain(query, doc_id))
 
         return (await searcher.call(request, call)).result

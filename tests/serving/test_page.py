@@ -203,7 +203,7 @@ def test_nothing_is_loaded_from_elsewhere(open_page, address):
     open_everything(page)
     assert {urlsplit(url).path for url in requests if not url.startswith("data:")} >= {"/", "/search", "/explain"}
     assert [url for url in requests if not url.startswith((address + "/", "data:"))] == []
-    page.get_by_role("link", name="The service for programs").click()
+    page.get_by_role("link", name="The API of this service").click()
     expect(page).to_have_url(f"{address}/docs")
 
 

@@ -82,7 +82,8 @@ function explainCode(node, isChosen) {
   const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("i"), element("b"));
   bar.children[0].style.width = `${100 * Math.exp(node.code_logp)}%`;
   bar.children[1].style.left = `${100 * Math.exp(node.code_prior)}%`;
-  const note = isChosen ? "this hit" : node.status === "hit" ? `hit ${node.rank}` : node.status;
+  const status = isChosen ? "this hit" : node.status === "hit" ? `hit ${node.rank}` : node.status;
+  const note = node.doc_id && !isChosen ? `${status}: ${shorten(node.title || node.doc_id, 26)}` : status;
   return element(
     "tr",
     { class: isChosen ? "chosen" : node.status },

@@ -3,7 +3,7 @@
 Codes without alternatives have the probability 1. They make no node of their own: they belong to the prefix that they
 continue.
 
-Shapes: n beams, c children of all beams.
+Shapes: c children of all beams of a level.
 """
 
 import math
@@ -17,6 +17,7 @@ from torch import Tensor
 from genir.decoding.index import DocumentIndex
 from genir.decoding.search import TracedLevel
 from genir.decoding.topk import topk_mask
+from genir.docids.trie import Children
 from genir.scoring.masses import Masses
 from genir.scoring.softmax import segment_log_softmax
 
@@ -126,29 +127,25 @@ def _add_level(
 ) -> list[Prefix]:
     """Add the children of the beams to the tree, and return those that are beams of the next level."""
     level, live, children, logps, continued = traced
-    parent, scores = children.parent, live.score[children.parent] + logps
-    sizes = children.last - children.first
-    priors = segment_log_softmax(
-        masses.log_masses(level, live.query, live.first, live.last, children), parent, len(beams)
-    )
+    parent, scores, sizes = children.parent, live.score[children.parent] + logps, children.last - children.first
+    log_masses = masses.log_masses(level, live.query, live.first, live.last, children)
+    priors = segment_log_softmax(log_masses, parent, len(beams))
+    shared = ~masses.trie.is_generated(level, live.first)[parent]
     has_siblings = parent.bincount(minlength=len(beams))[parent] > 1
-    is_hit = (sizes == 1) & torch.isin(children.first, children.first.new_tensor(list(ranks)))
-    shown = continued | is_hit
+    shown = continued | _find_hits(children, [*ranks])
     shown |= topk_mask(scores.masked_fill(shown | ~has_siblings, -torch.inf).unsqueeze(0), SHOWN_PRUNED)[0]
     _count_others(beams, parent[~shown], scores[~shown])
-    is_number = ~masses.trie.is_generated(level, live.first)[parent]
-    columns = (parent, children.code, has_siblings, continued, children.first)
-    details = (sizes, scores, priors, logps, priors, is_number)
+    columns = (parent, children.code, children.first, has_siblings, continued, sizes, scores, priors, logps, shared)
     following = []
-    for number, code, has_sibling, is_continued, leaf, *values in zip(
-        *(x[shown].tolist() for x in (*columns, *details)), strict=True
+    for number, code, leaf, has_sibling, is_continued, documents, logp, prior, code_logp, is_shared in zip(
+        *(x[shown].tolist() for x in columns), strict=True
     ):
-        node, codes = beams[number], (*beams[number].codes, code)
+        node, codes, total = beams[number], (*beams[number].codes, code), beams[number].prior + prior
         if has_sibling:
-            node = Prefix(codes, level + 1, "kept" if is_continued else "pruned", *values)
-            node.prior += beams[number].prior
+            status: Status = "kept" if is_continued else "pruned"
+            node = Prefix(codes, level + 1, status, documents, logp, total, code_logp, prior, is_shared)
             beams[number].children.append(node)
-            if node.documents == 1:
+            if documents == 1:
                 _end_at(node, leaf, index, ranks)
         else:
             node.codes = codes
@@ -163,12 +160,17 @@ def count_levels(trace: Sequence[TracedLevel], leaves: Sequence[int]) -> list[Le
     """Count what became of the prefixes of each level; levels at which no beam had a choice are left out."""
     counts = []
     for level, live, children, logps, continued in trace:
-        found = torch.isin(children.first, children.first.new_tensor(leaves)) & (children.last - children.first == 1)
+        found = _find_hits(children, leaves)
         kept, hits = int(continued.sum()), int(found.sum())
         pruned = (live.score[children.parent] + logps)[~continued & ~found].double().exp().sum()
         if len(children.parent) > len(live.query):
             counts.append(LevelCounts(level + 1, len(children.parent), kept, hits, float(pruned)))
     return counts
+
+
+def _find_hits(children: Children, leaves: Sequence[int]) -> Tensor:
+    """Which children [c] are one of the documents of these leaves."""
+    return (children.last - children.first == 1) & torch.isin(children.first, children.first.new_tensor(leaves))
 
 
 def _count_others(beams: list[Prefix], parent: Tensor, scores: Tensor) -> None:

@@ -13,7 +13,7 @@ from genir.decoding.index import DocumentIndex
 from genir.decoding.prefix_tree import SHOWN_PRUNED, Prefix, build_prefix_tree, count_levels
 from genir.docids.table import Codes, DocidTable
 from genir.docids.trie import Trie
-from tests.helpers.models import make_model
+from tests.helpers.models import make_model, make_text_model
 from tests.helpers.search import (
     log_sum_exp,
     make_masses,
@@ -22,10 +22,12 @@ from tests.helpers.search import (
     random_codes,
     random_log_priors,
     random_queries,
+    random_text_docids,
 )
 
 K = 4
 CASES = [
+    pytest.param(((), 40), id="text of different lengths"),
     pytest.param(((6, 5, 4), 30), id="three levels"),
     pytest.param(((40,), 40), id="atomic"),
     pytest.param(((2, 2), 20), id="shared docids"),
@@ -48,10 +50,13 @@ class Found(NamedTuple):
 
 
 def search(sizes, count, seed, beams):
-    codes = random_codes(count, sizes, seed)
-    model, trie, log_priors = make_model(sizes, seed=seed), Trie.from_codes(codes), random_log_priors(1, count, seed)
+    if sizes:
+        codes, model = random_codes(count, sizes, seed), make_model(sizes, seed=seed)
+    else:
+        codes, model = random_text_docids(count, 5, seed), make_text_model(5, seed=seed)
+    trie, log_priors = Trie.from_codes(codes), random_log_priors(1, count, seed)
     names = [f"d{i}" for i in range(count)]
-    table = DocidTable.from_codes(Codes(codes.astype(np.int32), sizes), doc_ids=names, titles=names)
+    table = DocidTable.from_codes(Codes(codes.astype(np.int32), model.layout.sizes), doc_ids=names, titles=names)
     with torch.no_grad():
         encoded = model.encode(*random_queries(1, seed))
     masses, trace = make_masses(trie, log_priors), []

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import socket
 import threading
 from contextlib import contextmanager, suppress
@@ -17,8 +16,16 @@ from genir.serving.reloading import ServedRetriever
 from genir.serving.server import Server, make_server_config
 from genir.serving.settings import ServiceSettings
 from tests.helpers.models import make_model
-from tests.helpers.processes import ONE_THREAD, ROOT, _fork_server, _run
+from tests.helpers.processes import ROOT, start_python
 from tests.helpers.retrievers import make_documents, with_bm25
+
+LIMIT_FILES = """
+import resource, sys
+if limit := int(sys.argv.pop(1)):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+from genir.__main__ import main
+main()
+"""
 
 
 def make_owls(tokenizer, count=30):
@@ -79,12 +86,9 @@ def genir_serve(folder, *options, scratch, max_files=None):
     os.mkfifo(files[2])
     reading = os.open(files[2], os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(reading, True)
-    environment = os.environ | ONE_THREAD
-    arguments = ["-m", "genir", "serve", str(folder), "--port", "0", *map(str, options)]
-    process = _fork_server().Process(target=_run_limited, args=(max_files, arguments, ROOT, environment, files))
-    # Until the process has opened the pipe, reading from it would find its end.
-    writing = os.open(files[2], os.O_WRONLY)
-    process.start()
+    writing = os.open(files[2], os.O_WRONLY)  # until the process has opened the pipe, reading would find its end
+    arguments = ["serve", str(folder), "--port", "0", *map(str, options)]
+    process = start_python(["-c", LIMIT_FILES, str(max_files or 0), *arguments], ROOT, files)
     with os.fdopen(reading, encoding="utf-8") as log:
         try:
             port = next(int(found[1]) for line in log if (found := re.search(r"running on \S+:(\d+) ", line)))
@@ -93,9 +97,3 @@ def genir_serve(folder, *options, scratch, max_files=None):
         finally:
             process.kill()
             process.join()
-
-
-def _run_limited(max_files, *arguments):
-    if max_files is not None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
-    _run(*arguments)

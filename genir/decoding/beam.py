@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genir.decoding.deadline import Deadline
 from genir.decoding.full_softmax import FullSoftmaxSearch
-from genir.decoding.search import Search, SearchInput
+from genir.decoding.search import Search, SearchInput, TracedLevel
 from genir.decoding.topk import TopK
 from genir.decoding.trie_softmax import TrieSoftmaxSearch
 from genir.docids.trie import AllowedLeaves, Trie
@@ -44,6 +44,7 @@ def beam_search(
     exact: bool = False,
     deadline: Deadline | None = None,
     masses: Masses | None = None,
+    trace: list[TracedLevel] | None = None,
 ) -> BeamResult:
     """Find the k best documents of each query among those that `beams` beams reach.
 
@@ -60,6 +61,7 @@ def beam_search(
     a collection of only these documents. exact: continue with pruned candidates that might still lead to one of the
     best documents, until there are none. deadline: when to give up; it is checked before each decoder pass. masses: the
     documents' prior masses for these queries, restricted to the allowed documents; None means that all have the same.
+    trace: a list to which a search with a softmax over the trie appends what it did at each level.
     Raises GenirError if the model returns NaN scores, and SearchTimeout at the deadline.
     """
     queries = len(encoded.states)
@@ -67,7 +69,7 @@ def beam_search(
     with model.borrow_kv_cache() as kv_cache:
         kv_cache.bind_trie(trie)
         cross_cache = model.precompute_cross_attention(encoded, kv_cache)
-        inputs = SearchInput(model, trie, allowed, exact, kv_cache, cross_cache, deadline or Deadline())
+        inputs = SearchInput(model, trie, allowed, exact, kv_cache, cross_cache, deadline or Deadline(), trace)
         search: Search
         if model.softmax_over == "trie":
             masses = masses or Masses.uniform(trie, queries, model.device, allowed)

@@ -6,7 +6,7 @@ import torch
 
 from genir.docids.table import DocidTable
 from genir.docids.trie import Trie
-from genir.records import Hit
+from genir.records import Hit, Hits
 from genir.scoring.experts import Experts
 
 
@@ -29,6 +29,13 @@ class DocumentIndex:
         if trie.codes.device != device:
             trie = self._device_trie = self.trie.to(device)
         return trie
+
+    def make_hits(
+        self, query: str, leaves: Sequence[int], scores: Sequence[float], is_exact: bool, bound: float
+    ) -> Hits:
+        """The result of one query, whose parts are those of `genir.decoding.beam.BeamResult`, as hits."""
+        hits = self.list_hits(leaves, scores)
+        return Hits(query, hits, is_exact, len(hits) if is_exact else sum(hit.score > bound for hit in hits))
 
     def list_hits(self, leaves: Sequence[int], scores: Sequence[float]) -> list[Hit]:
         """The documents of the leaves as hits, best first; a leaf of -1 marks padding."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from genir.decoding.deadline import Deadline
 from genir.decoding.step import Beams
 from genir.decoding.topk import TopK, select, topk_mask
-from genir.docids.trie import AllowedLeaves, Trie
+from genir.docids.trie import AllowedLeaves, Children, Trie
 from genir.errors import GenirError
 from genir.model import DocidModel
 from genir.t5.cross_attention import CrossAttentionCache
@@ -21,6 +21,20 @@ from genir.t5.ragged import RaggedLayout
 
 _MIN_EXACT_BEAMS = 64
 """Smallest beam size with which an exact search continues pruned candidates: matrix products of fewer rows are slow."""
+
+
+class TracedLevel(NamedTuple):
+    """What a search with a softmax over the trie did at one level, for explanations.
+
+    level: number of codes of the beams. live: the beams. children: their children. logps [c]: log p of the children's
+    codes. continued [c]: which children are beams of the next level.
+    """
+
+    level: int
+    live: Beams
+    children: Children
+    logps: Tensor
+    continued: Tensor
 
 
 class SearchInput(NamedTuple):
@@ -33,6 +47,7 @@ class SearchInput(NamedTuple):
     kv_cache: KVCache
     cross_cache: CrossAttentionCache
     deadline: Deadline
+    trace: list[TracedLevel] | None = None
 
 
 class Search(ABC):

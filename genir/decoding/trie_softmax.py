@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genir.decoding.search import Search, SearchInput
+from genir.decoding.search import Search, SearchInput, TracedLevel
 from genir.decoding.step import Beams, make_candidates
 from genir.decoding.topk import TopK
 from genir.docids.trie import Children
@@ -47,6 +47,8 @@ class TrieSoftmaxSearch(Search):
             layout = RaggedLayout.from_lengths(counts.tolist(), counts)
             level += 1
             continued = self.prune(level, layout, candidates, candidates.last - candidates.first == 1)
+            if self.inputs.trace is not None:
+                self.inputs.trace.append(TracedLevel(level - 1, live, children, logps, continued))
             live, prefixes = candidates.take(continued), prefixes.take(children.parent[continued])
         self.require_no_nan()
 

@@ -95,19 +95,19 @@ def load_unmixed(folder: str | Path, load: Callable[[Path], _Loaded]) -> _Loaded
     """
     for _ in range(MAX_ATTEMPTS):
         path = find_retriever(folder)
-        before = _identify(path)
+        before = identify_folder(path)
         try:
             loaded = load(path)
         except Exception:
-            if _identify(path) == before:
+            if identify_folder(path) == before:
                 raise
         else:
-            if _identify(path) == before:
+            if identify_folder(path) == before:
                 return loaded
     raise GenirError(f"{folder}: was replaced {MAX_ATTEMPTS} times while it was read; try again later")
 
 
-def _identify(folder: Path) -> tuple[int, ...] | None:
+def identify_folder(folder: Path) -> tuple[int, ...] | None:
     """What tells a folder from the one that replaced it; None while there is no folder."""
     try:
         stats = [path.stat() for path in (folder, folder / SETTINGS_FILE)]

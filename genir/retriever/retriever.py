@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from genir.checks import require_documents, require_list, require_positive_int, require_texts
 from genir.console import track
-from genir.decoding.beam import BeamResult, beam_search
+from genir.decoding.beam import beam_search
 from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
 from genir.docids.assign import assign_new_docids
@@ -27,8 +28,9 @@ from genir.model import DocidModel, Encoded
 from genir.records import Document, Hits
 from genir.retriever.documents import load_documents, require_extensible, require_new, vectors_for
 from genir.retriever.folder import RetrieverSettings, load_unmixed, read_settings, require_replaceable, write_settings
+from genir.retriever.search_explanation import SearchExplanation, explain_search
 from genir.scoring.experts import Experts, compute_masses
-from genir.scoring.explanation import Explanation, explain_leaf
+from genir.scoring.explanation import Explanation, explain_document
 from genir.scoring.logps import document_logps
 from genir.scoring.masses import Masses
 from genir.t5.loading import load_t5, silence_transformers
@@ -212,9 +214,8 @@ class Retriever:
         """
         deadline = Deadline.of(timeout)
         index = self._index  # documents that other threads add or remove meanwhile do not change this search
-        k = min(require_positive_int("k", k), len(index.table))
+        k, beams = _limit(index, k, beams)
         batch_size = require_positive_int("batch_size", batch_size)
-        beams = max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(index.table))
         queries = require_texts(queries)
         among = None
         if allowed is not None:
@@ -224,14 +225,12 @@ class Retriever:
         results: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
             batch = queries[start : start + batch_size]
-            result = self._decode(index, batch, beams, k, among, exact, deadline)
-            for query, leaves, scores, is_exact, bound in zip(batch, *(x.tolist() for x in result), strict=True):
-                hits = index.list_hits(leaves, scores)
-                proven = len(hits) if is_exact else sum(hit.score > bound for hit in hits)
-                results.append(Hits(query, hits, is_exact, proven))
+            deadline.check()
+            with self._encode(index, batch, among) as (encoded, trie, masses):
+                result = beam_search(self.model, trie, encoded, beams, k, among, exact, deadline, masses)
+            results += [index.make_hits(*x) for x in zip(batch, *(x.tolist() for x in result), strict=True)]
         return results
 
-    @torch.inference_mode()
     def rank(self, query: str, doc_ids: Sequence[str]) -> Hits:
         """Rank given documents, such as those that another system found, by log p(d | q) among all documents.
 
@@ -250,51 +249,50 @@ class Retriever:
         scores, order = logps.cpu().sort(descending=True, stable=True)
         return Hits(query, index.list_hits(leaves[order].tolist(), scores.tolist()), exact=True)
 
-    @torch.inference_mode()
-    def explain(self, query: str, doc_id: str) -> Explanation:
-        """Explain the score of a document for a query, level by level.
+    @overload
+    def explain(self, query: str, doc_id: str) -> Explanation: ...
+    @overload
+    def explain(self, query: str, doc_id: None = None, k: int = 10, beams: int | None = None) -> SearchExplanation: ...
+    def explain(
+        self, query: str, doc_id: str | None = None, k: int = 10, beams: int | None = None
+    ) -> Explanation | SearchExplanation:
+        """Explain the search for the k best documents: which prefixes the beams held at each level, and which lost.
 
+        With a doc_id, explain the score of that document instead, level by level. k, beams: as in `search`.
         Raises GenirError for an empty query, for a document that does not exist, and if the scores are normalised over
         the whole vocabulary, because they then have no share of the experts.
         """
         index, query = self._index, require_texts([query])[0]
         if self.model.softmax_over != "trie":
             raise GenirError("only scores with a softmax over the trie can be explained (model.softmax_over=trie)")
-        doc_index = index.table.doc_index(doc_id)
-        leaf = int(index.trie.leaf_of[doc_index])
         with self._encode(index, [query]) as (encoded, _, masses):
-            levels = explain_leaf(self.model, encoded, masses, leaf)
-        found = {} if index.experts is None else index.experts.explain(query, leaf)
-        return Explanation(query, doc_id, index.table.docid_of(doc_index), found, levels)
-
-    @torch.inference_mode()
-    def _decode(
-        self,
-        index: DocumentIndex,
-        queries: Sequence[str],
-        beams: int,
-        k: int,
-        among: AllowedLeaves | None,
-        exact: bool,
-        deadline: Deadline,
-    ) -> BeamResult:
-        """Search the trie for a batch of queries."""
-        deadline.check()
-        with self._encode(index, queries, among) as (encoded, trie, masses):
-            return beam_search(self.model, trie, encoded, beams, k, among, exact, deadline, masses)
+            if doc_id is not None:
+                return explain_document(self.model, index.table, index.experts, query, doc_id, encoded, masses)
+            k, beams = _limit(index, k, beams)
+            return explain_search(self.model, index, query, k, beams, encoded, masses)
 
     @contextmanager
     def _encode(
         self, index: DocumentIndex, queries: Sequence[str], among: AllowedLeaves | None = None
     ) -> Iterator[tuple[Encoded, Trie, Masses]]:
-        """Encode queries and compute their prior masses; in the `with` block the model has no dropout."""
+        """Encode queries and compute their prior masses; the `with` block is without gradients and without dropout."""
         device = self.model.device
         inputs = tokenize(self.tokenizer, queries, self.max_tokens)
         training = self.model.t5.training
         self.model.t5.train(False)  # a model that is being trained is also searched without dropout
         try:
-            encoded = self.model.encode(**{name: tensor.to(device) for name, tensor in inputs.items()})
-            trie = index.trie_on(device)
-            yield encoded, trie, compute_masses(index.experts, queries, trie, device, among)
+            with torch.inference_mode():
+                encoded = self.model.encode(**{name: tensor.to(device) for name, tensor in inputs.items()})
+                trie = index.trie_on(device)
+                yield encoded, trie, compute_masses(index.experts, queries, trie, device, among)
         finally:
             self.model.t5.train(training)
+
+
+def _limit(index: DocumentIndex, k: int, beams: int | None) -> tuple[int, int]:
+    """Check k and the beam size, and limit them to the number of documents; a search has at least 10 beams by default.
+
+    Raises GenirError unless they are positive integers.
+    """
+    k = min(require_positive_int("k", k), len(index.table))
+    return k, max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(index.table))

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genir.docids.table import DocidTable
 from genir.errors import make_printable
 from genir.model import DocidModel, Encoded
+from genir.scoring.experts import Experts
 from genir.scoring.logps import list_branchings, run_decoder
 from genir.scoring.masses import Masses
 from genir.scoring.softmax import child_logps, segment_log_softmax
@@ -74,8 +76,28 @@ class Explanation(NamedTuple):
         return "\n".join(lines)
 
 
-def explain_leaf(model: DocidModel, encoded: Encoded, masses: Masses, leaf: int) -> list[LevelExplanation]:
-    """Explain log p(d | q) of the document of a leaf for one query; `encoded` and `masses` are of that query."""
+def explain_document(
+    model: DocidModel,
+    table: DocidTable,
+    experts: Experts | None,
+    query: str,
+    doc_id: str,
+    encoded: Encoded,
+    masses: Masses,
+) -> Explanation:
+    """Explain log p(d | q) of a document for one query; `encoded` and `masses` are of that query.
+
+    Raises GenirError if the document does not exist.
+    """
+    doc_index = table.doc_index(doc_id)
+    leaf = int(masses.trie.leaf_of[doc_index])
+    scores = {} if experts is None else experts.explain(query, leaf)
+    levels = _explain_levels(model, encoded, masses, leaf)
+    return Explanation(query, doc_id, table.docid_of(doc_index), scores, levels)
+
+
+def _explain_levels(model: DocidModel, encoded: Encoded, masses: Masses, leaf: int) -> list[LevelExplanation]:
+    """Explain the levels at which the docid of a leaf has siblings."""
     trie, leaves = masses.trie, torch.tensor([[leaf]], device=encoded.states.device)
     branchings = list_branchings(trie, leaves)
     depth = max((b.level for b in branchings if bool(trie.is_generated(b.level, b.first).all())), default=-1)

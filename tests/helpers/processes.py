@@ -45,15 +45,21 @@ def run_python(arguments: Sequence[str | Path], cwd: Path, text: str = "") -> su
     text: its standard input; a surrogate stands for a byte that is not valid UTF-8.
     """
     words = [str(argument) for argument in arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch) / name for name in ("stdin", "stdout", "stderr")]
         files[0].write_text(text, encoding="utf-8", errors="surrogateescape")
-        process = _fork_server().Process(target=_run, args=(words, cwd, environment, files))
-        process.start()
+        process = start_python(words, cwd, files)
         process.join()
         output, errors = (file.read_text(encoding="utf-8") for file in files[1:])
         return subprocess.CompletedProcess(words, process.exitcode or 0, output, errors)
+
+
+def start_python(words: list[str], cwd: Path, files: Sequence[Path]) -> Any:
+    """Start Python with some arguments, and return its process. files: its stdin, stdout and stderr."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    process = _fork_server().Process(target=_run, args=(words, cwd, environment, files))
+    process.start()
+    return process
 
 
 def run_genir(

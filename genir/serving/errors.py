@@ -1,0 +1,93 @@
+"""The JSON answers to requests that fail: one sentence, the status and the request's id."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import Scope
+
+from genir.errors import GenirError, SearchTimeout, make_printable
+from genir.serving.batching import Overloaded
+
+
+class ErrorAnswer(BaseModel):
+    """The answer to a request that fails."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"error": "k: Input should be less than or equal to 1000", "status": 422, "request_id": "4f9d2c1e"}
+            ]
+        }
+    )
+    error: str = Field(description="What is wrong, in one sentence.")
+    status: int = Field(description="The HTTP status.")
+    request_id: str = Field(description="The id of the request, which is also in the access log.")
+
+
+class ClientDisconnected(GenirError):
+    """The client has closed the connection before its answer was ready."""
+
+
+class ShuttingDown(GenirError):
+    """The service ends, and this request has not finished in time."""
+
+
+_STATUSES = {Overloaded: 503, ShuttingDown: 503, SearchTimeout: 504, ClientDisconnected: 499}
+"""The status of each error; that of any other GenirError is 422. 499 is nginx's, for its log."""
+
+
+def make_error_response(scope: Scope, status: int, message: str) -> JSONResponse:
+    """Create the answer to a request that fails, with the headers that clients expect beside its status."""
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 413: {"Connection": "close"}, 503: {"Retry-After": "1"}}
+    answer = ErrorAnswer(
+        error=make_printable(message), status=status, request_id=scope.get("state", {}).get("request_id", "")
+    )
+    return JSONResponse(answer.model_dump(), status, headers.get(status))
+
+
+def describe_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the answers with these statuses for OpenAPI."""
+    texts = {
+        401: "The API key is missing or wrong.",
+        413: "The body is too large.",
+        422: "A parameter is wrong.",
+        503: "Too many requests are waiting; try again after the time in the header Retry-After.",
+        504: "The search took too long.",
+    }
+    return {status: {"model": ErrorAnswer, "description": texts[status]} for status in statuses}
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Let an application answer all errors in the same form."""
+
+    @app.exception_handler(GenirError)
+    async def answer_genir_error(request: Request, error: GenirError) -> JSONResponse:
+        status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 422)
+        return make_error_response(request.scope, status, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        answer = make_error_response(request.scope, error.status_code, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def answer_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+        return make_error_response(request.scope, 422, _describe(error.errors()[0]))
+
+
+def _describe(problem: Any) -> str:
+    """Describe one of pydantic's errors in one sentence that names the parameter."""
+    if problem["type"] == "json_invalid":
+        return f"the body is not valid JSON: {problem['ctx']['error']} at character {problem['loc'][-1]}"
+    if problem["type"] == "model_attributes_type":
+        return "send the body as a JSON object, with the header Content-Type: application/json"
+    name = ".".join(str(part) for part in problem["loc"][1:]) or "the body"
+    if problem["type"] == "extra_forbidden":
+        return f"{name}: there is no such parameter"
+    message = problem["msg"].removeprefix("Value error, ")
+    return str(message) if problem["type"] == "value_error" else f"{name}: {message}"

@@ -1,0 +1,47 @@
+"""The endpoints with which the service is monitored."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+
+from genir.serving.errors import ErrorAnswer
+from genir.serving.metrics import CONTENT_TYPE, Metrics
+from genir.serving.reloading import ServedRetriever
+
+
+class Alive(BaseModel):
+    """The answer of a service that is running."""
+
+    status: str = "alive"
+
+
+class Ready(BaseModel):
+    """The answer of a service that can search. documents: how many documents it searches."""
+
+    status: str = "ready"
+    documents: int
+
+
+def make_monitoring_routes(served: ServedRetriever, metrics: Metrics) -> APIRouter:
+    """Create the endpoints /health, /ready and /metrics."""
+    routes = APIRouter(tags=["monitoring"])
+
+    @routes.get("/health", summary="Whether the process is alive")
+    async def health() -> Alive:
+        """Answer whenever the process runs; it should be restarted if it does not answer."""
+        return Alive()
+
+    @routes.get("/ready", summary="Whether the service can search", responses={503: {"model": ErrorAnswer}})
+    async def ready() -> Ready:
+        """Answer 200 once the model is loaded and a first search has succeeded, and 503 until then."""
+        if not served.is_ready:
+            raise HTTPException(503, "the first search has not succeeded yet")
+        return Ready(documents=len(served.current.table))
+
+    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
+    async def show_metrics() -> Response:
+        """Requests, latencies, queues, batch sizes, beam sizes, certified searches and documents."""
+        return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    return routes

@@ -1,0 +1,32 @@
+"""Running the service in this process, or in several."""
+
+from prometheus_client import multiprocess
+
+from genir.errors import GenirError
+from genir.serving.app import create_app
+from genir.serving.reloading import ServedRetriever
+from genir.serving.server import Server, make_server_config
+from genir.serving.settings import ServiceSettings
+from genir.serving.workers import divide_threads, run_workers
+
+
+def run_service(folder: str, host: str, port: int, workers: int, settings: ServiceSettings) -> None:
+    """Load a retriever and serve it until SIGTERM or Ctrl-C.
+
+    Raises GenirError if the retriever cannot be loaded, and if several processes would share a GPU.
+    """
+    served = ServedRetriever.load(folder)
+    if workers == 1:
+        Server(make_server_config(create_app(served, settings), host, port, settings)).run()
+        return
+    if served.current.model.device.type != "cpu":
+        raise GenirError("--workers: several processes cannot share a GPU; start one, which searches in batches")
+    config = make_server_config(None, host, port, settings)
+    listener = config.bind_socket()
+    listener.listen(config.backlog)  # clients that connect before a worker has started wait for it
+
+    def serve() -> None:
+        divide_threads(workers)
+        Server(make_server_config(create_app(served, settings), host, port, settings)).run([listener])
+
+    run_workers(workers, serve, settings.grace, multiprocess.mark_process_dead)

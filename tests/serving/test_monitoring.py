@@ -1,0 +1,42 @@
+"""The endpoints for monitoring, read as load balancers and Prometheus read them."""
+
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.helpers.serving import make_app
+
+
+def read_metrics(client):
+    """All samples: (name, labels) -> value."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {(x.name, *sorted(x.labels.items())): x.value for family in families for x in family.samples}
+
+
+def test_a_service_is_ready_once_it_has_searched(owls):
+    client = TestClient(make_app(owls))
+    assert client.get("/health").json() == {"status": "alive"}
+    assert client.get("/ready").status_code == 503
+    with client:  # starts the application
+        assert client.get("/ready").json() == {"status": "ready", "documents": 30}
+
+
+def test_the_metrics_count_what_was_asked(owls):
+    with TestClient(make_app(owls)) as client:
+        found = [client.get("/search", params={"query": "owls", "k": k}).json()["exact"] for k in (1, 2, 30)]
+        client.get("/search")
+        client.get("/secret/1")
+        client.post("/search", json={"queries": ["owls", "foxes"], "exact": True})
+        metrics = read_metrics(client)
+
+    def requests(route, method, code):
+        return metrics["genir_requests_total", ("code", code), ("method", method), ("route", route)]
+
+    assert requests("/search", "GET", "200") == 3
+    assert requests("/search", "GET", "422") == requests("other", "GET", "404") == 1
+    assert metrics["genir_request_seconds_count", ("route", "/search")] == 5
+    assert metrics["genir_searches_total", ("certified", "true")] == sum(found) + 2
+    assert metrics["genir_searches_total", ("certified", "false")] == 3 - sum(found)
+    assert metrics["genir_batch_size_count",] == 5  # exact searches run alone
+    assert metrics["genir_beams_sum",] == 10 + 10 + 30 + 2 * 10
+    assert metrics["genir_documents",] == 30
+    assert metrics["genir_queue_length", ("queue", "fast")] == 0

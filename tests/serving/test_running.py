@@ -1,0 +1,23 @@
+"""Running the service: what is refused before it starts."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from genir.errors import GenirError
+from genir.serving import running
+from genir.serving.running import run_service
+from genir.serving.settings import ServiceSettings
+
+
+def test_several_processes_do_not_share_a_gpu(monkeypatch):
+    on_gpu = SimpleNamespace(current=SimpleNamespace(model=SimpleNamespace(device=torch.device("cuda"))))
+    monkeypatch.setattr(running.ServedRetriever, "load", lambda folder: on_gpu)
+    with pytest.raises(GenirError, match="cannot share a GPU"):
+        run_service("somewhere", "127.0.0.1", 0, 2, ServiceSettings())
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path):
+    with pytest.raises(GenirError, match="no such folder"):
+        run_service(str(tmp_path / "nowhere"), "127.0.0.1", 0, 1, ServiceSettings())

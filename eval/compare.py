@@ -6,29 +6,25 @@ if __name__ == "__main__":  # before the imports below, which take seconds
     handle_signals()
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from genir.config import Config, load_config
 from genir.console import console, print_note
 from genir.errors import GenirError
+from genir.evaluation.pairs import Row, compare_pairs, make_pairs_table
 from genir.evaluation.protocol_card import find_differences, read_card
 from genir.evaluation.replicates import average_over_seeds, group_by_experiment, load_replicates, unique_labels
 from genir.evaluation.results import MeasureValue, group_by_run
-from genir.evaluation.significance import holm, paired_test
 from genir.files import atomic_folder, write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.processes import require_single_process
-
-Row = dict[str, Any]
-"""One row of a result table, as it is written to JSON."""
 
 
 def main(config: Config) -> None:
@@ -67,7 +63,7 @@ def compare(config: Config, experiments: Mapping[str, Sequence[Path]], out: Path
             console.print(make_seeds_table(seed_rows))
     for split in config.search.splits:
         if found := [row for row in rows if row["split"] == split]:
-            console.print(make_table(found, split))
+            console.print(make_pairs_table(found, split))
 
 
 def require_same_card(config: Config, folders: Sequence[Path]) -> None:
@@ -83,38 +79,6 @@ def require_same_card(config: Config, folders: Sequence[Path]) -> None:
             print_note(f"{folders[0]} and {folder} were trained on different train queries")
 
 
-def compare_pairs(runs: Mapping[str, Mapping[str, float]], split: str, measure: str, seed: int) -> list[Row]:
-    """Test every pair of runs on one measure and return a row for each; "p_holm" is Holm-corrected over these pairs.
-
-    runs: run -> query id -> value. seed: the seed of the randomisation test. Raises GenirError if two runs were
-    measured on different queries.
-    """
-    rows: list[Row] = []
-    for a, b in combinations(runs, 2):
-        if runs[a].keys() != runs[b].keys():
-            raise GenirError(
-                f"{a} and {b} were measured on different queries of {split}, so they cannot be compared; "
-                "genir evaluate --force writes evaluation/per_query.tsv anew"
-            )
-        left, right = [runs[a][query] for query in runs[a]], [runs[b][query] for query in runs[a]]
-        difference = np.asarray(right) - np.asarray(left)
-        rows.append(
-            {
-                "split": split,
-                "measure": measure,
-                "a": a,
-                "b": b,
-                "difference": float(difference.mean()),
-                "better": int((difference > 0).sum()),
-                "worse": int((difference < 0).sum()),
-                "p": paired_test(left, right, seed),
-            }
-        )
-    for row, corrected in zip(rows, holm([float(row["p"]) for row in rows]), strict=True):
-        row["p_holm"] = float(corrected)
-    return rows
-
-
 def list_means(config: Config, runs: Mapping[str, Sequence[Sequence[MeasureValue]]]) -> list[Row]:
     """List the mean over queries and seeds, and the mean of each seed, for each split, measure and run."""
     rows: list[Row] = []
@@ -126,31 +90,6 @@ def list_means(config: Config, runs: Mapping[str, Sequence[Sequence[MeasureValue
             each = [float(np.mean(list(values[0].values()))) for values in by_seed]
             rows.append({"split": split, "measure": measure, "run": run, "mean": float(np.mean(each)), "seeds": each})
     return rows
-
-
-def make_table(rows: list[Row], split: str) -> Table:
-    """Make a table with one line per measure and pair of runs; significant differences are bold.
-
-    In a narrow terminal, names are wrapped and numbers are not.
-    """
-    table = Table(title=f"{split}: b - a, paired randomisation test, Holm-corrected", title_justify="left")
-    table.add_column("measure", no_wrap=True, overflow="fold")
-    for name in ("a", "b"):
-        table.add_column(name, overflow="fold")
-    for name in ("b - a", "better", "worse", "p", "p Holm"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=6)
-    for row in rows:
-        significant = float(row["p_holm"]) < 0.05
-        difference = f"{row['difference']:+.3f}"
-        table.add_row(
-            *(str(row[name]) for name in ("measure", "a", "b")),
-            Text(difference, "bold" if significant else ""),
-            str(row["better"]),
-            str(row["worse"]),
-            f"{row['p']:.4f}",
-            f"{row['p_holm']:.4f}",
-        )
-    return table
 
 
 def make_seeds_table(rows: list[Row]) -> Table:

@@ -8,28 +8,29 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import typer
 from rich.table import Table
-from rich.text import Text
 
 from genir.collection.prepared import PreparedCollection
-from genir.config import TRAINING_STAGES, Config
+from genir.config import TRAINING_STAGES, Config, EvaluateConfig, load_config
 from genir.config.measures import find_cutoff
 from genir.console import console, print_note, print_warning
 from genir.docids import DocidTable
 from genir.docids.order import docid_numbers
-from genir.errors import GenirError, make_printable
+from genir.errors import GenirError
 from genir.evaluation.contributions import COLUMNS, Contributions, write_contributions
+from genir.evaluation.foreign_runs import evaluate_run_files
 from genir.evaluation.measures import measure
 from genir.evaluation.protocol_card import make_run_card
 from genir.evaluation.results import MeasureValue, group_by_run, write_values
-from genir.evaluation.significance import Interval, bootstrap_interval
+from genir.evaluation.summary import make_measures_table, summarise
 from genir.evaluation.tied_docids import measure_tie_orders
 from genir.evaluation.trec import Run, qrels, read_run
 from genir.files import atomic_folder, list_folder, read_json, write_json
-from genir.pipeline.command import run_stage
-from genir.pipeline.stage import Stage
+from genir.pipeline.command import ForceOption, OverridesArgument, run_command
+from genir.pipeline.stage import Stage, execute
 from genir.scoring.ablation import measure_experts
 
 
@@ -82,7 +83,7 @@ def main(config: Config) -> None:
             if (proven := path.with_suffix(".certified.json")).exists():
                 share = certified_share(read_certificates(proven), run, config.evaluate.cutoff)
                 certificates.setdefault(name, {})[run_name] = share
-    summary = summarise([*values, *tie_values], config)
+    summary = summarise([*values, *tie_values], config.evaluate.bootstrap, config.seed)
     parts = measure_parts(config, data, values)
     with atomic_folder(config.run_folder / "evaluation") as folder:
         write_values(values, folder / "per_query.tsv")
@@ -126,7 +127,7 @@ def measure_parts(config: Config, data: PreparedCollection, values: Sequence[Mea
 def print_results(config: Config, summary: Mapping[str, Any], certificates: Mapping[str, Mapping[str, float]]) -> None:
     """Print a table for each split, and notes about measures without a cut-off and about the certificates."""
     for name in config.search.splits:
-        console.print(make_table(summary[name], name, config.evaluate.measures, certificates.get(name, {})))
+        console.print(make_measures_table(summary[name], name, config.evaluate.measures, certificates.get(name, {})))
     if unlimited := [name for name in config.evaluate.measures if find_cutoff(name) is None]:
         print_note(
             f"{', '.join(unlimited)}: computed on the search.k = {config.search.k} hits of each "
@@ -225,45 +226,6 @@ def certified_share(proven: Mapping[str, int], run: Run, cutoff: int) -> float:
     return statistics.fmean(count >= min(cutoff, len(run.get(query, {}))) for query, count in proven.items())
 
 
-def summarise(values: Sequence[MeasureValue], config: Config) -> dict[str, Any]:
-    """Average the values of each run and measure over all, over seen, and over unseen queries.
-
-    Returns split -> run -> measure -> "all", "seen" or "unseen" -> the fields of an Interval.
-    """
-    numbers_of: dict[tuple[str, str, str, str], list[float]] = {}
-    for value in values:
-        for part in ("all", "seen" if value.seen else "unseen"):
-            numbers_of.setdefault((value.split, value.run, value.measure, part), []).append(value.value)
-    summary: dict[str, Any] = {}
-    for (split, run, name, part), numbers in numbers_of.items():
-        interval = bootstrap_interval(numbers, config.evaluate.bootstrap, config.seed)
-        summary.setdefault(split, {}).setdefault(run, {}).setdefault(name, {})[part] = interval._asdict()
-    return summary
-
-
-def make_table(runs: Mapping[str, Any], split: str, measures: Sequence[str], certified: Mapping[str, float]) -> Table:
-    """Make a table with one line per run, followed by lines for seen and unseen documents if a split has both.
-
-    runs: run -> measure -> part of the queries -> the fields of an Interval. certified: run -> share of its queries
-    that are certified, for runs that have certificates.
-    """
-    table = Table(title=f"{split}: mean [95 % interval]", title_justify="left")
-    table.add_column("run", overflow="fold", min_width=9)
-    # With these minimum widths, numbers are not wrapped in a terminal of 80 columns.
-    for name, width in (("queries", 7), *((name, 7) for name in measures), ("certified", 9)):
-        table.add_column(name, justify="right", overflow="fold", min_width=width)
-    for run, values in runs.items():
-        parts = [part for part in ("all", "seen", "unseen") if part in values[measures[0]]]
-        for part in parts if len(parts) == 3 else ["all"]:
-            intervals = [Interval(**values[name][part]) for name in measures]
-            is_all = part == "all"
-            label = Text(make_printable(run) if is_all else f"  {part} documents", "bold" if is_all else "dim")
-            cells = [Text.assemble(f"{x.mean:.3f} ", (f"[{x.low:.3f}, {x.high:.3f}]", "dim")) for x in intervals]
-            share = f"{certified[run]:.1%}" if part == "all" and run in certified else ""
-            table.add_row(label, f"{intervals[0].queries:,}", *cells, share)
-    return table
-
-
 def make_parts_table(parts: Contributions) -> Table:
     """Make a table with one line for each expert, and one for the model."""
     table = Table(title=f"experts, {parts.split}: {parts.measure}", title_justify="left")
@@ -274,6 +236,45 @@ def make_parts_table(parts: Contributions) -> Table:
     return table
 
 
+def command(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="CONFIG", help="A config file, or the folder of a run.", show_default=False),
+    ] = None,
+    overrides: OverridesArgument = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--run", metavar="RUN.trec", help="Measure this TREC run file, without CONFIG; may be repeated."),
+    ] = None,
+    judged: Annotated[
+        Path | None,
+        typer.Option("--qrels", metavar="QRELS", help="The judgments for --run: TREC's four columns, or BEIR's three."),
+    ] = None,
+    measures: Annotated[
+        str, typer.Option(metavar="NAMES", help="The measures for --run, as ir-measures calls them.")
+    ] = ",".join(EvaluateConfig().measures),
+    force: ForceOption = False,
+) -> None:
+    """Measure all run files of a run folder with 95 % confidence intervals, also for seen and unseen queries.
+
+    Run files of other systems are measured too if they are in RUN/runs as NAME.SPLIT.trec. The results are written to
+    RUN/evaluation: measures.json, per_query.tsv, certificates.json, experts.json and card.json. Means are given with
+    bootstrap intervals over the queries. A query is "seen" if one of its best documents (those with its highest grade)
+    is relevant to a train query. A judged query without hits counts as 0.
+
+    With --run and --qrels, any run file is measured on any judgments, without CONFIG, and nothing is written. Of
+    several runs, each pair is tested for significance (paired randomisation test, Holm-corrected).
+    """
+    if runs or judged is not None:
+        if config is not None or not runs or judged is None:
+            raise GenirError("--run and --qrels are given together, and without CONFIG and KEY=VALUE")
+        evaluate_run_files(runs, judged, [name.strip() for name in measures.split(",")])
+        return
+    if config is None:
+        raise GenirError("give CONFIG, or a run file and its judgments: --run RUN.trec --qrels QRELS")
+    execute(STAGE, main, load_config(config, overrides or []), force)
+
+
 STAGE = Stage(
     "evaluate",
     settings=("evaluate", "search.splits", "search.k", "sft.metric", "experts", "ddro", "irpo"),
@@ -282,4 +283,4 @@ STAGE = Stage(
 )
 
 if __name__ == "__main__":
-    run_stage(STAGE, main)
+    run_command(command, STAGE.name, ("evaluate", "search.splits", "search.k", "sft.metric", "experts"))

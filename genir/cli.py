@@ -14,7 +14,7 @@ import genir
 from genir.config import Config, load_config
 from genir.console import console
 from genir.errors import GenirError
-from genir.files import resource_path
+from genir.files import read_json, resource_path
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, join_paragraphs, run_command
 from genir.pipeline.process import require_even_batches, set_process_defaults
 from genir.pipeline.status import stage_states
@@ -64,7 +64,6 @@ def main() -> None:
 def make_app() -> typer.Typer:
     """Build the typer application, which `genir --help` describes."""
     app = typer.Typer(
-        add_completion=False,
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
@@ -118,8 +117,11 @@ def run(
     require_even_batches(settings)
     for name in stages:
         run_program(name, [config, *(overrides or []), *(["--force"] if force else [])])
+    if "evaluate" in stages:
+        show_results(settings, with_tests="compare" in stages)
     if "search" in stages:
         show_examples(settings)
+    show_next_steps(settings, stages)
 
 
 def print_status(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
@@ -176,8 +178,27 @@ def program_path(name: str) -> Path:
     return resource_path(path)
 
 
+def show_results(config: Config, with_tests: bool) -> None:
+    """Print the measures of each split, and the main result in a sentence.
+
+    with_tests: whether the run has been compared, so that the significance of the result is known.
+    """
+    from genir.evaluation.headline import compose_headline
+    from genir.evaluation.summary import make_measures_table
+
+    run = config.run_folder
+    measures, certificates = (read_json(run / "evaluation" / f"{name}.json") for name in ("measures", "certificates"))
+    tests = read_json(run / "comparison" / "comparison.json") if with_tests else []
+    for split in config.search.splits:
+        runs = measures[split]
+        last = next((stage for stage in reversed(config.training_stages) if stage in runs), next(iter(runs)))
+        console.print()
+        console.print(make_measures_table(runs, split, config.evaluate.measures, certificates.get(split, {})))
+        console.print(compose_headline(split, config.sft.metric, runs, last, next(iter(runs)), tests), style="bold")
+
+
 def show_examples(config: Config) -> None:
-    """Print the hits of three dev queries, and the command that searches more of them."""
+    """Print the hits of three dev queries."""
     from genir.collection.prepared import PreparedCollection
     from genir.retriever import Retriever
 
@@ -187,4 +208,17 @@ def show_examples(config: Config) -> None:
     for query in queries[step // 2 :: step][:3]:
         console.print()
         console.print(retriever.search(query.text, k=3))
-    console.print(f"\nSearch your own queries: genir search {config.run_folder} --interactive", style="bold")
+
+
+def show_next_steps(config: Config, stages: Sequence[str]) -> None:
+    """Print what can be done with the run."""
+    run = config.run_folder
+    steps = []
+    if "train" in stages:
+        steps += [("Search your own queries:", f"genir search {run} --interactive"), ("Serve:", f"genir serve {run}")]
+    if "report" in stages:
+        steps.append(("Read the report:", str(run / "report" / "report.html")))
+    if steps:
+        console.print()
+    for name, value in steps:
+        console.print(Text.assemble((f"{name} ", "bold"), console.render_str(value)))

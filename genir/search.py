@@ -5,8 +5,10 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
     handle_signals()
 
+import json
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -14,18 +16,24 @@ from typing import Annotated
 
 import typer
 
+from genir.checks import is_encodable
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, load_config
 from genir.console import console, print_note, track
-from genir.errors import GenirError
+from genir.errors import GenirError, error_at
 from genir.evaluation.trec import break_score_ties, read_run, write_run
 from genir.files import write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.processes import is_main_process, require_single_process, run_on_main
+from genir.records import Hits
 from genir.retriever import Retriever
 from genir.retriever.divided_search import search_over_processes
+from genir.retriever.hub import is_hub_name
 from genir.tokenizer import tokenize
+
+BATCH_SIZE = 32
+"""Queries of stdin that are searched at once."""
 
 
 def main(config: Config) -> None:
@@ -102,16 +110,23 @@ def search_split(config: Config, retriever: Retriever, data: PreparedCollection,
 def command(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
-    query: Annotated[str | None, typer.Option(metavar="TEXT", help="Search this query and print the hits.")] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Print the hits of this query; - reads queries from stdin."),
+    ] = None,
     interactive: Annotated[bool, typer.Option("--interactive", help="Prompt for queries until an empty line.")] = False,
-    k: Annotated[int, typer.Option("-k", "--k", help="Number of hits to print.", min=1)] = 10,
+    k: Annotated[int | None, typer.Option("-k", "--k", help="Number of hits to print, by default 10.", min=1)] = None,
     exact: Annotated[
         bool,
         typer.Option(
             "--exact",
-            help="Continue until the hits are proven to be the best. Without --query or --interactive, this is the "
-            "setting search.exact=true, which the run folder keeps until search.exact=false is given.",
+            help="Continue until the hits are proven to be the best. Where no hits are printed, this is the setting "
+            "search.exact=true, which the run folder keeps until search.exact=false is given.",
         ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, in one line.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also print what the experts and the model contribute to the best hit.")
     ] = False,
     rerank: Annotated[
         Path | None,
@@ -126,30 +141,78 @@ def command(
     """Search with a trained retriever.
 
     Without options, search the splits of search.splits and write TREC run files, RUN/runs/STAGE.SPLIT.trec. With
-    --query or --interactive, CONFIG may also be a run folder or a retriever folder, and the hits are printed. With
-    --rerank, the documents that another system found are ranked again.
+    --query, --interactive, -k, --json or --explain, CONFIG may also be a run folder, a retriever folder, or the name of
+    a retriever on the Hugging Face hub, and hits are printed; without --query and --interactive, the queries come from
+    stdin, one per line. With --rerank, the documents that another system found are ranked again.
     """
-    if rerank is not None or query is not None or interactive:
+    prints_hits = query is not None or interactive or k is not None or as_json or explain
+    if rerank is not None or prints_hits:
         require_single_process()
     if rerank is not None:
-        if query is not None or interactive:
-            raise GenirError("--rerank ranks the queries of a run file; leave out --query and --interactive")
+        if prints_hits:
+            raise GenirError("--rerank ranks the queries of a run file; leave out the options that print hits")
         rerank_run(load_config(config, overrides or []), rerank)
         return
-    if query is None and not interactive:
+    if not prints_hits:
         given = [*(overrides or []), *(["search.exact=true"] if exact else [])]
         execute(STAGE, main, load_config(config, given), force)
         return
-    folder = Path(config)
-    if folder.is_dir() and overrides:
-        raise GenirError(f"{overrides[0]}: settings do not apply to the retriever of a folder; use --k and --exact")
-    if not folder.is_dir():
-        folder = load_config(config, overrides or []).run_folder / "retriever"
-    retriever = Retriever.from_pretrained(folder)
-    if query is not None:
-        console.print(retriever.search(query, k, exact=exact))
+    if query is None and not interactive and (sys.stdin is None or sys.stdin.isatty()):
+        raise GenirError("no query: give --query TEXT, or --interactive, or queries on stdin, one per line")
+    retriever = load_retriever(config, overrides or [])
+    answer = partial(print_hits, retriever, k=k or 10, exact=exact, as_json=as_json, explain=explain)
     if interactive:
-        prompt_for_queries(retriever, k, exact)
+        prompt_for_queries(retriever, answer)
+        return
+    for queries in read_queries() if query in (None, "-") else [[query or ""]]:
+        answer(queries)
+
+
+def load_retriever(place: str, overrides: Sequence[str]) -> Retriever:
+    """Load the retriever of a folder, of the hub, or of the run that a config describes."""
+    if not Path(place).is_dir() and not is_hub_name(place):
+        return Retriever.from_pretrained(load_config(place, overrides).run_folder / "retriever")
+    if overrides:
+        raise GenirError(f"{overrides[0]}: settings do not apply to the retriever of a folder; use --k and --exact")
+    return Retriever.from_pretrained(place)
+
+
+def read_queries() -> Iterator[list[str]]:
+    """Yield the queries of stdin in batches, without blank lines; raise GenirError for a line that is not UTF-8."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    batch = []
+    for number, line in enumerate(sys.stdin, 1):
+        if not is_encodable(line):
+            raise error_at("stdin", number, "not UTF-8 text; convert the queries to UTF-8")
+        if line.strip():
+            batch.append(line.strip())
+        if len(batch) == BATCH_SIZE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def print_hits(retriever: Retriever, queries: Sequence[str], k: int, exact: bool, as_json: bool, explain: bool) -> None:
+    """Search queries and print the hits of each, as a table or as a line of JSON."""
+    for hits in retriever.search_many(queries, k, exact=exact):
+        explanation = explain_best(retriever, hits) if explain else None
+        if as_json:
+            shown = {"query": hits.query, "exact": hits.exact, "proven": hits.num_proven}
+            shown |= {"hits": [hit._asdict() for hit in hits]}
+            shown |= {} if explanation is None else {"explanation": explanation}
+            sys.stdout.write(f"{json.dumps(shown)}\n")  # ASCII, so that no terminal obeys a title
+        else:
+            console.print(hits)
+            if explanation is not None:
+                console.print(explanation)
+    sys.stdout.flush()
+
+
+def explain_best(retriever: Retriever, hits: Hits) -> str:
+    """Explain the score of the best hit, as text."""
+    return str(retriever.explain(hits.query, hits[0].doc_id))
 
 
 def rerank_run(config: Config, path: Path) -> None:
@@ -177,8 +240,8 @@ def rerank_run(config: Config, path: Path) -> None:
     console.print(f"{len(reranked):,} queries of {path} are ranked again in {target}")
 
 
-def prompt_for_queries(retriever: Retriever, k: int, exact: bool) -> None:
-    """Read queries from the terminal and print their hits, until an empty line or the end of the input."""
+def prompt_for_queries(retriever: Retriever, answer: Callable[[Sequence[str]], None]) -> None:
+    """Read queries from the terminal and answer them, until an empty line or the end of the input."""
     if sys.stdin is None:  # closed by the parent process
         return
     if isinstance(sys.stdin, TextIOWrapper):  # a line that is not UTF-8 must not end the session: search reports it
@@ -193,8 +256,7 @@ def prompt_for_queries(retriever: Retriever, k: int, exact: bool) -> None:
             return
         try:
             started = time.perf_counter()
-            hits = retriever.search(text, k, exact=exact)
-            console.print(hits)
+            answer([text])
             console.print(f"{(time.perf_counter() - started) * 1000:.0f} ms", style="dim")
         except GenirError as error:
             console.print(str(error))

@@ -78,10 +78,11 @@ def open_source(settings: CollectionConfig, scratch: Path) -> Collection:
     GenirError if there is no such collection, or if splits of a published one are renamed.
     """
     if settings.published is None:
-        if not settings.path.startswith("irds:") and not Path(settings.path).is_dir():
+        if not settings.path.startswith(("irds:", "hf:")) and not Path(settings.path).is_dir():
             raise GenirError(
-                f"collection.path {settings.path}: no such folder (in {Path.cwd()}); give a BEIR folder, or irds:ID "
-                "with the id of an ir_datasets dataset (the ids are at ir-datasets.com)"
+                f"collection.path {settings.path}: no such folder (in {Path.cwd()}); give a BEIR folder, irds:ID with "
+                "the id of an ir_datasets dataset (the ids are at ir-datasets.com), or hf:NAME with the name of a data "
+                "set of the Hugging Face hub"
             )
         return open_collection(settings.path, settings.splits)
     if settings.splits:
@@ -167,7 +168,7 @@ def download_raw_files(settings: CollectionConfig) -> None:
 
     Raises GenirError if the config names no published collection or no folder, or if the download fails.
     """
-    if settings.published is None or settings.path.startswith("irds:"):
+    if settings.published is None or settings.path.startswith(("irds:", "hf:")):
         raise GenirError(
             "--download downloads the raw files of a published collection into the folder collection.path: name the "
             "collection with collection.published=NAME, and let collection.path be a folder"
@@ -185,7 +186,7 @@ def command(
     ] = False,
     force: ForceOption = False,
 ) -> None:
-    """Read a BEIR folder or an ir_datasets id, or make a published collection from its raw files, and check it.
+    """Read a BEIR folder, an ir_datasets id or a data set of the Hugging Face hub, and check it.
 
     Malformed lines, duplicate ids, judgments of unknown documents or queries, and missing splits are errors; the
     messages name the file and line. A published collection must have its published counts. If there is no dev split, a

@@ -52,7 +52,13 @@ def test_a_run_writes_everything_and_says_how_to_continue(finished):
     assert names >= {"collection", "embeddings.npy", "docids", "baseline", "sft", "retriever", "runs", "evaluation",
                      "comparison", "figures", "report", "logs", "stage.json", "config.yaml"}  # fmt: skip
     assert "checkpoints" not in names
-    assert "genir search runs/small --interactive" in done.stdout
+    end = done.stdout.split("report.md, report.html, results.tex")[1]
+    assert re.search(
+        r"^On test \(12 queries\), SFT reaches RR@10 .*, against .* for BM25 \(difference .*p = ", end, re.M
+    )
+    assert re.findall(r"^│ (\w+) ", end, re.M) == ["run", "bm25", "experts", "sft"][1:]
+    for words in ("genir search runs/small --interactive", "genir serve runs/small", "runs/small/report/report.html"):
+        assert words in end
     assert done.stdout.count("3 hits") == 3
     measures = json.loads((run / "evaluation" / "measures.json").read_text())["test"]
     assert measures.keys() == {"bm25", "experts", "sft"}

@@ -1,11 +1,16 @@
 """The scripts in examples/, and the Python and the commands of the README, run and print what they promise."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.markdown import genir_commands, read_page
+from tests.helpers.hub import TOKEN, serve_hub
+from tests.helpers.markdown import genir_commands, read_page, steps
 from tests.helpers.processes import ROOT, run_genir, run_python
 from tests.helpers.quickstart import copy_quickstart, find_quickstart_run
 
@@ -96,3 +101,39 @@ def test_the_commands_of_the_readme_run(checkout):
     assert {words[0] for words in commands} == {"certify", "docids", "search", "status"}
     for words in commands:
         assert run_genir(*words, cwd=checkout, text="how do owls hunt\n\n").stdout.strip()
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_python_page_run(checkout, tmp_path):
+    """With a stand-in for the hub. Those that need extras run in `tests/integrations`."""
+    blocks = [block for block in read_page(ROOT / "docs" / "python.md").python if "integrations" not in block]
+    (checkout / "page.py").write_text("\n".join(blocks))
+    with serve_hub() as (address, repositories):
+        hub = {"HF_ENDPOINT": address, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+        environment = os.environ | hub | {"HF_HUB_OFFLINE": "0", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "page.py"], cwd=checkout, env=environment, capture_output=True, text=True
+        )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^1 weather-04 -", done.stdout, re.M)
+    assert re.search(r"^owls-11$", done.stdout, re.M)
+    assert re.search(r"^240 240$", done.stdout, re.M)  # the documents of both revisions: one more and one less
+    assert repositories["alice/clouds"].private
+
+
+@pytest.mark.slow
+def test_the_steps_of_the_page_about_collections_run(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    (checkout / "theirs.trec").write_text("test-0 Q0 mon-1 1 2.0 x\ntest-1 Q0 mon-1 1 1.0 x\n")
+    printed = {}
+    for kind, text in steps(ROOT / "docs" / "own-collection.md"):
+        if kind == "python":
+            exec(compile(text, "own-collection.md", "exec"), printed.setdefault("names", {}))
+        elif text.split()[1] != "run":
+            printed[text] = run_genir(*shlex.split(text)[1:], cwd=checkout).stdout
+    shop, hub, vectors, cold, foreign = (text for name, text in printed.items() if name != "names")
+    assert "4 documents" in shop
+    assert "4 documents" in hub
+    assert "embed" in vectors
+    assert "there is no split train" in cold
+    assert "theirs" in foreign

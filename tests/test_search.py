@@ -1,5 +1,6 @@
-"""The search stage: its run files and certificates against the retriever's own hits."""
+"""The search stage: its run files and certificates against the retriever's own hits; and the hits that it prints."""
 
+import io
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from genir import search
 from genir.bm25 import BM25sIndex
 from genir.collection.prepared import PreparedCollection
 from genir.config import BaselineConfig, load_config
+from genir.docids.table import Codes, DocidTable
 from genir.errors import GenirError
 from genir.evaluation.trec import read_run
 from genir.retriever import Retriever
@@ -119,3 +121,71 @@ def test_the_documents_of_a_run_file_are_ranked_by_the_retriever(run, tmp_path):
     (tmp_path / "other.test.trec").write_text("q1-dev Q0 d1 1 1.0 x\n")
     with pytest.raises(GenirError, match="query 'q1-dev' is not among the queries of the split test"):
         search.rerank_run(config, tmp_path / "other.test.trec")
+
+
+HOSTILE = "<b>[bold]\x1b[31m\u202e:cat:\x9b1m[/]"
+"""A text with HTML, rich markup, an emoji code, and characters that a terminal obeys."""
+
+
+@pytest.fixture
+def folder(make_retriever, tmp_path):
+    """The folder of a retriever of four documents with a hostile title."""
+    codes = np.array([[0], [1], [2], [3]])
+    retriever = make_retriever(codes, (4,))
+    names = ["a", "b", "c", "d"]
+    table = DocidTable.from_codes(Codes(codes.astype(np.int32), (4,)), doc_ids=names, titles=[HOSTILE] * 4)
+    Retriever(retriever.model, retriever.tokenizer, table).save_pretrained(tmp_path / "r")
+    return str(tmp_path / "r")
+
+
+def answer(monkeypatch, capsys, folder, text="", **options):
+    """What `genir search` prints for some options, with `text` as its standard input."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode(errors="surrogateescape"))))
+    search.command(folder, **options)
+    return capsys.readouterr().out
+
+
+def test_queries_from_stdin_are_answered_in_lines_of_json(monkeypatch, capsys, folder):
+    queries = [f"owls hunt number{i}" for i in range(40)]  # more than one batch
+    text = answer(monkeypatch, capsys, folder, "\n\n".join(queries), as_json=True, k=3)
+    retriever = Retriever.from_pretrained(folder)
+    found = [json.loads(line) for line in text.splitlines()]
+    assert [row["query"] for row in found] == queries
+    for row, hits in zip(found, retriever.search_many(queries, k=3), strict=True):
+        assert (row["exact"], row["proven"]) == (hits.exact, hits.num_proven)
+        assert [(hit["rank"], hit["doc_id"], hit["title"]) for hit in row["hits"]] == [
+            (hit.rank, hit.doc_id, HOSTILE) for hit in hits
+        ]
+        assert [hit["score"] for hit in row["hits"]] == pytest.approx([hit.score for hit in hits], abs=1e-4)
+    assert answer(monkeypatch, capsys, folder, "owls", query="-").startswith("'owls': 4 hits")
+    assert answer(monkeypatch, capsys, folder, "owls", k=1).startswith("'owls': 1 hit")
+
+
+def test_the_best_hit_is_explained(monkeypatch, capsys, folder):
+    text = answer(monkeypatch, capsys, folder, query="owls", explain=True)
+    best = Retriever.from_pretrained(folder).search("owls")[0]
+    assert f"{best.doc_id} for 'owls': log p {best.score:.3f}" in text
+    row = json.loads(answer(monkeypatch, capsys, folder, query="owls", explain=True, as_json=True))
+    assert row["explanation"] in text
+
+
+def test_titles_and_queries_are_shown_as_text(monkeypatch, capsys, folder):
+    for options in ({}, {"explain": True}, {"as_json": True}):
+        text = answer(monkeypatch, capsys, folder, query=HOSTILE, **options)
+        assert not {"\x1b", "\x9b", "\u202e"} & {*text}
+        assert text.count("<b>[bold]") >= 5  # the query and four titles
+        assert ":cat:" in text
+    assert json.loads(text)["hits"][0]["title"] == HOSTILE
+
+
+def test_what_a_search_lacks_is_named(monkeypatch, capsys, folder, run, tmp_path):
+    for text, options, words in (
+        ("tea\nx\udcff\n", {"as_json": True}, "stdin:2: not UTF-8 text"),
+        ("", {"query": "owls", "overrides": ["search.k=3"]}, "search.k=3: settings do not apply"),
+        ("", {"rerank": tmp_path / "x.test.trec", "k": 3}, "leave out the options that print hits"),
+    ):
+        with pytest.raises(GenirError, match=words):
+            answer(monkeypatch, capsys, folder, text, **options)
+    monkeypatch.setattr("sys.stdin", None)  # closed
+    with pytest.raises(GenirError, match="no query: give --query TEXT"):
+        search.command(folder, as_json=True)

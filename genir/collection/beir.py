@@ -23,9 +23,9 @@ def read_documents(path: Path) -> Iterator[Document]:
     Raises GenirError for a malformed line, a duplicate id, and a file without documents.
     """
     seen: set[str] = set()
-    for line, record in _json_objects(path):
+    for line, record in iterate_json_objects(path):
         doc_id = require_new_id(record.get("_id"), seen, "_id", path, line)
-        title, text, url = (_string(record, key, path, line) for key in ("title", "text", "url"))
+        title, text, url = (require_string(record, key, path, line) for key in ("title", "text", "url"))
         yield Document(doc_id, title, text, url)
     if not seen:
         raise GenirError(f"{path}: this file contains no documents")
@@ -66,9 +66,9 @@ class BeirCollection(Collection):
     def queries(self) -> Iterator[Query]:
         path = self._queries
         seen: set[str] = set()
-        for line, record in _json_objects(path):
+        for line, record in iterate_json_objects(path):
             query = Query(
-                require_new_id(record.get("_id"), seen, "_id", path, line), _string(record, "text", path, line)
+                require_new_id(record.get("_id"), seen, "_id", path, line), require_string(record, "text", path, line)
             )
             if not query.text.strip():
                 raise error_at(path, line, "the query is empty")
@@ -77,24 +77,30 @@ class BeirCollection(Collection):
     def judgments(self, split: str) -> Iterator[tuple[str, Judgment]]:
         self.require_split(split)
         path = self._qrels[split]
-        for line, text in numbered_lines(path):
-            columns = text.split("\t")
-            if line == 1:
-                if tuple(columns) != QRELS_HEADER:
-                    raise error_at(path, 1, "the header must be query-id, corpus-id, score, separated by tabs")
-                continue
-            if not text.strip():
-                continue
-            if len(columns) != 3:
-                raise error_at(
-                    path,
-                    line,
-                    f"a line must be query-id, corpus-id, score, separated by tabs; found {len(columns)} columns",
-                )
-            try:
-                yield f"{path}:{line}", Judgment(columns[0], columns[1], parse_int(columns[2].strip(" ")))
-            except ValueError:
-                raise error_at(path, line, f"the score {columns[2]!r} is not a whole number") from None
+        for line, judgment in read_judgments(path):
+            yield f"{path}:{line}", judgment
+
+
+def read_judgments(path: Path) -> Iterator[tuple[int, Judgment]]:
+    """Yield the judgments of a `qrels/SPLIT.tsv[.gz]` with their line numbers; malformed ones raise GenirError."""
+    for line, text in numbered_lines(path):
+        columns = text.split("\t")
+        if line == 1:
+            if tuple(columns) != QRELS_HEADER:
+                raise error_at(path, 1, "the header must be query-id, corpus-id, score, separated by tabs")
+            continue
+        if not text.strip():
+            continue
+        if len(columns) != 3:
+            raise error_at(
+                path,
+                line,
+                f"a line must be query-id, corpus-id, score, separated by tabs; found {len(columns)} columns",
+            )
+        try:
+            yield line, Judgment(columns[0], columns[1], parse_int(columns[2].strip(" ")))
+        except ValueError:
+            raise error_at(path, line, f"the score {columns[2]!r} is not a whole number") from None
 
 
 def select_splits(files: Iterable[str], folder: Path) -> list[str]:
@@ -122,7 +128,7 @@ def _plain_or_gzip(folder: Path, name: str) -> Path:
     return found[0]
 
 
-def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def iterate_json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the JSON objects of a JSONL file with their line numbers; blank lines are skipped."""
     for line, text in numbered_lines(path):
         if not text.strip():
@@ -133,7 +139,7 @@ def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield line, record
 
 
-def _string(record: Mapping[str, Any], key: str, path: Path, line: int) -> str:
+def require_string(record: Mapping[str, Any], key: str, path: Path, line: int) -> str:
     """Return the string under `key`, or an empty string if a key other than "text" is missing or null."""
     value = record.get(key)
     if value is None and key != "text":

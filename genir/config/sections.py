@@ -13,8 +13,9 @@ class CollectionConfig(Section):
 
     rare: ClassVar[frozenset[str]] = frozenset({"expect_counts", "ignore_identical_ids"})
     path: PathText = Field(
-        description="A BEIR folder, or an ir_datasets id such as irds:beir/nfcorpus. For a published collection, the "
-        "folder of its raw files."
+        description="A BEIR folder, an ir_datasets id such as irds:beir/nfcorpus, or hf:NAME with a data set of the "
+        "Hugging Face hub, such as hf:mteb/nfcorpus, or a folder in its layout. For a published collection, the folder "
+        "of its raw files."
     )
     published: str | None = Field(
         None,

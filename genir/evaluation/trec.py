@@ -7,7 +7,7 @@ from pathlib import Path
 
 from genir.checks import parse_float, parse_int
 from genir.console import print_note
-from genir.errors import error_at
+from genir.errors import GenirError, error_at
 from genir.files import atomic_file, numbered_lines
 from genir.records import Judgment
 
@@ -35,7 +35,7 @@ def write_run(run: Mapping[str, Mapping[str, float]], path: Path, name: str) -> 
         for query_id, scores in run.items():
             ranked = sorted(scores.items(), key=lambda item: -item[1])
             for rank, (doc_id, score) in enumerate(ranked, 1):
-                handle.write(f"{query_id} Q0 {doc_id} {rank} {score!r} {name}\n")
+                handle.write(f"{query_id} Q0 {doc_id} {rank} {float(score)!r} {name}\n")
 
 
 def read_run(path: Path) -> Run:
@@ -79,6 +79,38 @@ def _order_by_rank(path: Path, ranked: Mapping[str, Mapping[str, tuple[int, floa
             f"{path}: the scores of {contradicted:,} queries are not in the order of the rank column, which decides"
         )
     return run
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Read judgments as query id -> doc_id -> grade, the form that ir-measures takes.
+
+    A file with BEIR's header (query-id, corpus-id, score) has three columns, any other TREC's four (query 0 doc_id
+    grade). Raises GenirError, with the line number, for another number of columns, a grade that is not a whole number,
+    and a document that is judged twice for a query; also for a file without judgments.
+    """
+    result: dict[str, dict[str, int]] = {}
+    is_beir = False
+    for line, text in numbered_lines(path):
+        columns = text.split("\t") if is_beir else text.split()
+        if line == 1 and columns == ["query-id", "corpus-id", "score"]:
+            is_beir = True
+            continue
+        if not text.strip():
+            continue
+        if len(columns) != (3 if is_beir else 4):
+            wanted = "three columns (query-id corpus-id score)" if is_beir else "four columns (query 0 doc_id grade)"
+            hint = "" if is_beir else ", or BEIR's header query-id, corpus-id, score in the first line"
+            raise error_at(path, line, f"expected {wanted}{hint}, got {len(columns)}")
+        query_id, doc_id, grade = columns[0], columns[-2], columns[-1]
+        if doc_id in result.setdefault(query_id, {}):
+            raise error_at(path, line, f"document {doc_id!r} is judged twice for query {query_id!r}; remove one line")
+        try:
+            result[query_id][doc_id] = parse_int(grade.strip(" "))
+        except ValueError as error:
+            raise error_at(path, line, f"the grade is wrong: {error}; correct or remove the line") from None
+    if not result:
+        raise GenirError(f"{path}: this file contains no judgments")
+    return result
 
 
 def qrels(judgments: Iterable[Judgment]) -> dict[str, dict[str, int]]:

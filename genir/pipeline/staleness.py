@@ -80,8 +80,9 @@ def wanted_state(
     inputs = hash_paths(config.run_folder, reads, hashes)
     for name in external:
         value = setting_value(values, name)
-        if isinstance(value, str) and value and Path(value).exists():
-            inputs[name] = content_hash(Path(value), hashes)
+        path = Path(value.removeprefix("hf:")) if isinstance(value, str) and value else None
+        if path is not None and path.exists():
+            inputs[name] = content_hash(path, hashes)
     return {
         "settings": {name: setting_value(values, name) for name in settings},
         "seed": config.seed,

@@ -1,20 +1,22 @@
-"""The documents of a retriever folder, and documents that are added: whether they can be, and their vectors.
+"""The documents of a retriever folder, and their changes: documents that are added or removed.
 
 Shapes: n new documents, D dimensions of a vector.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
 
-from genir.checks import is_valid_id
+from genir.checks import is_valid_id, require_list
 from genir.config import SoftmaxOver, parse_docids
 from genir.decoding.index import DocumentIndex
 from genir.docids import BUILDERS
-from genir.docids.table import DocidTable
+from genir.docids.assign import assign_new_docids
+from genir.docids.table import BuilderInput, DocidTable
 from genir.docids.trie import Trie
 from genir.embedders import ModelEmbedder, TfidfEmbedder, require_finite_vectors
 from genir.errors import GenirError
@@ -78,3 +80,36 @@ def vectors_for(
             "vectors of the new documents too (--vectors)"
         )
     return embedder.embed(documents)
+
+
+def add_documents(
+    index: DocumentIndex,
+    documents: Sequence[Document],
+    vectors: NDArray[np.float32] | None,
+    embedder: TfidfEmbedder | ModelEmbedder | None,
+    tokenizer: PreTrainedTokenizerBase,
+) -> DocumentIndex:
+    """Return an index that also has new documents, with docids from the stored codebooks; the old one stays as it is.
+
+    vectors: see `vectors_for`. Raises GenirError if no docid is free.
+    """
+    table = index.table
+    inputs = BuilderInput(
+        documents, vectors_for(documents, vectors, table, embedder), tokenizer if table.text else None
+    )
+    codes = assign_new_docids(inputs, table)
+    table = table.extended([document.id for document in documents], [document.title for document in documents], codes)
+    trie = Trie.from_codes(table.codes)
+    return DocumentIndex(table, trie, index.experts and index.experts.extended(documents, index.trie, trie))
+
+
+def remove_documents(index: DocumentIndex, doc_ids: Collection[str]) -> DocumentIndex:
+    """Return an index without some documents; raise GenirError for an unknown one, and if none would be left."""
+    table = index.table
+    removed = {table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
+    if len(removed) == len(table):
+        raise GenirError("cannot remove all documents; a retriever needs at least one")
+    kept = np.delete(np.arange(len(table)), sorted(removed))
+    experts = index.experts and index.experts.subset(np.sort(index.trie.leaf_of[kept]))
+    table = table.subset(kept)
+    return DocumentIndex(table, Trie.from_codes(table.codes), experts)

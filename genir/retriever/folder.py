@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from genir.config import SoftmaxOver
 from genir.errors import GenirError
 from genir.files import find_damage, hash_files, read_json, reading_own_file, restore_replaced, write_json
+from genir.retriever.hub import download_repository, is_hub_name
 
 FORMAT = 6
 """Format of genir.json. Formats 1 and 2 have no hashes; format 1 calls softmax_over "normalize". Experts are in
@@ -88,13 +89,13 @@ def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load_unmixed(folder: str | Path, load: Callable[[Path], _Loaded]) -> _Loaded:
+def load_unmixed(folder: str | Path, load: Callable[[Path], _Loaded], revision: str | None = None) -> _Loaded:
     """Find a retriever folder and call `load` on it, again if another process replaced the folder meanwhile.
 
     All files that `load` reads are therefore of the old retriever, or all of the new one.
     """
     for _ in range(MAX_ATTEMPTS):
-        path = find_retriever(folder)
+        path = find_retriever(folder, revision)
         before = identify_folder(path)
         try:
             loaded = load(path)
@@ -124,23 +125,24 @@ def require_replaceable(folder: str | Path) -> None:
         raise GenirError(f"{path}: holds something that is not a retriever and would be lost; choose another folder")
 
 
-def find_retriever(folder: str | Path) -> Path:
+def find_retriever(folder: str | Path, revision: str | None = None) -> Path:
     """Return the path of a retriever folder: `folder` itself, RUN/retriever of a run, or a download from the hub.
 
-    Raises GenirError if none of these is a retriever.
+    revision: a branch, tag or commit of the hub's repository, of which `folder` must be the name. Raises GenirError if
+    none of these is a retriever.
     """
     path = Path(folder)
+    if revision is not None and not is_hub_name(folder):
+        raise GenirError(f"{folder}: a revision ({revision}) can only be chosen of a repository on the hub, USER/NAME")
     for place in (path, path / "retriever"):
         restore_replaced(place)
         if (place / SETTINGS_FILE).is_file():
             return place
     if path.exists():
         raise GenirError(f"{folder}: not a retriever (it has no genir.json); a finished run has one in its retriever/")
-    if str(folder).count("/") != 1 or path.is_absolute() or path.parent.is_dir() or path.parts[0] in ("..", "~"):
+    if not is_hub_name(folder):
         raise GenirError(f"{folder}: no such folder")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(str(folder)))
-    except Exception as error:  # the hub raises a dozen unrelated types
-        raise GenirError(f"{folder}: no such folder, and not on the hub: {str(error).splitlines()[0]}") from None
+    found = download_repository(str(folder), revision)
+    if not (found / SETTINGS_FILE).is_file():
+        raise GenirError(f"{folder}: this repository of the hub holds no retriever of genir (it has no genir.json)")
+    return found

@@ -10,7 +10,6 @@ from typing import overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from genir.checks import require_documents, require_list, require_positive_int, require_texts
@@ -18,23 +17,21 @@ from genir.console import track
 from genir.decoding.beam import beam_search
 from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
-from genir.docids.assign import assign_new_docids
-from genir.docids.table import BuilderInput, CodeLayout, DocidTable
+from genir.docids.table import DocidTable
 from genir.docids.trie import AllowedLeaves, Trie
-from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
+from genir.embedders import ModelEmbedder, TfidfEmbedder
 from genir.errors import GenirError
-from genir.files import atomic_folder
 from genir.model import DocidModel, Encoded
 from genir.records import Document, Hits
-from genir.retriever.documents import load_documents, require_extensible, require_new, vectors_for
-from genir.retriever.folder import RetrieverSettings, load_unmixed, read_settings, require_replaceable, write_settings
+from genir.retriever.documents import add_documents, remove_documents, require_extensible, require_new
+from genir.retriever.folder import load_unmixed
 from genir.retriever.search_explanation import SearchExplanation, explain_search
+from genir.retriever.storage import RetrieverParts, push_parts, read_parts, write_parts
 from genir.scoring.experts import Experts, compute_masses
 from genir.scoring.explanation import Explanation, explain_document
 from genir.scoring.logps import document_logps
 from genir.scoring.masses import Masses
-from genir.t5.loading import load_t5, silence_transformers
-from genir.tokenizer import load_tokenizer, save_tokenizer, tokenize
+from genir.tokenizer import tokenize
 
 
 class Retriever:
@@ -70,6 +67,7 @@ class Retriever:
         self.embedder = embedder
         self._index = DocumentIndex(table, trie or Trie.from_codes(table.codes), experts)
         self._edit_lock = threading.Lock()
+        self._origin: Path | None = None  # the folder that it was loaded from, as long as its documents are those there
 
     @property
     def table(self) -> DocidTable:
@@ -93,44 +91,55 @@ class Retriever:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
+        cls,
+        folder: str | Path,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        revision: str | None = None,
     ) -> "Retriever":
-        """Load a retriever from its own folder, from a run folder, or from the Hugging Face hub by name.
+        """Load a retriever from its own folder, from a run folder, or from the Hugging Face hub by name (USER/NAME).
 
         device: device of the model; by default CUDA if there is a GPU, else the CPU. dtype: type of the weights;
-        torch.bfloat16 is meant for GPUs. Raises GenirError if there is no retriever, or if it is damaged.
+        torch.bfloat16 is meant for GPUs. revision: a branch, tag or commit of the hub's repository, by default main.
+        Raises GenirError if there is no retriever, or if it is damaged.
         """
-        return load_unmixed(folder, lambda path: cls._load(path, device, dtype))
+        return load_unmixed(folder, lambda path: cls._load(path, device, dtype), revision)
 
     @classmethod
     def _load(cls, path: Path, device: str | torch.device | None, dtype: torch.dtype) -> "Retriever":
         """Load a retriever from its own folder."""
-        base, softmax_over, max_tokens = read_settings(path)
-        index = load_documents(path)
-        layout = CodeLayout(base, index.table.sizes, index.table.text)
-        model = DocidModel(load_t5(str(path), device), layout, softmax_over)
-        nn.Module.to(model.t5, dtype=dtype)
-        embedder = load_embedder(path / "docids" / "embedder")
-        tokenizer = load_tokenizer(str(path))
-        return cls(model, tokenizer, index.table, max_tokens, index.trie, embedder, index.experts)
+        loaded = cls(*read_parts(path, device, dtype))
+        loaded._origin = path
+        return loaded
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the retriever folder, completely or not at all; Hugging Face can load its model and tokenizer too.
 
-        A retriever that the folder already holds is replaced. Raises GenirError if the folder holds anything else.
+        A retriever that the folder already holds is replaced, together with its model card (README.md); see
+        `genir.retriever.model_card`. Raises GenirError if the folder holds anything else.
         """
-        require_replaceable(folder)
-        index = self._index
-        with atomic_folder(Path(folder)) as new, silence_transformers():
-            self.model.t5.save_pretrained(new)
-            save_tokenizer(self.tokenizer, new)
-            index.table.save(new / "docids")
-            index.trie.save(new / "docids" / "trie.safetensors")
-            if self.embedder is not None:
-                self.embedder.save(new / "docids" / "embedder")
-            if index.experts is not None:
-                index.experts.save(new / "experts")
-            write_settings(new, RetrieverSettings(self.model.layout.base, self.model.softmax_over, self.max_tokens))
+        write_parts(self._parts, Path(folder), self._origin)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        private: bool | None = None,
+        branch: str | None = None,
+        token: str | None = None,
+        commit_message: str = "Upload a genir retriever",
+    ) -> str:
+        """Upload the retriever to a repository of the Hugging Face hub, USER/NAME, and return the commit's address.
+
+        The repository and the branch (by default main) are created if they do not exist. A model card that is already
+        there is kept. private: whether a new repository is private; by default as its owner has set. token: by default
+        that of `hf auth login` or of the environment variable HF_TOKEN. Raises GenirError if the hub refuses.
+        """
+        return push_parts(self._parts, self._origin, repo_id, private, branch, token, commit_message)
+
+    @property
+    def _parts(self) -> RetrieverParts:
+        table, trie, experts = self._index.table, self._index.trie, self._index.experts
+        return RetrieverParts(self.model, self.tokenizer, table, self.max_tokens, trie, self.embedder, experts)
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
         """Assign docids to new documents with the stored codebooks and make them searchable, without any training.
@@ -147,21 +156,14 @@ class Retriever:
             require_new(documents, self.table)
             if not documents:
                 return
-            table = self.table
-            require_extensible(table, self.model.softmax_over)
-            vectors = vectors_for(documents, vectors, self.table, self.embedder)
-            inputs = BuilderInput(documents, vectors, self.tokenizer if table.text else None)
-            codes = assign_new_docids(inputs, table)
-            ids, titles = [document.id for document in documents], [document.title for document in documents]
-            table = table.extended(ids, titles, codes)
-            trie = Trie.from_codes(table.codes)
-            experts = self.experts and self.experts.extended(documents, self.trie, trie)
+            require_extensible(self.table, self.model.softmax_over)
+            index = add_documents(self._index, documents, vectors, self.embedder, self.tokenizer)
             # Nothing fails from here on. Searches of the old index can use the changed model too.
-            if table.text:  # a new docid may be longer than all others
-                self.model.layout = self.model.layout._replace(sizes=table.sizes)
-            elif table.sizes != self.model.layout.sizes:  # atomic docids: new codes
-                self.model = self.model.with_more_codes(table.sizes[0])
-            self._index = DocumentIndex(table, trie, experts)
+            if index.table.text:  # a new docid may be longer than all others
+                self.model.layout = self.model.layout._replace(sizes=index.table.sizes)
+            elif index.table.sizes != self.model.layout.sizes:  # atomic docids: new codes
+                self.model = self.model.with_more_codes(index.table.sizes[0])
+            self._index, self._origin = index, None
 
     def remove(self, doc_ids: Collection[str]) -> None:
         """Remove documents from the retriever; documents added later can get their docids, unless these are atomic.
@@ -169,14 +171,7 @@ class Retriever:
         Raises GenirError for an unknown doc_id, and if no document would be left.
         """
         with self._edit_lock:
-            table = self.table
-            removed = {table.doc_index(doc_id) for doc_id in require_list("doc_ids", doc_ids)}
-            if len(removed) == len(table):
-                raise GenirError("cannot remove all documents; a retriever needs at least one")
-            kept = np.delete(np.arange(len(table)), sorted(removed))
-            experts = self.experts and self.experts.subset(np.sort(self.trie.leaf_of[kept]))
-            table = table.subset(kept)
-            self._index = DocumentIndex(table, Trie.from_codes(table.codes), experts)
+            self._index, self._origin = remove_documents(self._index, doc_ids), None
 
     def search(
         self,

@@ -127,30 +127,8 @@ def test_over_seeds_needs_other_run_folders(make_run):
         compare.command(str(config.run_folder), over_seeds=True)
 
 
-def test_differences_and_counts_of_a_pair_are_those_of_b_minus_a():
-    (row,) = compare.compare_pairs(
-        {"x": {"q1": 0.5, "q2": 1.0, "q3": 0.0}, "y": {"q2": 0.5, "q1": 1.0, "q3": 1.0}}, "test", "RR@10", 1
-    )
-    assert (row["a"], row["b"], row["better"], row["worse"]) == ("x", "y", 2, 1)
-    assert row["difference"] == pytest.approx(1 / 3)
-    assert row["p_holm"] == row["p"]  # one pair needs no correction
-
-
-def test_runs_measured_on_different_queries_are_not_compared():
-    with pytest.raises(GenirError, match="x and y were measured on different queries of test"):
-        compare.compare_pairs({"x": {"q1": 0.5}, "y": {"q2": 0.5}}, "test", "RR@10", 1)
-
-
-def test_tables_keep_numbers_whole_and_names_complete_in_a_terminal_of_80_columns(capsys):
+def test_the_table_of_seeds_keeps_numbers_whole_in_a_terminal_of_80_columns(capsys):
     name = "quite-a-long-folder-name/irpo"
-    rows = [
-        {"split": "test", "measure": "Success@1", "a": name, "b": f"x{name}", "difference": -0.1234, "better": 12345,
-         "worse": 54321, "p": 0.0001, "p_holm": 0.0006}
-    ]  # fmt: skip
-    Console(width=80, soft_wrap=True).print(compare.make_table(rows, "test"))
-    text = capsys.readouterr().out
-    assert {"-0.123", "12345", "54321", "0.0001", "0.0006"} <= {*text.split()}
-    assert "".join(line.split("│")[2].strip() for line in text.splitlines() if "│" in line) == name
     seeds = [{"split": "test", "measure": "RR@10", "run": name, "mean": 0.8251, "seeds": [0.8123] * 9}]
     Console(width=80, soft_wrap=True).print(compare.make_seeds_table(seeds))
     assert capsys.readouterr().out.split().count("0.812") == 9

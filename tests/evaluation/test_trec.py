@@ -1,11 +1,14 @@
 import itertools
 
+import ir_measures
+import numpy as np
 import pytest
+import pytrec_eval
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genir.errors import GenirError
-from genir.evaluation.trec import break_score_ties, qrels, read_run, write_run
+from genir.evaluation.trec import break_score_ties, qrels, read_qrels, read_run, write_run
 from genir.records import Judgment
 
 
@@ -61,3 +64,44 @@ def test_a_foreign_run_is_ordered_by_rank_then_score_then_line(tmp_path, capsys)
 def test_qrels_group_judgments_by_query():
     judgments = [Judgment("q1", "a", 2), Judgment("q2", "a", 0), Judgment("q1", "b", 1)]
     assert qrels(judgments) == {"q1": {"a": 2, "b": 1}, "q2": {"a": 0}}
+
+
+def test_trec_eval_and_ir_measures_read_the_files_and_rank_as_they_say(tmp_path):
+    """Also with many documents whose scores differ by less than float32 can represent."""
+    rng = np.random.default_rng(0)
+    scores = sorted(-rng.random(50) * 1e-3 - 100, reverse=True)
+    run = {f"q{q}": break_score_ties([f"d{d}" for d in rng.permutation(50)], scores) for q in range(5)}
+    write_run(run, tmp_path / "a.trec", "a")
+    judged = {f"q{q}": {f"d{d}": int(rng.integers(0, 3)) for d in range(0, 50, 3)} for q in range(5)}
+    (tmp_path / "a.qrels").write_text("".join(f"{q} 0 {d} {g}\n" for q in judged for d, g in judged[q].items()))
+    with open(tmp_path / "a.trec") as handle:
+        assert pytrec_eval.parse_run(handle) == run
+    with open(tmp_path / "a.qrels") as handle:
+        assert pytrec_eval.parse_qrel(handle) == judged == read_qrels(tmp_path / "a.qrels")
+    read = list(ir_measures.read_trec_run(str(tmp_path / "a.trec")))
+    assert [(row.query_id, row.doc_id) for row in read] == [(q, d) for q in run for d in run[q]]
+
+
+def test_judgments_are_read_in_both_formats(tmp_path):
+    rows = [("q1", "d1", 2), ("q1", "d2", 0), ("q2", "d1", -1)]
+    expected = qrels(Judgment(*row) for row in rows)
+    (tmp_path / "trec").write_text("".join(f"{q} 0 {d}  {g}\n" for q, d, g in rows) + "\n")
+    lines = ["query-id\tcorpus-id\tscore\n", *(f"{q}\t{d}\t{g}\n" for q, d, g in rows)]
+    (tmp_path / "beir.tsv").write_text("".join(lines))
+    assert read_qrels(tmp_path / "trec") == read_qrels(tmp_path / "beir.tsv") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("q1 0 d1 1\nq1 d2 1\n", r":2: expected four columns \(query 0 doc_id grade\), or BEIR's header .*, got 3"),
+        ("query-id\tcorpus-id\tscore\nq1 0 d1 1\n", r":2: expected three columns .*, got 1"),
+        ("q1 0 d1 1\n\nq1 0 d1 0\n", ":3: document 'd1' is judged twice for query 'q1'"),
+        ("q1 0 d1 0.5\n", ":1: the grade is wrong"),
+        ("\n", ": this file contains no judgments"),
+    ],
+)
+def test_malformed_judgments_are_reported_with_their_line(tmp_path, text, words):
+    (tmp_path / "qrels").write_text(text)
+    with pytest.raises(GenirError, match=f"qrels{words}"):
+        read_qrels(tmp_path / "qrels")

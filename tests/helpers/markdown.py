@@ -42,3 +42,10 @@ def settings(page: Page) -> Iterator[list[str]]:
     for code in page.inline:
         if re.fullmatch(r"'?([a-z_]+(\.\w+)+|docids|ddro|irpo)=\S.*", code):
             yield shlex.split(code)
+
+
+def steps(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the Python blocks and `genir ...` commands of a page in order: ("python", code) or ("shell", command)."""
+    text = path.read_text(encoding="utf-8")
+    for found in re.finditer(r"^```python\n(.*?)^```|^    (genir [^\n]*)$", text, re.M | re.S):
+        yield ("python", found[1]) if found[1] else ("shell", found[2])

@@ -1,0 +1,78 @@
+"""Retrievers on the Hugging Face hub: downloading a repository, and uploading a folder to one."""
+
+import re
+import shutil
+from pathlib import Path
+
+from genir.errors import GenirError
+
+CARD_FILE = "README.md"
+
+
+def is_hub_name(name: str | Path) -> bool:
+    """Whether a text can be the name of a repository, USER/NAME, and cannot be meant as the path of a folder."""
+    path = Path(name)
+    is_pair = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)) is not None
+    return is_pair and not path.exists() and not path.parent.is_dir()
+
+
+def download_repository(name: str, revision: str | None = None) -> Path:
+    """Download a repository of the hub into the local cache, and return the folder.
+
+    revision: a branch, a tag or a commit; by default the branch main. Raises GenirError if there is no such repository
+    or revision, or if the hub cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision))
+    except Exception as error:  # the hub raises a dozen unrelated types
+        at = "" if revision is None else f" at revision {revision}"
+        raise GenirError(f"{name}: no such folder, and not on the hub{at}: {_explain(error)}") from None
+
+
+def upload_folder(
+    folder: Path, name: str, private: bool | None, branch: str | None, token: str | None, message: str
+) -> str:
+    """Upload all files of a retriever folder in one commit, and return the address of the commit.
+
+    The repository and the branch are created if they do not exist, and files that the folder lacks are deleted there.
+    A model card that the repository already has replaces that of the folder, since its owner may have edited it.
+    private: whether a new repository is private; None leaves it to the settings of its owner. Raises GenirError if the
+    hub refuses.
+    """
+    from huggingface_hub import HfApi
+
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is None:
+        raise GenirError(f"{name!r} cannot be the name of a repository on the hub; give USER/NAME")
+    try:
+        api = HfApi(token=token, library_name="genir")
+        api.create_repo(name, private=private, exist_ok=True)
+        if branch is not None:
+            api.create_branch(name, branch=branch, exist_ok=True)
+        if api.file_exists(name, CARD_FILE, revision=branch):
+            shutil.copy(api.hf_hub_download(name, CARD_FILE, revision=branch), folder / CARD_FILE)
+        commit = api.upload_folder(
+            repo_id=name,
+            folder_path=folder,
+            revision=branch,
+            commit_message=message,
+            delete_patterns="*",
+        )
+    except Exception as error:
+        raise GenirError(f"{name}: the upload to the hub failed: {_explain(error)}") from None
+    return str(commit.commit_url)
+
+
+def _explain(error: Exception) -> str:
+    """Say in one line why a call of the hub has failed."""
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, RevisionNotFoundError):
+        return "there is no such revision"
+    if isinstance(error, RepositoryNotFoundError):
+        return "there is no such repository, or a private one; `hf auth login` gives access to yours"
+    message = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        message += "; log in with `hf auth login`, or give a token that may write"
+    return message

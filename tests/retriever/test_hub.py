@@ -1,0 +1,101 @@
+"""Uploading retrievers to the hub and loading them from it, against a server with the hub's HTTP interface."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from genir.errors import GenirError
+from genir.retriever.hub import is_hub_name
+from tests.helpers.hub import TOKEN, serve_hub
+from tests.helpers.processes import ROOT
+from tests.helpers.retrievers import find_all
+
+CLIENT = """
+import json, sys, torch
+from genir import GenirError, Retriever
+torch.set_num_threads(1)
+folder, token = sys.argv[1:]
+r = Retriever.from_pretrained(folder)
+first = r.push_to_hub("alice/owls", private=True, token=token, commit_message="first")
+r.remove(["d1"])
+r.push_to_hub("alice/owls", branch="less", token=token)
+def find(**options):
+    hits = Retriever.from_pretrained("alice/owls", **options).search("owls", k=99, beams=99)
+    return [[hit.doc_id, hit.score] for hit in hits]
+def fail(call):
+    try:
+        call()
+    except GenirError as error:
+        return str(error)
+errors = [
+    fail(lambda: r.push_to_hub("alice/owls", token="wrong")),
+    fail(lambda: r.push_to_hub("owls", token=token)),
+    fail(lambda: Retriever.from_pretrained("alice/none")),
+    fail(lambda: Retriever.from_pretrained("alice/owls", revision="none")),
+    fail(lambda: Retriever.from_pretrained(folder, revision="main")),
+]
+found = [find(), find(revision="less"), find(revision=first.rsplit("/", 1)[1])]
+r.push_to_hub("alice/owls", token=token)
+print(json.dumps([first, found, errors, find()]))
+"""
+
+
+def as_owner(folder, script, *arguments):
+    """Run Python in a new process that takes the address of the hub from HF_ENDPOINT."""
+    done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_a_retriever_that_was_uploaded_gives_the_same_hits_at_each_revision(make_retriever, tmp_path, monkeypatch):
+    retriever = make_retriever(np.array([[0, 1], [2, 0], [1, 1], [2, 0], [0, 0]]), (3, 2))
+    retriever.save_pretrained(tmp_path / "r")
+    with serve_hub() as (address, repositories):
+        variables = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN}
+        for name, value in (variables | {"HF_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}).items():
+            monkeypatch.setenv(name, value)
+        commit, found, errors, last = as_owner(tmp_path, CLIENT, str(tmp_path / "r"), TOKEN)
+        repository = repositories["alice/owls"]
+    expected = {doc_id: score for (doc_id, _), score in find_all(retriever).items()}
+    assert commit.startswith(f"{address}/alice/owls/commit/")
+    for hits in (found[0], found[2]):
+        assert dict(hits) == pytest.approx(expected, abs=1e-4)
+    assert {doc_id for doc_id, _ in found[1]} == {doc_id for doc_id, _ in last} == expected.keys() - {"d1"}
+    assert repository.private
+    assert repository.messages[1] == "first"
+    files = repository.commits[repository.branches["main"]]
+    assert files.keys() == {path.relative_to(tmp_path / "r").as_posix() for path in (tmp_path / "r").rglob("*.*")}
+    # The card of the first upload is kept: it has the five documents.
+    card = files["README.md"].decode()
+    assert 'from_pretrained("alice/owls")' in card
+    assert "ranks 5 documents" in card
+    assert yaml.safe_load(card.split("---")[1])["library_name"] == "genir"
+    expected_words = [
+        "alice/owls: the upload to the hub failed: ",
+        "'owls' cannot be the name",
+        "alice/none: no such folder, and not on the hub: there is no such repository, or a private",
+        "at revision none: there is no such revision",
+        "a revision (main) can only be chosen",
+    ]
+    for error, words in zip(errors, expected_words, strict=True):
+        assert words in error
+        assert "\n" not in error
+
+
+def test_what_can_be_the_name_of_a_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert is_hub_name("alice/owls-1.0")
+    for name in ("owls", "a/b/c", "../owls", "~/owls", "here/owls", "/tmp/owls", "./owls"):
+        assert not is_hub_name(name)
+
+
+def test_a_name_without_a_user_is_refused_before_anything_is_sent(make_retriever):
+    retriever = make_retriever(np.array([[0], [1]]), (2,))
+    with pytest.raises(GenirError, match="'owls' cannot be the name of a repository on the hub; give USER/NAME"):
+        retriever.push_to_hub("owls")

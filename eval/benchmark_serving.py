@@ -127,9 +127,9 @@ def summarize(answers: Sequence[Answer], seconds: float) -> dict[str, float]:
     times = np.array([answer.seconds for answer in answers]) * 1000
     good = sum(answer.status == 200 for answer in answers)
     return {
-        "requests_per_second": good / seconds,
-        "median_ms": float(np.median(times)),
-        "p99_ms": float(np.percentile(times, 99)),
+        "requests/s": good / seconds,
+        "median ms": float(np.median(times)),
+        "p99 ms": float(np.percentile(times, 99)),
         "errors": len(answers) - good,
     }
 
@@ -166,7 +166,7 @@ def measure_soak(server: Server, paths: Iterator[str], clients: int, rate: float
     return (
         {"minutes": minutes, "rate": rate}
         | summarize(answers, seconds)
-        | {"memory_mb": last, "growth_mb": last - first}
+        | {"memory MB": last, "growth MB": last - first}
     )
 
 
@@ -201,12 +201,12 @@ def command(
         results = measure(server.port, paths, clients, rounds, seconds)
         memory = memory_mb(server.pid)
         show(f"{run}: {len(queries):,} queries, {workers} worker(s), {memory:.0f} MB (PSS)", results)
-        ratio = results[1]["requests_per_second"] / results[0]["requests_per_second"]
-        tail = results[1]["p99_ms"] / results[1]["median_ms"]
+        ratio = results[1]["requests/s"] / results[0]["requests/s"]
+        tail = results[1]["p99 ms"] / results[1]["median ms"]
         console.print(f"{clients} clients: {ratio:.2f} times the requests of one, p99 is {tail:.1f} times the median")
         record = {"workers": workers, "memory_mb": memory, "results": results, "ratio": ratio}
         if soak:
-            rate = SOAK_LOAD * results[1]["requests_per_second"]
+            rate = SOAK_LOAD * results[1]["requests/s"]
             found = measure_soak(server, paths, clients, rate, minutes)
             show(f"{minutes:g} minutes at {SOAK_LOAD:.0%} of this load", [found])
             record |= {"soak": found}

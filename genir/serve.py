@@ -6,6 +6,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
     handle_signals()
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -52,8 +53,8 @@ def command(
     SIGTERM and Ctrl-C let requests finish, and the exit status is 0.
     """
     require_single_process()
-    if api_key is not None and not api_key.isascii():
-        raise GenirError("--api-key: must consist of ASCII characters, since it is sent in a header")
+    if api_key is not None and not re.fullmatch("[!-~]+", api_key):
+        raise GenirError("--api-key: must consist of ASCII characters without spaces, since it is sent in a header")
     given = (timeout, max_batch, max_wait_ms, max_queue, grace, watch, access_log, api_key, tuple(cors or ()))
     with share_metrics() if workers > 1 else nullcontext():
         try:

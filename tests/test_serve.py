@@ -161,6 +161,7 @@ def test_a_service_whose_query_model_is_missing_does_not_start(make_retriever, t
         command(str(tmp_path / "r"))
 
 
-def test_a_key_that_cannot_be_sent_is_refused():
-    with pytest.raises(GenirError, match="ASCII"):
-        command("nowhere", api_key="schlüssel")
+@pytest.mark.parametrize("key", ["", " key", "schlüssel", "a\nb"])
+def test_a_key_that_cannot_be_sent_is_refused(key):
+    with pytest.raises(GenirError, match="--api-key: must consist of ASCII"):
+        command("nowhere", api_key=key)

@@ -24,6 +24,7 @@ def test_the_wheel_puts_only_genir_into_site_packages(wheel, root):
     assert {f"genir/serving/page/{path.name}" for path in (root / "genir" / "serving" / "page").iterdir()} <= set(names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"genir"}
     assert {"genir/stages/indexing/build_docids.py", "genir/stages/eval/evaluate.py", "genir/py.typed"} <= set(names)
+    assert "genir/serving/docs.html.j2" in names
     carried = "configs/quickstart.yaml", "data/sources.yaml", "eval/templates/report.md.j2"
     assert {f"genir/stages/{name}" for name in carried} <= set(names)
 

@@ -1,12 +1,13 @@
 """The endpoints with which the service is monitored."""
 
 from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
 from genir.serving.errors import ErrorAnswer
-from genir.serving.metrics import CONTENT_TYPE, Metrics
+from genir.serving.metrics import Metrics
 from genir.serving.reloading import ServedRetriever
 
 
@@ -42,6 +43,6 @@ def make_monitoring_routes(served: ServedRetriever, metrics: Metrics) -> APIRout
     @routes.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def show_metrics() -> Response:
         """Requests, latencies, queues, batch sizes, beam sizes, certified searches and documents."""
-        return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return routes

@@ -57,7 +57,7 @@ class LimitedProtocol(H11Protocol):
 
     def set_timer(self) -> None:
         """Start the timer if the connection waits for its client, unless it is running already; else stop it."""
-        if not self.is_waiting or self.transport.is_closing():
+        if not self.is_waiting:
             self.stop_timer()
         elif self.timer is None:
             self.timer = self.loop.call_later(self.request_seconds, self.close_now)

@@ -30,7 +30,7 @@ Row = tuple[Path, int, Mapping[str, Any]]
 
 
 class Table(NamedTuple):
-    """The rows of one split: those of a data set in the memory of `datasets`, or else of files in one of FORMATS."""
+    """The rows of one split: those of a data set that `datasets` has loaded, or of files in one of FORMATS."""
 
     name: Path
     dataset: Any = None
@@ -62,13 +62,14 @@ class HfDatasetsCollection(Collection):
         corpus, queries, qrels = _local_parts(folder) if folder.is_dir() else _hub_parts(source)
         self._corpus, self._query_tables = [*corpus.values()], [*queries.values()]
         renamed = {*splits.values()}
-        self._qrels = {"dev" if x == "validation" else x: table for x, table in qrels.items() if x not in renamed}
+        self._qrels = {name: table for name, table in qrels.items() if name not in renamed}
+        if "validation" in self._qrels and "dev" not in {*qrels, *splits}:
+            self._qrels["dev"] = self._qrels.pop("validation")
         for ours, theirs in splits.items():
             if theirs not in qrels:
-                known = ", ".join(qrels)
                 raise GenirError(
-                    f"{self.name}: the qrels have no split {theirs}, which collection.splits.{ours} names; there are: "
-                    f"{known}"
+                    f"{self.name}: the qrels have no split {theirs}, which collection.splits.{ours} names; "
+                    f"there are: {', '.join(qrels)}"
                 )
             self._qrels[ours] = qrels[theirs]
 

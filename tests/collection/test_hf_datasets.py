@@ -116,8 +116,10 @@ def test_validation_is_called_dev_and_splits_can_be_renamed(tables, tmp_path):
     corpus, queries, qrels = tables
     write_arrow(tmp_path / "hub", (corpus, queries, {"validation": qrels["dev"], "dl19": qrels["test"]}))
     source = str(tmp_path / "hub")
-    assert HfDatasetsCollection(source, {}).splits == ["dev", "dl19"]
+    assert sorted(HfDatasetsCollection(source, {}).splits) == ["dev", "dl19"]
     assert sorted(HfDatasetsCollection(source, {"test": "dl19"}).splits) == ["dev", "test"]
+    assert sorted(HfDatasetsCollection(source, {"dev": "dl19"}).splits) == ["dev", "validation"]
+    assert HfDatasetsCollection(source, {"dev": "validation"}).splits == ["dl19", "dev"]
     with pytest.raises(
         GenirError, match=r"no split x, which collection\.splits\.test names; there are: validation, dl"
     ):

@@ -26,7 +26,7 @@ EXPORTS = {
     "load_config",
     "open_collection",
 }
-MAX_ENTRIES = 32
+MAX_ENTRIES = 33
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from genir.checks import is_encodable
 from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, load_config
 from genir.console import console, print_note, track
-from genir.errors import GenirError, error_at
+from genir.errors import GenirError, error_at, make_printable
 from genir.evaluation.trec import break_score_ties, read_run, write_run
 from genir.files import write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
 from genir.processes import is_main_process, require_single_process, run_on_main
-from genir.records import Hits
 from genir.retriever import Retriever
 from genir.retriever.divided_search import search_over_processes
 from genir.retriever.hub import is_hub_name
@@ -126,7 +126,11 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, in one line.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Also print what the experts and the model contribute to the best hit.")
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also print what the beams held and pruned, by experts and model.",
+        ),
     ] = False,
     rerank: Annotated[
         Path | None,
@@ -197,22 +201,17 @@ def read_queries() -> Iterator[list[str]]:
 def print_hits(retriever: Retriever, queries: Sequence[str], k: int, exact: bool, as_json: bool, explain: bool) -> None:
     """Search queries and print the hits of each, as a table or as a line of JSON."""
     for hits in retriever.search_many(queries, k, exact=exact):
-        explanation = explain_best(retriever, hits) if explain else None
+        explanation = retriever.explain(hits.query, k=k) if explain else None
         if as_json:
             shown = {"query": hits.query, "exact": hits.exact, "proven": hits.num_proven}
             shown |= {"hits": [hit._asdict() for hit in hits]}
-            shown |= {} if explanation is None else {"explanation": explanation}
+            shown |= {} if explanation is None else {"explanation": explanation.to_dict()}
             sys.stdout.write(f"{json.dumps(shown)}\n")  # ASCII, so that no terminal obeys a title
         else:
             console.print(hits)
             if explanation is not None:
-                console.print(explanation)
+                console.print(Text(make_printable(str(explanation), keep="\n")), soft_wrap=True)
     sys.stdout.flush()
-
-
-def explain_best(retriever: Retriever, hits: Hits) -> str:
-    """Explain the score of the best hit, as text."""
-    return str(retriever.explain(hits.query, hits[0].doc_id))
 
 
 def rerank_run(config: Config, path: Path) -> None:

@@ -18,11 +18,13 @@ import typer
 from rich.table import Table
 
 from genir.benchmarks.documents import SyntheticDocuments
+from genir.checks import parse_int
 from genir.collection.prepared import PreparedCollection
 from genir.config import load_config
 from genir.console import console, track
 from genir.docids.table import DocidTable
 from genir.docids.trie import Trie
+from genir.errors import GenirError
 from genir.files import write_json
 from genir.pipeline.command import run_command
 from genir.pipeline.process import peak_memory_mb
@@ -149,8 +151,12 @@ def command(
     while libraries are imported. A stage whose time grows as N log N has an exponent of about 1.1. A
     million documents need about 10 GB of disk space. Writes runs/benchmark_pipeline/results.json after each size.
     """
+    try:
+        ordered = sorted(parse_int(text) for text in sizes.split(","))
+    except ValueError as error:
+        raise GenirError(f"--sizes: {error}") from None
     results: dict[int, Any] = {}
-    for size in sorted(int(text) for text in sizes.split(",")):
+    for size in ordered:
         results[size] = measure(size)
         write_json(FOLDER / "results.json", results)
         console.print(make_table(results))

@@ -22,6 +22,7 @@ from genir.benchmarks.synthetic import CODEBOOK_SIZE, make_docids
 from genir.console import console, track
 from genir.docids.table import CodeLayout
 from genir.docids.trie import Trie
+from genir.errors import GenirError
 from genir.files import write_json
 from genir.losses import LOSSES, CandidateBatch
 from genir.model import SIZES, DocidModel
@@ -235,6 +236,8 @@ def command(
     decodes every code. The losses are those of DDRO and IRPO, and all implementations run on one thread. Prints the
     medians and writes them to runs/benchmark_refinement/results.json.
     """
+    if size not in SIZES:
+        raise GenirError(f"--size: unknown {size!r}; choose from {', '.join(SIZES)}")
     torch.set_num_threads(1)
     table = Table(title=f"t5 {size}, queries of {words} tokens, {platform.machine()}, one thread, fp32")
     for column in ("case", "straightforward", "level softmax", "genir", "speedups", "loss difference"):

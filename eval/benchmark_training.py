@@ -4,7 +4,7 @@ import contextlib
 import math
 import platform
 import tempfile
-import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase
 
+from genir.benchmarks.device import measure_matmul_rate, move_to_device, read_clock
 from genir.benchmarks.documents import SyntheticDocuments
-from genir.benchmarks.synthetic import CODEBOOK_SIZE, TEXT_TOKENS, make_docid_model, make_docids, make_random_t5
+from genir.benchmarks.synthetic import CODEBOOK_SIZE, SHAPES, TEXT_TOKENS, make_docid_model, make_docids, make_random_t5
 from genir.config import BaselineConfig, DDROConfig, IRPOConfig, LoopConfig, PreferenceConfig, SFTConfig
 from genir.console import console, track
 from genir.docids.table import Codes, DocidTable
 from genir.docids.trie import Trie
+from genir.errors import GenirError
 from genir.files import write_json
 from genir.losses import LOSSES, CandidateBatch
 from genir.pipeline.command import run_command
@@ -44,6 +46,9 @@ LISTS = 4096
 """Number of synthetic candidate lists."""
 TEXTS = {"short": (3, 16, 64), "long": (100, 140, 128)}
 """Kinds of texts: fewest and most words of a span, and the number of tokens at which it is truncated."""
+
+
+LOSS_NAMES, PRECISIONS = ("sft", "ddro", "irpo"), ("fp32", "bf16")
 
 
 class Case(NamedTuple):
@@ -93,11 +98,12 @@ class StepTimer:
         return self.loss(logps, batch)
 
 
-def read_clock() -> float:
-    """Read the time after the device has finished its work."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
+def choose(option: str, given: str, known: Sequence[str]) -> list[str]:
+    """Split the value of an option at commas. Raises GenirError for an unknown part."""
+    parts = given.split(",")
+    if unknown := [part for part in parts if part not in known]:
+        raise GenirError(f"{option}: unknown {unknown[0]!r}; choose from {', '.join(known)}")
+    return parts
 
 
 def make_settings(case: Case, texts: str, precision: str, workers: int | None) -> LoopConfig:
@@ -196,33 +202,12 @@ def count_flops(job: TrainingJob) -> int:
     device, loss = scorer.t5.device, job.loss
     examples: Any = job.examples
     divide = LengthGroupCollator(job.collator, len(scorer.retriever.table), device)
-    batch = move(divide([examples[i] for i in range(settings.batch_size)]), device)
+    batch = move_to_device(divide([examples[i] for i in range(settings.batch_size)]), device)
     assert isinstance(loss, StepTimer)
     with FlopCounterMode(display=False) as counter, autocast(settings.precision, device):
         torch.autograd.backward(loss.loss(scorer(batch), batch).mean())
     scorer.zero_grad()
     return int(counter.get_total_flops())
-
-
-def move(batch: Any, device: torch.device) -> Any:
-    """Move the tensors of a batch, which may have batches in it, to a device."""
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {name: move(value, device) for name, value in batch.items()}
-    return [move(value, device) for value in batch]
-
-
-def measure_matmul_rate(bf16: bool, device: torch.device) -> float:
-    """Measure how many floating-point operations per second a large matrix product takes."""
-    size = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16 if bf16 else torch.float32) for _ in range(2))
-    times = []
-    for _ in range(10):
-        started = read_clock()
-        torch.mm(a, b)
-        times.append(read_clock() - started)
-    return float(2 * size**3 / min(times))
 
 
 def measure(job: TrainingJob) -> dict[str, float | None]:
@@ -264,13 +249,16 @@ def command(
     of one large product in the same precision on the same device. The results are printed and written to
     runs/benchmark_training/results.json.
     """
+    for option, given, known in (("--shape", shape, SHAPES), ("--texts", texts, TEXTS)):
+        choose(option, given, list(known))
+    losses, precisions = choose("--loss", loss, LOSS_NAMES), choose("--precision", precision, PRECISIONS)
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     threads = "" if torch.cuda.is_available() else f", {torch.get_num_threads()} threads"
     table = Table(title=f"t5 {shape}, {texts} texts, {documents:,} documents, {name}{threads}")
     columns = ("case", "precision", "examples/s", "tokens/s", "TFLOP/s", "of peak", "GPU memory")
     for column in columns:
         table.add_column(column, justify="left" if column in columns[:2] else "right")
-    cases = [case for case in CASES if case.loss in loss.split(",")]
+    cases = [case for case in CASES if case.loss in losses]
     collection = SyntheticDocuments(documents)
     tokenizer = train_tokenizer((document.text for document in collection[:1000]), 8000)
     results = []
@@ -279,7 +267,7 @@ def command(
         retriever = make_retriever(shape, case.levels, collection, tokenizer, experts)
         if torch.cuda.is_available():
             torch.nn.Module.to(retriever.model.t5, "cuda")
-        for each in precision.split(","):
+        for each in precisions:
             settings = make_settings(case, texts, each, workers)
             with tempfile.TemporaryDirectory() as folder:
                 found = measure(make_job(case, settings, retriever, collection, steps, Path(folder)))

@@ -126,11 +126,7 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, in one line.")] = False,
     explain: Annotated[
-        bool,
-        typer.Option(
-            "--explain",
-            help="Also print what the beams held and pruned, by experts and model.",
-        ),
+        bool, typer.Option("--explain", help="Also print what the beams held and pruned, by experts and model.")
     ] = False,
     rerank: Annotated[
         Path | None,

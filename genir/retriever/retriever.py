@@ -200,10 +200,10 @@ class Retriever:
 
         beams: beam size; by default the larger of k and 10. allowed: doc_ids of the documents to search among, such as
         those of one tenant; the result is the same as if there were no other documents, except that the experts keep
-        their statistics of all documents. exact: continue until the hits
-        are proven to be the model's best, however long it takes; otherwise `Hits.exact` says whether they are.
-        batch_size: queries that are searched at once. timeout: seconds after which the search of all queries gives up,
-        or a `Deadline`, which another thread can cancel.
+        their statistics of all documents. exact: continue until the hits are proven to be the model's best, however
+        long it takes; otherwise `Hits.exact` says whether they are. batch_size: queries that are searched at once.
+        timeout: seconds after which the search of all queries gives up, or a `Deadline`, which another thread can
+        cancel.
         Raises GenirError for an empty query, an allowed document that does not exist, or NaN scores, and SearchTimeout
         if the search takes longer than the timeout.
         """

@@ -47,7 +47,9 @@ def read_checked_splits(
         if split == "train" and "dev" not in source.splits:
             judgments, dev = carve_dev(judgments, dev_fraction)
             if not dev or not judgments:
-                raise GenirError(f"{source.name}: too few train queries to carve a dev split from; add qrels/dev.tsv")
+                raise GenirError(
+                    f"{source.name}: too few train queries for a dev split; add the split dev, or raise collection.dev_fraction"
+                )
             require_relevant(source, "dev", dev)
             yield "dev", dev
         if split in ("train", "dev"):

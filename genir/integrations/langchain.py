@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ConfigDict, Field
+
 from genir.errors import GenirError
 from genir.retriever import Retriever
 
@@ -24,14 +26,15 @@ class GenirRetriever(BaseRetriever):
     document are doc_id, title, score (log p(d | q)), rank (from 1) and docid.
 
     retriever: what is searched. texts: doc_id -> text, since a retriever stores no texts; without it, the page content
-    is the title. k, beams: see `genir.Retriever.search_many`. Invoking it raises GenirError for an empty query, and for
+    is the title. k, beams: see `genir.Retriever.search_many`. Other arguments are an error. Invoking it raises GenirError for an empty query, and for
     a document whose text is missing.
     """
 
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
     retriever: Retriever
     texts: Mapping[str, str] | None = None
-    k: int = 10
-    beams: int | None = None
+    k: int = Field(10, ge=1)
+    beams: int | None = Field(None, ge=1)
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         return [

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from genir.checks import require_positive_int
 from genir.errors import GenirError
 from genir.evaluation.trec import break_score_ties
 from genir.records import Hit
@@ -25,13 +26,16 @@ class GenirRetriever(pt.Transformer):
     input also has docno, and it gives these documents new scores and ranks: all that it gets, whatever k is; cut them
     before with `bm25 % 100 >> genir`. A score is log p(d | q); ties are broken as in genir's run files.
 
-    k, beams, batch_size: see `genir.Retriever.search_many`. Raises GenirError for an empty query, and for a document
-    that the retriever does not have.
+    k, beams, batch_size: see `genir.Retriever.search_many`. Raises GenirError for anything but a Retriever, for
+    a k below 1, for an empty query, and for a document that the retriever does not have.
     """
 
     def __init__(self, retriever: Retriever, k: int = 100, beams: int | None = None, batch_size: int = 32) -> None:
         super().__init__()
-        self.retriever, self.k, self.beams, self.batch_size = retriever, k, beams, batch_size
+        if not isinstance(retriever, Retriever):
+            raise GenirError(f"GenirRetriever needs a genir.Retriever, not {retriever!r}; load one first")
+        self.retriever, self.k, self.beams = retriever, require_positive_int("k", k), beams
+        self.batch_size = batch_size
 
     def transform(self, inp: Any) -> Any:
         """Return the ranked documents of the queries in a frame with the columns qid, query and perhaps docno."""

@@ -85,7 +85,9 @@ def describe_outcome(node: Prefix) -> str:
     if node.status == "pruned":
         return f"pruned: {document or count}"
     if node.others:
-        count += f"; {node.others:,} {'more' if node.children else 'prefixes, all'} pruned ({format_p(node.others_p)})"
+        word = "prefix" if node.others == 1 else "prefixes"
+        text = f"{node.others:,} more {word} pruned" if node.children else f"{node.others:,} {word}, all pruned"
+        count += f"; {text} ({format_p(node.others_p)})"
     return count
 
 

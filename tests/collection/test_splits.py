@@ -118,7 +118,7 @@ def test_an_existing_dev_split_is_kept_and_counted_as_itself(tmp_path):
 def test_too_few_queries_for_a_dev_split_are_an_error(tmp_path):
     source = make_collection(tmp_path, train=[("q0", "d0", 1)])
     for fraction in (0.001, 0.999):
-        with pytest.raises(GenirError, match=r"too few train queries to carve a dev split from; add qrels/dev\.tsv"):
+        with pytest.raises(GenirError, match=r"too few train queries for a dev split; add the split dev, or raise"):
             list(read_checked_splits(source, fraction, DOC_IDS, QUERY_IDS))
 
 

@@ -60,3 +60,11 @@ def test_without_texts_the_content_is_the_title_and_a_missing_text_is_an_error(p
         GenirRetriever(retriever=retriever, k=2, texts=texts).invoke(QUERIES[0])
     with pytest.raises(GenirError, match="the query is empty"):
         GenirRetriever(retriever=retriever).invoke(" ")
+
+
+def test_wrong_arguments_are_errors_at_once(parts):
+    from genir.integrations.langchain import GenirRetriever
+
+    for wrong in ({"k": 0}, {"beams": 0}, {"beam": 50}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            GenirRetriever(retriever=parts[0], **wrong)

@@ -96,3 +96,11 @@ def test_a_document_that_the_retriever_does_not_have_is_an_error(parts, tmp_path
     other = BM25([document._replace(id=f"x{document.id}") for document in documents])
     with pytest.raises(GenirError, match="'x"):
         (other >> genir)(topics)
+
+
+def test_wrong_arguments_are_errors_at_once(parts):
+    _, genir, *_ = parts
+    with pytest.raises(GenirError, match=r"needs a genir.Retriever, not 'runs/quickstart'"):
+        type(genir)("runs/quickstart")
+    with pytest.raises(GenirError, match="k must be"):
+        type(genir)(genir.retriever, k=0)

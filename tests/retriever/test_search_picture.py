@@ -77,7 +77,9 @@ def test_outcomes_say_what_became_of_a_prefix():
     others = {"others": 2, "others_logp": math.log(0.2)}
     assert describe_outcome(Prefix((1,), 1, "kept", 5, **others)) == "5 documents; 2 prefixes, all pruned (20 %)"
     child = Prefix((1, 1), 2, "kept", 2)
-    assert describe_outcome(Prefix((1,), 1, "kept", 5, children=[child], **others)).endswith("; 2 more pruned (20 %)")
+    assert describe_outcome(Prefix((1,), 1, "kept", 5, children=[child], **others)).endswith(
+        "; 2 more prefixes pruned (20 %)"
+    )
 
 
 def test_long_texts_are_cut():

@@ -47,9 +47,8 @@ def read_checked_splits(
         if split == "train" and "dev" not in source.splits:
             judgments, dev = carve_dev(judgments, dev_fraction)
             if not dev or not judgments:
-                raise GenirError(
-                    f"{source.name}: too few train queries for a dev split; add the split dev, or raise collection.dev_fraction"
-                )
+                problem = "too few train queries for a dev split"
+                raise GenirError(f"{source.name}: {problem}; add the split dev, or raise collection.dev_fraction")
             require_relevant(source, "dev", dev)
             yield "dev", dev
         if split in ("train", "dev"):

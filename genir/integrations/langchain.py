@@ -26,8 +26,8 @@ class GenirRetriever(BaseRetriever):
     document are doc_id, title, score (log p(d | q)), rank (from 1) and docid.
 
     retriever: what is searched. texts: doc_id -> text, since a retriever stores no texts; without it, the page content
-    is the title. k, beams: see `genir.Retriever.search_many`. Other arguments are an error. Invoking it raises GenirError for an empty query, and for
-    a document whose text is missing.
+    is the title. k, beams: see `genir.Retriever.search_many`. Other arguments are an error. Invoking it raises
+    GenirError for an empty query, and for a document whose text is missing.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

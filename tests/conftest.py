@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,8 @@ from tests.helpers.beir import SUBJECTS, small_beir
 from tests.helpers.models import make_model
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("no deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
 

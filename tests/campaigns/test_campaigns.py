@@ -21,6 +21,7 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "/x/genir/cli.py", line 
 @pytest.mark.slow
 def test_a_sample_of_the_campaigns_finds_no_fault(tmp_path):
     done = run_python(["-m", "tests.campaigns", "--sample", "--json", str(tmp_path / "figures.json")], ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["kills"]["faults"] == figures["mutations"]["faults"] == []
     assert figures["kills"]["trials"] == sum(map(len, SAMPLE.values()))

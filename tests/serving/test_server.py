@@ -10,14 +10,15 @@ from genir.serving.settings import ServiceSettings
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_and_not_the_process(number):
+def test_a_signal_ends_the_server_and_not_the_process(request, number):
     server = Server(make_server_config(None, "127.0.0.1", 0, ServiceSettings()))
-    before = signal.getsignal(number)
+    before = signal.signal(number, signal.default_int_handler)  # a shell in the background would ignore Ctrl-C
+    request.addfinalizer(lambda: signal.signal(number, before))
     with server.capture_signals():
         signal.raise_signal(number)
         assert server.should_exit
         assert not server.force_exit
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == signal.default_int_handler
 
 
 def test_the_connections_leave_files_for_other_purposes():

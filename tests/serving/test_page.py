@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.helpers.contrast import COLORS, contrast, luminance
 from tests.helpers.serving import make_config, make_owls, running
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -122,6 +123,19 @@ def test_an_opened_hit_shows_how_it_was_written(open_page, owls):
     expect(row.locator("tr.pruned, tr.kept, tr.hit").first).to_be_visible()
     row.get_by_role("button", name="How it was written").click()
     expect(chosen.first).to_be_hidden()
+
+
+def test_no_other_document_is_explained_when_the_documents_have_changed(open_page, owls):
+    page = open_page()
+    search(page)
+    pairs = enumerate(zip(owls.search(QUERY), owls.search("bridges"), strict=True))
+    row = next(i for i, (hit, other) in pairs if hit.doc_id != other.doc_id)
+    page.route("**/explain**", answer_with(200, owls.explain("bridges").to_dict()))
+    page.get_by_role("button", name="How it was written").nth(row).click()
+    expect(page.locator(f"#written-{row + 1}")).to_contain_text("The documents have changed")
+    page.get_by_role("button", name="Show the whole search as a tree").click()
+    expect(page.locator("#tree svg")).to_be_visible()
+    expect(page.locator("#tree svg .marked")).to_have_count(0)
 
 
 def read_percent(text):
@@ -271,23 +285,3 @@ def test_all_text_has_enough_contrast_in_light_and_dark(open_page, scheme):
     texts = page.locator("p, small, code, th, td, h2, button, b, strong, summary, svg text, input")
     for text, color, behind in texts.evaluate_all(COLORS):
         assert contrast(color, behind) >= 4.5, (text, color, behind)
-
-
-COLORS = """all => all.filter(x => x.checkVisibility() && (x.value || x.textContent)).map(x => {
-    const color = getComputedStyle(x)[x instanceof SVGElement ? "fill" : "color"], text = x.value || x.textContent;
-    while (x && getComputedStyle(x).backgroundColor === "rgba(0, 0, 0, 0)") x = x.parentElement;
-    return [text, color, getComputedStyle(x ?? document.body).backgroundColor];
-})"""
-"""JavaScript that lists the texts of elements with their colours and the colours behind them."""
-
-
-def luminance(color):
-    """The relative luminance of WCAG 2."""
-    channels = [int(x) / 255 for x in re.findall(r"\d+", color)[:3]]
-    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in channels]
-    return sum(weight * x for weight, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(a, b):
-    low, high = sorted((luminance(a), luminance(b)))
-    return (high + 0.05) / (low + 0.05)

@@ -102,9 +102,9 @@ function showHit(hit, isProven, explain, view) {
   const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("i"));
   bar.firstChild.style.width = `${100 * Math.exp(hit.score)}%`;
   button.addEventListener("click", () => toggle(button, panel, explain, (found) => {
-    view.opened = panel.hidden ? null : hit.rank;
+    view.opened = panel.hidden ? null : hit;
     view.redraw();
-    panel.replaceChildren(explainHit(found, hit.rank));
+    panel.replaceChildren(explainHit(found, hit));
   }));
   return element(
     "li",

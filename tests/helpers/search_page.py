@@ -1,6 +1,24 @@
-"""The contrast of texts on a web page by WCAG 2."""
+"""What the tests of the search page read from it, and answers in the place of those of the service."""
 
 import re
+
+
+def walk(node):
+    """A prefix of an explained search, and all those below it."""
+    yield node
+    for child in node.children:
+        yield from walk(child)
+
+
+def read_percent(text):
+    """The probability that the page writes as a percentage."""
+    return float(text.removesuffix("\u00a0%").removeprefix("<")) / 100
+
+
+def answer_with(status, body):
+    """A handler of requests that answers them without the service."""
+    return lambda route: route.fulfill(status=status, json=body)
+
 
 COLORS = """all => all.filter(x => x.checkVisibility() && (x.value || x.textContent)).map(x => {
     const color = getComputedStyle(x)[x instanceof SVGElement ? "fill" : "color"], text = x.value || x.textContent;
@@ -18,5 +36,6 @@ def luminance(color):
 
 
 def contrast(a, b):
+    """The contrast ratio of two colours by WCAG 2."""
     low, high = sorted((luminance(a), luminance(b)))
     return (high + 0.05) / (low + 0.05)

@@ -54,12 +54,14 @@ def running_server(folder: str, options: Sequence[str]) -> Iterator[Server]:
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        lines = iter(process.stderr.readline, "")
-        port = next((int(found[1]) for line in lines if (found := re.search(r"running on \S+:(\d+) ", line))), None)
-        if port is None:
-            raise GenirError(f"{folder}: the service did not start")
+        lines, last = iter(process.stderr.readline, ""), ""
+        for last in lines:
+            if found := re.search(r"running on \S+:(\d+) ", last):
+                break
+        else:
+            raise GenirError(f"{folder}: the service did not start: {last.strip() or 'it gave no reason'}")
         threading.Thread(target=lambda: [print(line, end="", file=sys.stderr) for line in lines], daemon=True).start()
-        yield Server(process.pid, port)
+        yield Server(process.pid, int(found[1]))
     finally:
         process.terminate()
         process.wait()

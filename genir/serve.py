@@ -20,7 +20,9 @@ from genir.processes import require_single_process
 
 
 def command(
-    folder: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or a retriever folder.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder, a retriever folder or a name on the Hugging Face hub.")
+    ],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 means all networks.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 means any free one.", min=0, max=65535)] = 8000,
     workers: Annotated[int, typer.Option(help="Processes that answer; they share the retriever's memory.", min=1)] = 1,
@@ -53,6 +55,8 @@ def command(
     SIGTERM and Ctrl-C let requests finish, and the exit status is 0.
     """
     require_single_process()
+    if api_key is None and os.environ.get("GENIR_API_KEY") == "":  # typer takes an empty variable for none
+        raise GenirError("GENIR_API_KEY is empty: set it to a key, or unset it for a service without a key")
     if api_key is not None and not re.fullmatch("[!-~]+", api_key):
         raise GenirError("--api-key: must consist of ASCII characters without spaces, since it is sent in a header")
     given = (timeout, max_batch, max_wait_ms, max_queue, grace, watch, access_log, api_key, tuple(cors or ()))

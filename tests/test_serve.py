@@ -165,3 +165,9 @@ def test_a_service_whose_query_model_is_missing_does_not_start(make_retriever, t
 def test_a_key_that_cannot_be_sent_is_refused(key):
     with pytest.raises(GenirError, match="--api-key: must consist of ASCII"):
         command("nowhere", api_key=key)
+
+
+def test_an_empty_variable_does_not_open_the_service(monkeypatch, tmp_path):
+    monkeypatch.setenv("GENIR_API_KEY", "")
+    assert "GENIR_API_KEY is empty" in run_genir("serve", "nowhere", cwd=tmp_path, status=1).stderr
+    assert "nowhere: no such folder" in run_genir("serve", "nowhere", "--api-key", "k", cwd=tmp_path, status=1).stderr

@@ -56,7 +56,7 @@ def describe_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "The body is too large.",
         422: "A parameter is wrong.",
         503: "Too many requests are waiting; try again after the time in the header Retry-After.",
-        504: "The search took too long.",
+        504: "The request took too long.",
     }
     return {status: {"model": ErrorAnswer, "description": texts[status]} for status in statuses}
 

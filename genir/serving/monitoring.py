@@ -3,10 +3,8 @@
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from genir.serving.errors import ErrorAnswer
 from genir.serving.metrics import Metrics
 from genir.serving.reloading import ServedRetriever
 
@@ -33,11 +31,9 @@ def make_monitoring_routes(served: ServedRetriever, metrics: Metrics) -> APIRout
         """Answer whenever the process runs; it should be restarted if it does not answer."""
         return Alive()
 
-    @routes.get("/ready", summary="Whether the service can search", responses={503: {"model": ErrorAnswer}})
+    @routes.get("/ready", summary="Whether the service can search")
     async def ready() -> Ready:
-        """Answer 200 once the model is loaded and a first search has succeeded, and 503 until then."""
-        if not served.is_ready:
-            raise HTTPException(503, "the first search has not succeeded yet")
+        """Answer 200; no request is answered before the model is loaded and a first search has succeeded."""
         return Ready(documents=len(served.current.table))
 
     @routes.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)

@@ -18,14 +18,12 @@ class ServedRetriever:
     """The retriever with which new requests are answered.
 
     current: the retriever. A request reads it once, so that it sees one retriever, even if that is replaced meanwhile.
-    is_ready: whether a search has succeeded in this process.
     """
 
     def __init__(
         self, retriever: Retriever, folder: Path | None = None, identity: tuple[int, ...] | None = None
     ) -> None:
         self.current = retriever
-        self.is_ready = False
         self.folder, self.identity = folder, identity
 
     @classmethod
@@ -41,7 +39,6 @@ class ServedRetriever:
     def make_ready(self) -> None:
         """Search once in this process, which starts its threads."""
         _search_once(self.current)
-        self.is_ready = True
 
 
 class FolderWatcher:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from genir.records import Hits
 from genir.scoring.explanation import Explanation
-from genir.serving.limits import MAX_BEAMS, MAX_HITS, MAX_K, MAX_QUERIES, MAX_QUERY_LENGTH, MAX_RANKED
+from genir.serving.limits import MAX_BEAMS, MAX_EXPLAINED, MAX_HITS, MAX_K, MAX_QUERIES, MAX_QUERY_LENGTH, MAX_RANKED
 
 _OWLS = "how do owls hunt in the dark"
 
@@ -141,6 +141,22 @@ class RankRequest(_Strict):
         min_length=1, max_length=MAX_RANKED, description="The documents to rank, each one once, such as BM25's."
     )
     timeout_ms: Timeout = None
+
+
+class ExplainParameters(_Strict):
+    """The parameters of GET /explain, which explains a search, or the score of the document doc_id."""
+
+    query: QueryText = Field(description="The query.", examples=[_OWLS])
+    doc_id: str | None = Field(None, description="The document whose score is explained.")
+    k: int = Field(10, ge=1, le=MAX_EXPLAINED, description="How many documents the search finds.")
+    beams: Annotated[int, Field(ge=1, le=MAX_EXPLAINED)] | None = Field(None, description="Beam size of the search.")
+
+    @model_validator(mode="after")
+    def require_search(self) -> Self:
+        """Raise ValueError for a document with options of a search."""
+        if self.doc_id is not None and self.model_fields_set & {"k", "beams"}:
+            raise ValueError("k and beams are options of a search; leave them out to explain the score of a doc_id")
+        return self
 
 
 class ExplainedLevel(BaseModel):

@@ -8,10 +8,9 @@ from genir.records import Hits
 from genir.retriever import Retriever
 from genir.serving.batching import Done
 from genir.serving.errors import describe_errors
-from genir.serving.limits import MAX_EXPLAINED
 from genir.serving.schemas import (
+    ExplainParameters,
     ExplainResult,
-    QueryText,
     RankRequest,
     RankResult,
     SearchExplanationResult,
@@ -53,16 +52,13 @@ def make_search_routes(searcher: Searcher) -> APIRouter:
 
     @routes.get("/explain", summary="Explain a search, or the score of a document")
     async def explain(
-        request: Request,
-        query: Annotated[QueryText, Query(description="The query.")],
-        doc_id: Annotated[str | None, Query(description="The document whose score is explained.")] = None,
-        k: Annotated[int, Query(ge=1, le=MAX_EXPLAINED, description="How many documents the search finds.")] = 10,
-        beams: Annotated[int | None, Query(ge=1, le=MAX_EXPLAINED, description="Beam size of the search.")] = None,
+        request: Request, parameters: Annotated[ExplainParameters, Query()]
     ) -> ExplainResult | SearchExplanationResult:
         """Tell which prefixes of docids a search considers, and what became of them.
 
         With a `doc_id`, tell what the experts and the model add to the score of this document, level by level.
         """
+        query, doc_id, k, beams = parameters.query, parameters.doc_id, parameters.k, parameters.beams
 
         def call(retriever: Retriever) -> ExplainResult | SearchExplanationResult:
             if doc_id is None:

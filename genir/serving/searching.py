@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 _FAST_BEAMS = 50
 """Searches with more beams take long, and are searched in the threads of long searches."""
 _LONG_THREADS = 2
+_SEARCH_TIMEOUT = "the search was stopped after {:g} s; allow more time, or search with fewer beams or without exact"
+_CALL_TIMEOUT = "there was no answer after {:g} s; allow more time, or ask for fewer documents"
 
 
 class SearchOptions(NamedTuple):
@@ -99,7 +101,7 @@ class Searcher:
         def start(deadline: Deadline) -> Awaitable[list[Done[Hits]]]:
             return queue.run([SearchItem(retriever, query, options, deadline) for query in queries], key)
 
-        found = await self._finish(request, timeout_ms, start)
+        found = await self._finish(request, timeout_ms, start, _SEARCH_TIMEOUT)
         for done in found:
             self._metrics.count_search(done.result, options.beams)
         return found
@@ -107,7 +109,10 @@ class Searcher:
     async def call(
         self, request: Request, function: Callable[[Retriever], Result], timeout_ms: float | None = None
     ) -> Done[Result]:
-        """Call a function of the retriever, such as one that ranks given documents; raises the errors of `search`."""
+        """Call a function of the retriever, such as one that ranks given documents; raises the errors of `search`.
+
+        At the deadline, the client gets its answer; a function that runs is not stopped.
+        """
         retriever = self._served.current
 
         def start(deadline: Deadline) -> Awaitable[list[Done[Result]]]:
@@ -117,12 +122,15 @@ class Searcher:
 
             return self._scores.run([call], None)
 
-        return (await self._finish(request, timeout_ms, start))[0]
+        return (await self._finish(request, timeout_ms, start, _CALL_TIMEOUT))[0]
 
     async def _finish(
-        self, request: Request, timeout_ms: float | None, start: Callable[[Deadline], Awaitable[Result]]
+        self, request: Request, timeout_ms: float | None, start: Callable[[Deadline], Awaitable[Result]], message: str
     ) -> Result:
-        """Await what a function starts, until the deadline, the client's disconnection or the end of the service."""
+        """Await what a function starts, until the deadline, the client's disconnection or the end of the service.
+
+        message: the error at the deadline, with a place for the seconds.
+        """
         seconds = self._timeout if timeout_ms is None else min(self._timeout, timeout_ms / 1000)
         deadline = Deadline(seconds)
         running = asyncio.ensure_future(start(deadline))
@@ -133,9 +141,9 @@ class Searcher:
                 return running.result()
             if watching in done:
                 raise ClientDisconnected("the client has disconnected")
-            raise _make_timeout(seconds)
+            raise SearchTimeout(message.format(seconds))
         except SearchTimeout:  # a deadline that passes in the thread of the search is the same to the client
-            raise _make_timeout(seconds) from None
+            raise SearchTimeout(message.format(seconds)) from None
         except asyncio.CancelledError:
             raise ShuttingDown("the service is shutting down") from None
         finally:
@@ -162,12 +170,6 @@ def search_together(items: list[SearchItem]) -> list[Hits | Exception]:
         if len(items) == 1 or isinstance(error, SearchTimeout):
             return [error] * len(items)
     return [result for item in items for result in search_together([item])]
-
-
-def _make_timeout(seconds: float) -> SearchTimeout:
-    return SearchTimeout(
-        f"the search was stopped after {seconds:g} s; allow more time, or search with fewer beams or without exact"
-    )
 
 
 def _call_all(functions: list[Callable[[], Any]]) -> list[Any]:

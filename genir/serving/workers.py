@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,12 +27,16 @@ def run_workers(
 
     A process that ends before that is replaced after a second. grace: seconds after which processes are killed that
     have not ended by themselves. on_end: called with the id of each process that has ended. The caller must have no
-    threads, and must not use a GPU.
+    threads, and must not use a GPU. If the caller is killed, they end as after SIGTERM.
+
+    `serve` must not compute with torch in the main thread: the OpenMP threads with which the caller has computed do not
+    survive the fork, and the main thread would wait for them forever. Other threads start their own.
     """
     context = multiprocessing.get_context("fork")
+    parent = os.getpid()
 
     def start() -> BaseProcess:
-        process = context.Process(target=_serve_in_child, args=(serve,))
+        process = context.Process(target=_serve_in_child, args=(serve, parent))
         process.start()
         return process
 
@@ -61,10 +66,19 @@ def divide_threads(workers: int) -> None:
         torch.set_num_threads(max(1, cores // workers))
 
 
-def _serve_in_child(serve: Callable[[], None]) -> None:
+def _serve_in_child(serve: Callable[[], None], parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # until the server has its own handlers
+    threading.Thread(target=_end_after, args=(parent,), name="parent watcher", daemon=True).start()
     serve()
+
+
+def _end_after(parent: int) -> None:
+    """Send SIGTERM to this process once its parent has ended, because otherwise it would keep the port."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])  # signals are for the main thread
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end(workers: list[BaseProcess], grace: float) -> None:

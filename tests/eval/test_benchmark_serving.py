@@ -4,9 +4,11 @@ import itertools
 import os
 import time
 
+import numpy as np
 import pytest
 
-from eval.benchmark_serving import Answer, keep_pace, memory_mb, send_requests, stop_after, summarize
+from eval.benchmark_serving import Answer, keep_pace, memory_mb, running_server, send_requests, stop_after, summarize
+from genir.errors import GenirError
 from tests.helpers.serving import make_config, make_owls, running
 
 
@@ -25,11 +27,20 @@ def test_all_clients_send_requests_until_the_time_is_over(port):
     assert statuses.count(200) + statuses.count(404) == len(statuses)
 
 
-def test_requests_begin_at_equal_distances(port):
+def test_requests_begin_at_equal_distances_and_not_before(port):
     start = time.monotonic()
-    answers = send_requests(port, itertools.repeat("/health"), 4, keep_pace(100, 0.3))
-    assert len(answers) == 31
-    assert time.monotonic() - start >= 0.3
+    answers = send_requests(port, itertools.repeat("/health"), 4, keep_pace(100, 0.295))
+    assert len(answers) == 30
+    assert time.monotonic() - start >= 0.29
+    dues = [*iter(keep_pace(100, 0.295), None)]
+    assert np.diff(dues) == pytest.approx(0.01)
+
+
+@pytest.mark.slow
+def test_a_service_that_does_not_start_tells_why(tmp_path):
+    reason = "did not start: .*nowhere: no such folder"
+    with pytest.raises(GenirError, match=reason), running_server(str(tmp_path / "nowhere"), []):
+        pass
 
 
 def test_a_summary_counts_errors_and_orders_times():

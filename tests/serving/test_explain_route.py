@@ -25,7 +25,18 @@ def test_a_search_is_explained_as_in_python(service, owls, options):
     assert (answer["exact"], answer["num_proven"]) == (found["exact"], found["num_proven"])
 
 
-@pytest.mark.parametrize("wrong", [{"k": 0}, {"k": 101}, {"beams": 101}, {"query": " "}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"k": 0},
+        {"k": 101},
+        {"beams": 101},
+        {"query": " "},
+        {"size": 3},
+        {"k": 3, "doc_id": "owls-01"},
+        {"beams": 3, "doc_id": "owls-01"},
+    ],
+)
 def test_wrong_parameters_are_named(service, wrong):
     answer = service.get("/explain", params={"query": QUERY, **wrong})
     assert answer.status_code == 422

@@ -3,6 +3,7 @@
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from genir.retriever import Retriever
 from tests.helpers.serving import make_app
 
 
@@ -12,11 +13,12 @@ def read_metrics(client):
     return {(x.name, *sorted(x.labels.items())): x.value for family in families for x in family.samples}
 
 
-def test_a_service_is_ready_once_it_has_searched(owls):
-    client = TestClient(make_app(owls))
-    assert client.get("/health").json() == {"status": "alive"}
-    assert client.get("/ready").status_code == 503
-    with client:  # starts the application
+def test_a_service_is_ready_once_it_has_searched(owls, monkeypatch):
+    queries = []
+    monkeypatch.setattr(owls, "search", lambda query, k: queries.append(query) or Retriever.search(owls, query, k))
+    with TestClient(make_app(owls)) as client:
+        assert len(queries) == 1
+        assert client.get("/health").json() == {"status": "alive"}
         assert client.get("/ready").json() == {"status": "ready", "documents": 30}
 
 

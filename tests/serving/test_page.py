@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from genir.serving.limits import MAX_BEAMS, MAX_EXPLAINED, MAX_K
+from tests.helpers.search_page import COLORS, answer_with, contrast, luminance, read_percent, walk
 from tests.helpers.serving import make_config, make_owls, running
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -67,12 +69,6 @@ def open_everything(page):
     expect(page.locator("#tree svg")).to_be_visible()
 
 
-def walk(node):
-    yield node
-    for child in node.children:
-        yield from walk(child)
-
-
 def test_a_search_shows_the_hits_of_the_retriever_and_can_be_shared(open_page, owls):
     page = open_page()
     search(page)
@@ -104,6 +100,26 @@ def test_the_certificate_is_shown_and_more_beams_are_offered(open_page, owls):
     expect(proven.get_by_role("status")).to_contain_text("proven")
 
 
+def test_nothing_is_offered_that_the_service_refuses(open_page, service):
+    found = service.get("/search", params={"query": QUERY}).json() | {"exact": False}
+    page = open_page()
+    page.route("**/search", answer_with(200, found))
+    for name, most in [("Hits", MAX_K), ("Beams", MAX_BEAMS)]:
+        expect(page.locator("#options").get_by_label(name)).to_have_attribute("max", str(most))
+    explained, more = (page.get_by_role("button", name=name) for name in ("How it was written", re.compile("beams$")))
+    for options, next_beams in [(f"k={MAX_EXPLAINED}", 400), (f"beams={MAX_EXPLAINED}", 400), ("beams=300", MAX_BEAMS)]:
+        page.goto(f"{service.base_url}?q=owls&{options}")
+        expect(more).to_have_text(f"Search with {next_beams} beams")
+        expect(explained).to_have_count(0 if options == "beams=300" else 10)
+    for options in [f"k={MAX_EXPLAINED + 1}", f"beams={MAX_BEAMS}"]:
+        page.goto(f"{service.base_url}?q=owls&{options}")
+        expect(page.locator("#tree")).to_have_text(
+            f"Searches with more than {MAX_EXPLAINED} hits or beams are not explained."
+        )
+        expect(explained).to_have_count(0)
+    expect(more).to_have_count(0)
+
+
 def test_an_opened_hit_shows_how_it_was_written(open_page, owls):
     page = open_page()
     search(page)
@@ -124,8 +140,17 @@ def test_an_opened_hit_shows_how_it_was_written(open_page, owls):
     expect(chosen.first).to_be_hidden()
 
 
-def read_percent(text):
-    return float(text.removesuffix("\u00a0%").removeprefix("<")) / 100
+def test_no_other_document_is_explained_when_the_documents_have_changed(open_page, owls):
+    page = open_page()
+    search(page)
+    pairs = enumerate(zip(owls.search(QUERY), owls.search("bridges"), strict=True))
+    row = next(i for i, (hit, other) in pairs if hit.doc_id != other.doc_id)
+    page.route("**/explain**", answer_with(200, owls.explain("bridges").to_dict()))
+    page.get_by_role("button", name="How it was written").nth(row).click()
+    expect(page.locator(f"#written-{row + 1}")).to_contain_text("The documents have changed")
+    page.get_by_role("button", name="Show the whole search as a tree").click()
+    expect(page.locator("#tree svg")).to_be_visible()
+    expect(page.locator("#tree svg .marked")).to_have_count(0)
 
 
 def test_the_tree_has_all_prefixes_of_the_explanation_drawn_and_as_a_list(open_page, owls):
@@ -149,6 +174,7 @@ def test_errors_of_the_service_are_shown_as_text(open_page):
     page = open_page("/?q=owls&k=5000")
     expect(page.get_by_role("alert")).to_contain_text("less than or equal to 1000")
     expect(page.locator("#results")).to_be_hidden()
+    page.get_by_label("Hits").fill("")
     page.route("**/search", lambda route: route.abort())
     page.get_by_label("Your question").press("Enter")
     expect(page.get_by_role("alert")).to_have_text("The service cannot be reached.")
@@ -158,16 +184,16 @@ def test_errors_of_the_service_are_shown_as_text(open_page):
         page.get_by_label("Your question").press("Enter")
         expect(page.get_by_role("alert")).to_have_text(HOSTILE)
         page.unroute("**/search")
-    page.get_by_label("Hits").fill("")
     search(page)
     expect(page.locator("#error")).to_be_hidden()
     page.route("**/explain**", answer_with(503, {"error": "too many searches"}))
-    page.get_by_role("button", name="How it was written").first.click()
+    button = page.get_by_role("button", name="How it was written").first
+    button.click()
     expect(page.get_by_role("alert")).to_have_text("too many searches")
-
-
-def answer_with(status, body):
-    return lambda route: route.fulfill(status=status, json=body)
+    button.click()
+    page.unroute("**/explain**")
+    button.click()
+    expect(page.locator(".written")).to_be_visible()
 
 
 def test_a_service_with_a_key_asks_for_it(open_page, owls):
@@ -271,23 +297,3 @@ def test_all_text_has_enough_contrast_in_light_and_dark(open_page, scheme):
     texts = page.locator("p, small, code, th, td, h2, button, b, strong, summary, svg text, input")
     for text, color, behind in texts.evaluate_all(COLORS):
         assert contrast(color, behind) >= 4.5, (text, color, behind)
-
-
-COLORS = """all => all.filter(x => x.checkVisibility() && (x.value || x.textContent)).map(x => {
-    const color = getComputedStyle(x)[x instanceof SVGElement ? "fill" : "color"], text = x.value || x.textContent;
-    while (x && getComputedStyle(x).backgroundColor === "rgba(0, 0, 0, 0)") x = x.parentElement;
-    return [text, color, getComputedStyle(x ?? document.body).backgroundColor];
-})"""
-"""JavaScript that lists the texts of elements with their colours and the colours behind them."""
-
-
-def luminance(color):
-    """The relative luminance of WCAG 2."""
-    channels = [int(x) / 255 for x in re.findall(r"\d+", color)[:3]]
-    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in channels]
-    return sum(weight * x for weight, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(a, b):
-    low, high = sorted((luminance(a), luminance(b)))
-    return (high + 0.05) / (low + 0.05)

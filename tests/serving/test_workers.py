@@ -41,6 +41,16 @@ def test_a_worker_that_is_killed_is_replaced_and_all_end_on_sigterm():
     assert process.wait() == 0
 
 
+def test_all_workers_end_when_the_first_process_is_killed():
+    process = subprocess.Popen([sys.executable, "-c", THREE_WORKERS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with process.stdout as output:
+        workers = [output.readline().split()[1] for _ in range(3)]
+        process.kill()
+        rest = output.read().splitlines()  # until the last process has closed the pipe
+    assert {line.strip() for line in rest} == {f"ended {pid}" for pid in workers}
+    process.wait()
+
+
 def test_the_cores_are_divided_unless_the_number_of_threads_is_given(monkeypatch):
     import torch
 

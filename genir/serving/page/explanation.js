@@ -5,11 +5,11 @@ import { count, element, factor, percent, shape, shorten } from "./elements.js";
 const MOST_RIVALS = 5;
 const COLUMN = 196, ROW = 40, WIDTH = 156, HEIGHT = 32, OUTCOME = 330, TOP = 20;
 
-/** The prefixes from the root to the hit of a rank; an empty list if there is no such hit. */
-export function findPath(node, rank) {
-  if (node.rank === rank) return [node];
+/** The prefixes from the root to a hit; an empty list if another document, or none, has its rank. */
+export function findPath(node, hit) {
+  if (hit && node.rank === hit.rank) return node.doc_id === hit.doc_id ? [node] : [];
   for (const child of node.children) {
-    const path = findPath(child, rank);
+    const path = findPath(child, hit);
     if (path.length) return [node, ...path];
   }
   return [];
@@ -26,8 +26,8 @@ function describeOutcome(node) {
 }
 
 /** How a hit was written: at each level, its code among the codes that could have followed. */
-export function explainHit({ tree, experts }, rank) {
-  const path = findPath(tree, rank);
+export function explainHit({ tree, experts }, hit) {
+  const path = findPath(tree, hit);
   if (!path.length) return element("p", {}, "The documents have changed since this search; search again.");
   const steps = path.slice(1).map((node, i) => explainLevel(path[i], node, namePrior(experts)));
   const factors = path.slice(1).map((node) => percent(Math.exp(node.code_logp)));
@@ -110,7 +110,7 @@ function place(root) {
   return { placed, levels };
 }
 
-/** Draw the prefixes as an SVG; the hit of the rank `marked` and the way to it stand out. */
+/** Draw the prefixes as an SVG; the hit `marked` and the way to it stand out, unless it is null. */
 export function drawTree({ tree, experts }, marked) {
   const { placed, levels } = place(tree), prior = namePrior(experts).toLowerCase();
   const width = (levels.length - 1) * COLUMN + WIDTH + OUTCOME;

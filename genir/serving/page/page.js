@@ -6,6 +6,7 @@ import { drawTree, explainHit, listTree, namePrior } from "./explanation.js";
 const [form, query, key, status, error, results, certificate, hits, tree] = [
   "form", "query", "key", "status", "error", "results", "certificate", "hits", "tree",
 ].map((id) => document.getElementById(id));
+const MOST_EXPLAINED = 100;  // hits, and beams, of a search that the service explains
 let running = new AbortController();
 
 /** Send a request, and return the answer; throws an Error with the message of the service. */
@@ -64,15 +65,20 @@ function showError(problem) {
 }
 
 function showResults(found, request, signal) {
-  let explanation;  // asked for once, when it is first needed
-  const explain = () => (explanation ??= ask(`explain?${new URLSearchParams(request)}`, { signal }));
+  let explanation;  // asked for when it is first needed, and again only after an error
+  const explain = () => (explanation ??= ask(`explain?${new URLSearchParams(request)}`, { signal }).catch((problem) => {
+    explanation = undefined;
+    throw problem;
+  }));
+  const isExplained = Math.max(request.k, request.beams ?? 0) <= MOST_EXPLAINED;
   const view = { opened: null, redraw: () => {} };
   const taken = found.timings ? ` in ${Math.max(1, Math.round(found.timings.search_ms))} ms` : "";
   status.textContent = `${count(found.hits.length, "hit", "hits")}${taken}${found.exact ? ", proven to be the best" : ""}`;
   showCertificate(found, request);
   const isProven = (hit) => !found.exact && hit.rank <= found.num_proven;
-  hits.replaceChildren(...found.hits.map((hit) => showHit(hit, isProven(hit), explain, view)));
-  showTree(explain, view);
+  hits.replaceChildren(...found.hits.map((hit) => showHit(hit, isProven(hit), isExplained ? explain : null, view)));
+  if (isExplained) showTree(explain, view);
+  else tree.replaceChildren(element("p", {}, `Searches with more than ${MOST_EXPLAINED} hits or beams are not explained.`));
   results.hidden = false;
 }
 
@@ -86,15 +92,17 @@ function showCertificate(found, request) {
     certificate.replaceChildren(element("strong", {}, "✓ Proven best."), text);
     return;
   }
-  const beams = 4 * (request.beams ?? Math.max(request.k, 10));
+  const before = request.beams ?? Math.max(request.k, 10);
+  const beams = Math.min(4 * before, Number(form.elements.beams.max));
   const part = proven ? `Only the first ${proven} are proven.` : "Not proven.";
   const missed = proven ? "better than the others" : "that is better";
   const text = ` The beams may have missed a document ${missed}. Together these have ${total} of the probability. `;
   const again = () => open({ ...request, beams });
   const button = element("button", { type: "button", class: "quiet", onclick: again }, `Search with ${beams} beams`);
-  certificate.replaceChildren(element("strong", {}, part), text, button);
+  certificate.replaceChildren(element("strong", {}, part), text, ...(beams > before ? [button] : []));
 }
 
+/** A hit; `explain` asks how it was written, and is null if the service does not explain the search. */
 function showHit(hit, isProven, explain, view) {
   const panel = element("div", { id: `written-${hit.rank}`, class: "panel", hidden: "" });
   const attributes = { type: "button", class: "quiet", "aria-expanded": "false", "aria-controls": panel.id };
@@ -102,9 +110,9 @@ function showHit(hit, isProven, explain, view) {
   const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("i"));
   bar.firstChild.style.width = `${100 * Math.exp(hit.score)}%`;
   button.addEventListener("click", () => toggle(button, panel, explain, (found) => {
-    view.opened = panel.hidden ? null : hit.rank;
+    view.opened = panel.hidden ? null : hit;
     view.redraw();
-    panel.replaceChildren(explainHit(found, hit.rank));
+    panel.replaceChildren(explainHit(found, hit));
   }));
   return element(
     "li",
@@ -114,7 +122,7 @@ function showHit(hit, isProven, explain, view) {
       "div",
       { class: "hit" },
       element("h2", { id: `title-${hit.rank}` }, hit.title || hit.doc_id),
-      element("p", {}, element("span", {}, hit.doc_id), element("code", {}, hit.docid.join("-")), button),
+      element("p", {}, element("span", {}, hit.doc_id), element("code", {}, hit.docid.join("-")), explain && button),
     ),
     element(
       "p",

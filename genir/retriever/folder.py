@@ -44,11 +44,17 @@ def write_settings(folder: Path, settings: RetrieverSettings, files: Mapping[str
 
 
 def has_files(folder: Path, files: Mapping[str, str]) -> bool:
-    """Whether the retriever in a folder was written with exactly these files; files: their hashes, as in genir.json."""
+    """Whether the retriever in a folder was written with these files; files: their hashes, as in genir.json.
+
+    The settings of transformers (`config.json` and the like) are left out: it adds its version and more on its own.
+    """
     try:
-        return bool(read_json(folder / SETTINGS_FILE)["files"] == files)
-    except (GenirError, KeyError, TypeError):
+        written = read_json(folder / SETTINGS_FILE)["files"].items()
+    except (GenirError, KeyError, TypeError, AttributeError):
         return False
+    return {x for x in written if not x[0].endswith("config.json")} == {
+        x for x in files.items() if not x[0].endswith("config.json")
+    }
 
 
 def read_settings(folder: Path) -> RetrieverSettings:

@@ -19,9 +19,9 @@ CARD_FILE = "README.md"
 
 
 def is_hub_name(name: str | Path) -> bool:
-    """Whether a text can be the name of a repository, USER/NAME, and cannot be meant as the path of a folder."""
+    """Whether a text can be the name of a repository, USER/NAME, and cannot be meant as a path or a config file."""
     path = Path(name)
-    is_pair = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)) is not None
+    is_pair = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)) is not None and path.suffix not in (".yaml", ".yml")
     return is_pair and not path.exists() and not path.parent.is_dir()
 
 

@@ -141,7 +141,7 @@ def test_what_can_be_the_name_of_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     assert is_hub_name("alice/owls-1.0")
-    for name in ("owls", "a/b/c", "../owls", "~/owls", "here/owls", "/tmp/owls", "./owls"):
+    for name in ("owls", "a/b/c", "../owls", "~/owls", "here/owls", "/tmp/owls", "./owls", "configs/owls.yaml", "configs/owls.yml"):
         assert not is_hub_name(name)
 
 

@@ -241,9 +241,8 @@ def _require_all_shards(files: Sequence[Path]) -> None:
             start, end = file.name[: shard.start(1)], file.name[shard.end(1) :]
             wanted = (f"{start}{number:05d}{end}" for number in range(int(shard[2])))
             if missing := [name for name in wanted if name not in names]:
-                verb = "is" if len(missing) == 1 else "are"
                 listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} others" if len(missing) > 3 else "")
-                raise GenirError(f"{file}: one of {int(shard[2])} files, of which {listed} {verb} missing; copy all of them")
+                raise GenirError(f"{file}: one of {int(shard[2])} files; missing: {listed}; copy them too")
 
 
 def _load_from_disk(folder: Path) -> Part:

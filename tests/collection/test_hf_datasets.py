@@ -152,8 +152,8 @@ def test_missing_shards_are_named(tables, tmp_path):
     (folder / "corpus.jsonl").rename(folder / "corpus" / "train-00001-of-00003.jsonl")
     with pytest.raises(
         GenirError,
-        match=r"train-00001-of-00003\.jsonl: one of 3 files, of which train-00000-of-00003\.jsonl, "
-        r"train-00002-of-00003\.jsonl are missing; copy all of them",
+        match=r"train-00001-of-00003\.jsonl: one of 3 files; missing: train-00000-of-00003\.jsonl, "
+        r"train-00002-of-00003\.jsonl; copy them too",
     ):
         HfDatasetsCollection(str(folder), {})
     for number in (0, 2):

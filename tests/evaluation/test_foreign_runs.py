@@ -78,7 +78,7 @@ def test_mistakes_are_named(files):
     for options in ({"config": "c.yaml"}, {"judged": None}):
         with pytest.raises(GenirError, match="--run and --qrels are given together, and without CONFIG"):
             evaluate.command(**{"runs": [files / "good.trec"], "judged": files / "qrels.txt"} | options)
-    with pytest.raises(GenirError, match=r"--measures is for --run .*; for CONFIG, give the setting evaluate\.measures"):
+    with pytest.raises(GenirError, match=r"--measures is for --run .*; for CONFIG, give the setting"):
         evaluate.command("c.yaml", measures="RR@10")
     with pytest.raises(GenirError, match="give CONFIG, or a run file and its judgments"):
         evaluate.command()

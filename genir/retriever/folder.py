@@ -156,7 +156,4 @@ def find_retriever(folder: str | Path, revision: str | None = None) -> Path:
         raise GenirError(f"{folder}: not a retriever (it has no genir.json); a finished run has one in its retriever/")
     if not is_hub_name(folder):
         raise GenirError(f"{folder}: no such folder")
-    found = download_repository(str(folder), revision)
-    if not (found / SETTINGS_FILE).is_file():
-        raise GenirError(f"{folder}: this repository of the hub holds no retriever of genir (it has no genir.json)")
-    return found
+    return download_repository(str(folder), revision)

@@ -26,15 +26,22 @@ def is_hub_name(name: str | Path) -> bool:
 
 
 def download_repository(name: str, revision: str | None = None) -> Path:
-    """Download a repository of the hub into the local cache, and return the folder.
+    """Download the retriever in a repository of the hub into the local cache, and return the folder.
 
     revision: a branch, a tag or a commit; by default the branch main. Raises GenirError if there is no such repository
-    or revision, or if the hub cannot be reached.
+    or revision, if it holds no retriever, which is found before anything large is downloaded, or if the hub cannot be
+    reached.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=revision))
+        settings = Path(hf_hub_download(name, SETTINGS_FILE, revision=revision))
+        return Path(snapshot_download(name, revision=settings.parent.name))  # the commit
+    except RemoteEntryNotFoundError:
+        raise GenirError(
+            f"{name}: this repository of the hub holds no retriever of genir (it has no {SETTINGS_FILE})"
+        ) from None
     except Exception as error:  # the hub raises a dozen unrelated types
         at = "" if revision is None else f" at revision {revision}"
         raise GenirError(f"{name}: no such folder, and not on the hub{at}: {_explain(error)}") from None

@@ -117,7 +117,11 @@ upload("alice/bert", **{"model.bin": "weights"})
 try:
     small.push_to_hub("alice/bert")
 except GenirError as error:
-    print(json.dumps(str(error)))
+    refused = str(error)
+try:
+    Retriever.from_pretrained("alice/bert")
+except GenirError as error:
+    print(json.dumps([refused, str(error)]))
 """
 
 
@@ -126,22 +130,24 @@ def test_an_upload_replaces_only_what_genir_wrote(make_retriever, tokenizer, tmp
     large, _, _ = growing_retriever(tokenizer, weight=1.5)
     large.save_pretrained(tmp_path / "large")
     make_retriever(np.array([[0, 1], [2, 0]]), (3, 2)).save_pretrained(tmp_path / "small")
-    error = as_owner(tmp_path, OVERWRITER, str(tmp_path / "large"), str(tmp_path / "small"))
+    refused, missing = as_owner(tmp_path, OVERWRITER, str(tmp_path / "large"), str(tmp_path / "small"))
     expected = {path.relative_to(tmp_path / "small").as_posix() for path in (tmp_path / "small").rglob("*.*")}
     owls, card, bert = (files_of(hub[1][f"alice/{name}"]) for name in ("owls", "card", "bert"))
     assert owls.keys() == expected | {"LICENSE"}
     assert b"ranks 2 documents" in owls["README.md"]
     assert card.keys() == expected
     assert card["README.md"] == b"---\nlibrary_name: mine\n---\n"
-    assert error.startswith("alice/bert: holds something that is not a retriever, such as model.bin; choose another")
+    assert refused.startswith("alice/bert: holds something that is not a retriever, such as model.bin; choose another")
     assert bert == {"model.bin": b"weights"}
+    assert "alice/bert: this repository of the hub holds no retriever of genir (it has no genir.json)" in missing
+    assert not list((tmp_path / "cache").rglob("model.bin"))
 
 
 def test_what_can_be_the_name_of_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     assert is_hub_name("alice/owls-1.0")
-    for name in ("owls", "a/b/c", "../owls", "~/owls", "here/owls", "/tmp/owls", "./owls", "configs/owls.yaml", "configs/owls.yml"):
+    for name in ("owls", "a/b/c", "../owls", "~/owls", "here/owls", "/tmp/owls", "./owls", "c/owls.yaml", "c/owls.yml"):
         assert not is_hub_name(name)
 
 

@@ -251,8 +251,14 @@ def command(
         typer.Option("--qrels", metavar="QRELS", help="The judgments for --run: TREC's four columns, or BEIR's three."),
     ] = None,
     measures: Annotated[
-        str, typer.Option(metavar="NAMES", help="The measures for --run, as ir-measures calls them.")
-    ] = ",".join(EvaluateConfig().measures),
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="The measures for --run, as ir-measures calls them, with commas between them; by default "
+            f"{','.join(EvaluateConfig().measures)}.",
+            show_default=False,
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Measure all run files of a run folder with 95 % confidence intervals, also for seen and unseen queries.
@@ -268,8 +274,11 @@ def command(
     if runs or judged is not None:
         if config is not None or not runs or judged is None:
             raise GenirError("--run and --qrels are given together, and without CONFIG and KEY=VALUE")
-        evaluate_run_files(runs, judged, [name.strip() for name in measures.split(",")])
+        names = EvaluateConfig().measures if measures is None else [name.strip() for name in measures.split(",")]
+        evaluate_run_files(runs, judged, list(dict.fromkeys(names)))
         return
+    if measures is not None:
+        raise GenirError("--measures is for --run and --qrels; for CONFIG, give the setting evaluate.measures=[...]")
     if config is None:
         raise GenirError("give CONFIG, or a run file and its judgments: --run RUN.trec --qrels QRELS")
     execute(STAGE, main, load_config(config, overrides or []), force)

@@ -126,7 +126,7 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, in one line.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Also print what the beams held and pruned, by experts and model.")
+        bool, typer.Option("--explain", help="Also print what the beams held and pruned; not with --exact.")
     ] = False,
     rerank: Annotated[
         Path | None,
@@ -145,6 +145,8 @@ def command(
     a retriever on the Hugging Face hub, and hits are printed; without --query and --interactive, the queries come from
     stdin, one per line. With --rerank, the documents that another system found are ranked again.
     """
+    if exact and explain:
+        raise GenirError("--explain shows a search with a fixed number of beams; leave out --exact")
     prints_hits = query is not None or interactive or k is not None or as_json or explain
     if rerank is not None or prints_hits:
         require_single_process()

@@ -21,6 +21,7 @@ from genir.pipeline.stage import Stage, execute
 from genir.pipeline.staleness import load_hashes, load_records
 from genir.processes import count_processes, run_on_main
 from genir.retriever.folder import read_settings
+from genir.retriever.hub import CARD_FILE
 from genir.training import refine, sft
 
 
@@ -73,7 +74,7 @@ def retriever_was_edited(run: Path, last: str) -> bool:
     folder, hashes = run / "retriever", load_hashes(run / ".hashes.json")
     record = load_records(run / "stage.json").get("retriever")
     names = [path.relative_to(run / last) for path in (run / last).rglob("*") if path.is_file()]
-    names = [name for name in names if name != Path("log.json")]
+    names = [name for name in names if name not in (Path("log.json"), Path(CARD_FILE))]
     if record is None or not folder.is_dir() or content_hash(folder, hashes) == record["outputs"]["retriever"]:
         return False
     try:

@@ -183,6 +183,7 @@ def test_what_a_search_lacks_is_named(monkeypatch, capsys, folder, run, tmp_path
     for text, options, words in (
         ("tea\nx\udcff\n", {"as_json": True}, "stdin:2: not UTF-8 text"),
         ("", {"query": "owls", "overrides": ["search.k=3"]}, "search.k=3: settings do not apply"),
+        ("", {"query": "owls", "exact": True, "explain": True}, "leave out --exact"),
         ("", {"rerank": tmp_path / "x.test.trec", "k": 3}, "leave out the options that print hits"),
     ):
         with pytest.raises(GenirError, match=words):

@@ -70,6 +70,9 @@ def test_an_edited_retriever_is_kept_and_never_overwritten(config):
     """The edit is one that `genir docids --remove` makes."""
     assert run_train(config, *SFT_ONLY).exit_code == 0
     folder = config.run_folder / "retriever"
+    for card in (folder / "README.md", config.run_folder / "sft" / "README.md"):
+        card.write_text("a card that its owner edited")
+    assert run_train(config, *SFT_ONLY).output.count("up to date") == 2
     retriever = Retriever.from_pretrained(folder)
     retriever.remove(["d3"])
     retriever.save_pretrained(folder)

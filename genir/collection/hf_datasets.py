@@ -24,7 +24,7 @@ QRELS_CONFIGS = ("qrels", "default")
 """The names of the qrels as a configuration or a folder; BEIR's own data sets have them in a data set NAME-qrels."""
 FORMATS = (".parquet", ".arrow", ".jsonl", ".jsonl.gz")
 BATCH_SIZE = 1000
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.)")
 Row = tuple[Path, int, Mapping[str, Any]]
 """The place of a row in its file or data set (for error messages), and its columns."""
 
@@ -215,7 +215,7 @@ def _find_tables(folder: Path, name: str, formats: tuple[str, ...] = FORMATS) ->
     unread = []
     for entry, path in inside or beside:
         suffix = next((suffix for suffix in formats if entry.endswith(suffix) and path.is_file()), None)
-        stem = _SHARD.sub("", entry.removesuffix(suffix or ""))
+        stem = _SHARD.sub("", entry).removesuffix(suffix or "")
         if entry.startswith(".") or (not inside and stem != name):
             continue
         if suffix is None or not re.fullmatch(SPLIT_NAME, stem):
@@ -223,9 +223,26 @@ def _find_tables(folder: Path, name: str, formats: tuple[str, ...] = FORMATS) ->
             continue
         table = tables.setdefault(stem, Table(path))
         tables[stem] = table._replace(files=[*table.files, path])
+    for table in tables.values():
+        _require_all_shards(table.files)
     if unread and tables:
         print_note(f"{part}: not read: {', '.join(unread)}")
     return tables
+
+
+def _require_all_shards(files: Sequence[Path]) -> None:
+    """Raise GenirError if a file is one of several shards, such as test-00000-of-00002.parquet, and others are missing.
+
+    files: those of one split.
+    """
+    names = {file.name for file in files}
+    for file in files:
+        if shard := _SHARD.search(file.name):
+            start, end = file.name[: shard.start(1)], file.name[shard.end(1) :]
+            wanted = (f"{start}{number:05d}{end}" for number in range(int(shard[2])))
+            if missing := [name for name in wanted if name not in names]:
+                listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} others" if len(missing) > 3 else "")
+                raise GenirError(f"{file}: one of {int(shard[2])} files; missing: {listed}; copy them too")
 
 
 def _load_from_disk(folder: Path) -> Part:

@@ -12,7 +12,8 @@ from genir.files.reading import require_regular_file
 def content_hash(path: Path, cache: dict[str, Any] | None = None) -> str:
     """Compute the SHA-256 digest, in hexadecimal, of a file's contents, or of the paths and contents of a folder.
 
-    Symbolic links are followed, those to folders too.
+    Symbolic links are followed, those to folders too. The model card of a retriever folder, the README.md beside its
+    genir.json, is left out, since users may edit it.
 
     cache: known hashes, which this function reads and updates: absolute path -> [size in bytes, modification time in
     nanoseconds, digest]. A file whose size and modification time have not changed is not read again, so that checking
@@ -20,7 +21,8 @@ def content_hash(path: Path, cache: dict[str, Any] | None = None) -> str:
     """
     if path.is_dir():
         digest = hashlib.sha256()
-        for file in sorted(_files_below(path)):
+        card = path / "README.md" if (path / "genir.json").is_file() else None
+        for file in sorted(file for file in _files_below(path) if file != card):
             digest.update(f"{file.relative_to(path)}\0{content_hash(file, cache)}\n".encode())
         return digest.hexdigest()
     require_regular_file(path)  # reading a pipe or a device would never end

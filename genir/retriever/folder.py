@@ -8,14 +8,13 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 from genir.config import SoftmaxOver
 from genir.errors import GenirError
-from genir.files import find_damage, hash_files, read_json, reading_own_file, restore_replaced, write_json
-from genir.retriever.hub import download_repository, is_hub_name
+from genir.files import find_damage, read_json, reading_own_file, restore_replaced, write_json
+from genir.retriever.hub import SETTINGS_FILE, download_repository, is_hub_name
 
 FORMAT = 6
 """Format of genir.json. Formats 1 and 2 have no hashes; format 1 calls softmax_over "normalize". Experts are in
 folders from format 4 on, in format 4 in the order of the collection and not of the docids; from format 6 on, they may
 have term weights."""
-SETTINGS_FILE = "genir.json"
 MAX_ATTEMPTS = 100
 """How often a folder is read that other processes keep replacing."""
 _Loaded = TypeVar("_Loaded")
@@ -33,14 +32,29 @@ class RetrieverSettings(NamedTuple):
     max_tokens: int
 
 
-def write_settings(folder: Path, settings: RetrieverSettings) -> None:
-    """Write genir.json with the settings and the hashes of all files in the folder, which must be complete.
+def write_settings(folder: Path, settings: RetrieverSettings, files: Mapping[str, str], card: str) -> None:
+    """Write genir.json with the settings, and the hashes of all other files in the folder.
 
     The hashes tie the model, the tokenizer and the docids together: a file of another retriever, or one that was
-    damaged later, has another hash.
+    damaged later, has another hash. That of the card only tells whether the card was edited.
     """
-    content = {"format": FORMAT, **settings._asdict(), "files": hash_files(folder, SETTINGS_FILE)}
+    card_hash = hashlib.sha256(card.encode()).hexdigest()
+    content = {"format": FORMAT, **settings._asdict(), "files": files, "card": card_hash}
     write_json(folder / SETTINGS_FILE, content | {"checksum": _checksum(content)})
+
+
+def has_files(folder: Path, files: Mapping[str, str]) -> bool:
+    """Whether the retriever in a folder was written with these files; files: their hashes, as in genir.json.
+
+    The settings of transformers (`config.json` and the like) are left out: it adds its version and more on its own.
+    """
+    try:
+        written = read_json(folder / SETTINGS_FILE)["files"].items()
+    except (GenirError, KeyError, TypeError, AttributeError):
+        return False
+    return {x for x in written if not x[0].endswith("config.json")} == {
+        x for x in files.items() if not x[0].endswith("config.json")
+    }
 
 
 def read_settings(folder: Path) -> RetrieverSettings:
@@ -142,7 +156,4 @@ def find_retriever(folder: str | Path, revision: str | None = None) -> Path:
         raise GenirError(f"{folder}: not a retriever (it has no genir.json); a finished run has one in its retriever/")
     if not is_hub_name(folder):
         raise GenirError(f"{folder}: no such folder")
-    found = download_repository(str(folder), revision)
-    if not (found / SETTINGS_FILE).is_file():
-        raise GenirError(f"{folder}: this repository of the hub holds no retriever of genir (it has no genir.json)")
-    return found
+    return download_repository(str(folder), revision)

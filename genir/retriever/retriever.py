@@ -118,7 +118,8 @@ class Retriever:
         A retriever that the folder already holds is replaced, together with its model card (README.md); see
         `genir.retriever.model_card`. Raises GenirError if the folder holds anything else.
         """
-        write_parts(self._parts, Path(folder), self._origin)
+        parts, origin = self._snapshot()
+        write_parts(parts, Path(folder), origin)
 
     def push_to_hub(
         self,
@@ -130,16 +131,20 @@ class Retriever:
     ) -> str:
         """Upload the retriever to a repository of the Hugging Face hub, USER/NAME, and return the commit's address.
 
-        The repository and the branch (by default main) are created if they do not exist. A model card that is already
-        there is kept. private: whether a new repository is private; by default as its owner has set. token: by default
-        that of `hf auth login` or of the environment variable HF_TOKEN. Raises GenirError if the hub refuses.
+        The repository and the branch (by default main) are created if they do not exist. An earlier
+        retriever that is there is replaced; other files and an edited model card are kept. private: whether a new
+        repository is private; by default as its owner has set. token: by default that of `hf auth login` or of the
+        environment variable HF_TOKEN. Raises GenirError if the branch has files but no retriever, and if the hub
+        refuses.
         """
-        return push_parts(self._parts, self._origin, repo_id, private, branch, token, commit_message)
+        return push_parts(*self._snapshot(), repo_id, private, branch, token, commit_message)
 
-    @property
-    def _parts(self) -> RetrieverParts:
-        table, trie, experts = self._index.table, self._index.trie, self._index.experts
-        return RetrieverParts(self.model, self.tokenizer, table, self.max_tokens, trie, self.embedder, experts)
+    def _snapshot(self) -> tuple[RetrieverParts, Path | None]:
+        """Return what is saved, and the origin, as they are between two edits of other threads."""
+        with self._edit_lock:
+            index, model, origin = self._index, self.model, self._origin
+        documents = (index.trie, self.embedder, index.experts)
+        return RetrieverParts(model, self.tokenizer, index.table, self.max_tokens, *documents), origin
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
         """Assign docids to new documents with the stored codebooks and make them searchable, without any training.

@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerBase
 from genir.docids.table import CodeLayout, DocidTable
 from genir.docids.trie import Trie
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
-from genir.files import atomic_folder
+from genir.files import atomic_folder, hash_files
 from genir.model import DocidModel
 from genir.retriever.documents import load_documents
-from genir.retriever.folder import RetrieverSettings, read_settings, require_replaceable, write_settings
-from genir.retriever.hub import CARD_FILE, upload_folder
+from genir.retriever.folder import RetrieverSettings, has_files, read_settings, require_replaceable, write_settings
+from genir.retriever.hub import CARD_FILE, SETTINGS_FILE, upload_folder
 from genir.retriever.model_card import make_model_card
 from genir.scoring.experts import Experts
 from genir.t5.loading import load_t5, silence_transformers
@@ -49,12 +49,12 @@ def read_parts(folder: Path, device: str | torch.device | None, dtype: torch.dty
 def write_parts(parts: RetrieverParts, folder: Path, origin: Path | None, name: str = "FOLDER") -> None:
     """Write a retriever folder and its model card, completely or not at all.
 
-    The card is not among the files whose hashes are in genir.json, so that users can edit it. origin, name: see
+    The card is not among the files that are checked when the folder is loaded, so that users can edit it. origin: the
+    folder that the retriever was loaded from, of whose run the card tells if no file has changed since. name: see
     `genir.retriever.model_card.make_model_card`. Raises GenirError if the folder holds anything but a retriever.
     """
     require_replaceable(folder)
     model = parts.model
-    card = make_model_card(parts.table, parts.experts, origin, name)
     with atomic_folder(folder) as new, silence_transformers():
         model.t5.save_pretrained(new)
         save_tokenizer(parts.tokenizer, new)
@@ -64,8 +64,11 @@ def write_parts(parts: RetrieverParts, folder: Path, origin: Path | None, name: 
             parts.embedder.save(new / "docids" / "embedder")
         if parts.experts is not None:
             parts.experts.save(new / "experts")
-        write_settings(new, RetrieverSettings(model.layout.base, model.softmax_over, parts.max_tokens))
-        (new / CARD_FILE).write_text(card, encoding="utf-8")
+        files = hash_files(new, SETTINGS_FILE)
+        unchanged = origin if origin is not None and has_files(origin, files) else None
+        card = make_model_card(parts.table, parts.experts, unchanged, name)
+        write_settings(new, RetrieverSettings(model.layout.base, model.softmax_over, parts.max_tokens), files, card)
+        (new / CARD_FILE).write_bytes(card.encode())
 
 
 def push_parts(

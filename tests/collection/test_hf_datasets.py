@@ -144,6 +144,23 @@ def test_what_is_missing_is_named(tables, tmp_path):
         HfDatasetsCollection(str(folder), {})
 
 
+def test_missing_shards_are_named(tables, tmp_path):
+    folder = tmp_path / "hub"
+    write_jsonl(folder, tables)
+    text = (folder / "corpus.jsonl").read_text()
+    (folder / "corpus").mkdir()
+    (folder / "corpus.jsonl").rename(folder / "corpus" / "train-00001-of-00003.jsonl")
+    with pytest.raises(
+        GenirError,
+        match=r"train-00001-of-00003\.jsonl: one of 3 files; missing: train-00000-of-00003\.jsonl, "
+        r"train-00002-of-00003\.jsonl; copy them too",
+    ):
+        HfDatasetsCollection(str(folder), {})
+    for number in (0, 2):
+        (folder / "corpus" / f"train-0000{number}-of-00003.jsonl").write_text("")
+    assert len(list(HfDatasetsCollection(str(folder), {}).documents())) == text.count("\n")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -45,6 +45,14 @@ def test_the_table_has_the_means_of_ir_measures_and_the_tests_of_the_differences
     assert not list(files.glob("runs*"))
 
 
+def test_a_measure_that_is_given_twice_counts_once(files, capsys):
+    shown = []
+    for measures in ("RR@10", "RR@10,RR@10"):
+        evaluate_files("good.trec", "bad.trec", measures=measures)
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+
+
 def test_queries_that_only_one_file_has_are_noted(files, capsys):
     lines = (files / "good.trec").read_text().splitlines()
     kept = [line for line in lines if not line.startswith(("q1 ", "q2 "))]
@@ -70,5 +78,7 @@ def test_mistakes_are_named(files):
     for options in ({"config": "c.yaml"}, {"judged": None}):
         with pytest.raises(GenirError, match="--run and --qrels are given together, and without CONFIG"):
             evaluate.command(**{"runs": [files / "good.trec"], "judged": files / "qrels.txt"} | options)
+    with pytest.raises(GenirError, match=r"--measures is for --run .*; for CONFIG, give the setting"):
+        evaluate.command("c.yaml", measures="RR@10")
     with pytest.raises(GenirError, match="give CONFIG, or a run file and its judgments"):
         evaluate.command()

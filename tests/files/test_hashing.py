@@ -32,6 +32,17 @@ def test_the_hash_of_a_folder_does_not_depend_on_where_it_is(tmp_path):
     assert content_hash(tmp_path / "x") == content_hash(tmp_path / "y")
 
 
+def test_only_the_model_card_of_a_retriever_is_left_out(tmp_path):
+    (tmp_path / "README.md").write_text("one")
+    as_folder = content_hash(tmp_path)
+    (tmp_path / "genir.json").write_text("{}")
+    as_retriever = content_hash(tmp_path)
+    (tmp_path / "README.md").write_text("another")
+    assert content_hash(tmp_path) == as_retriever
+    (tmp_path / "genir.json").unlink()
+    assert content_hash(tmp_path) != as_folder
+
+
 def test_a_file_is_read_again_only_if_its_size_or_modification_time_changed(tmp_path):
     path = tmp_path / "a"
     path.write_text("one")

@@ -88,6 +88,8 @@ def test_an_edited_retriever_is_shown_as_kept_and_a_damaged_one_as_stale(states,
     folder.mkdir()
     execute(retriever, lambda config: write("trained"), load_config(tmp_path / "r.yaml"))
     assert states()["retriever"] == ("up to date", "")
+    (folder / "README.md").write_text("a card that its owner edited")
+    assert states()["retriever"] == ("up to date", "")
     write("a document was added")
     assert states()["retriever"] == ("edited", "changed after training; genir train keeps it")
     (folder / "docids").write_text("half")

@@ -58,8 +58,10 @@ def test_a_card_has_the_measures_of_the_run_as_long_as_they_belong_to_the_retrie
 
     def save(**changes):
         retriever = Retriever.from_pretrained(folder / "sft")
-        if changes:
+        if "removed" in changes:
             retriever.remove(changes["removed"])
+        if "added" in changes:
+            next(retriever.model.t5.parameters()).data += changes["added"]
         retriever.save_pretrained(tmp_path / "saved")
         return read_card(tmp_path / "saved")[1]
 
@@ -70,6 +72,7 @@ def test_a_card_has_the_measures_of_the_run_as_long_as_they_belong_to_the_retrie
     assert "| test | 12 | 24 |" in save()
     assert str(tmp_path) not in save()  # paths of this machine are nobody's business
     assert "## Measures" not in save(removed=["d3"])
+    assert "## Measures" not in save(added=0.01)
     (folder / "runs" / "sft.test.trec").write_text("q0-test Q0 d1 1 1.0 x\n")
     assert "## Measures" not in save()
 

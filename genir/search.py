@@ -145,14 +145,11 @@ def command(
     a retriever on the Hugging Face hub, and hits are printed; without --query and --interactive, the queries come from
     stdin, one per line. With --rerank, the documents that another system found are ranked again.
     """
-    if exact and explain:
-        raise GenirError("--explain shows a search with a fixed number of beams; leave out --exact")
     prints_hits = query is not None or interactive or k is not None or as_json or explain
+    refuse_clashes(interactive, query, as_json, exact, explain, rerank, prints_hits)
     if rerank is not None or prints_hits:
         require_single_process()
     if rerank is not None:
-        if prints_hits:
-            raise GenirError("--rerank ranks the queries of a run file; leave out the options that print hits")
         rerank_run(load_config(config, overrides or []), rerank)
         return
     if not prints_hits:
@@ -168,6 +165,24 @@ def command(
         return
     for queries in read_queries() if query in (None, "-") else [[query or ""]]:
         answer(queries)
+
+
+def refuse_clashes(
+    interactive: bool,
+    query: str | None,
+    as_json: bool,
+    exact: bool,
+    explain: bool,
+    rerank: Path | None,
+    prints_hits: bool,
+) -> None:
+    """Raise GenirError if options are given that cannot be followed together."""
+    if exact and explain:
+        raise GenirError("--explain shows a search with a fixed number of beams; leave out --exact")
+    if interactive and (query is not None or as_json):
+        raise GenirError("--interactive prompts for queries and prints tables; leave out --query and --json")
+    if rerank is not None and prints_hits:
+        raise GenirError("--rerank ranks the queries of a run file; leave out the options that print hits")
 
 
 def load_retriever(place: str, overrides: Sequence[str]) -> Retriever:
@@ -201,7 +216,7 @@ def print_hits(retriever: Retriever, queries: Sequence[str], k: int, exact: bool
     for hits in retriever.search_many(queries, k, exact=exact):
         explanation = retriever.explain(hits.query, k=k) if explain else None
         if as_json:
-            shown = {"query": hits.query, "exact": hits.exact, "proven": hits.num_proven}
+            shown = {"query": hits.query, "exact": hits.exact, "num_proven": hits.num_proven}
             shown |= {"hits": [hit._asdict() for hit in hits]}
             shown |= {} if explanation is None else {"explanation": explanation.to_dict()}
             sys.stdout.write(f"{json.dumps(shown)}\n")  # ASCII, so that no terminal obeys a title

@@ -152,7 +152,7 @@ def test_queries_from_stdin_are_answered_in_lines_of_json(monkeypatch, capsys, f
     found = [json.loads(line) for line in text.splitlines()]
     assert [row["query"] for row in found] == queries
     for row, hits in zip(found, retriever.search_many(queries, k=3), strict=True):
-        assert (row["exact"], row["proven"]) == (hits.exact, hits.num_proven)
+        assert (row["exact"], row["num_proven"]) == (hits.exact, hits.num_proven)
         assert [(hit["rank"], hit["doc_id"], hit["title"]) for hit in row["hits"]] == [
             (hit.rank, hit.doc_id, HOSTILE) for hit in hits
         ]
@@ -184,6 +184,8 @@ def test_what_a_search_lacks_is_named(monkeypatch, capsys, folder, run, tmp_path
         ("tea\nx\udcff\n", {"as_json": True}, "stdin:2: not UTF-8 text"),
         ("", {"query": "owls", "overrides": ["search.k=3"]}, "search.k=3: settings do not apply"),
         ("", {"query": "owls", "exact": True, "explain": True}, "leave out --exact"),
+        ("", {"query": "owls", "interactive": True}, "leave out --query and --json"),
+        ("", {"as_json": True, "interactive": True}, "leave out --query and --json"),
         ("", {"rerank": tmp_path / "x.test.trec", "k": 3}, "leave out the options that print hits"),
     ):
         with pytest.raises(GenirError, match=words):

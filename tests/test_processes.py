@@ -147,5 +147,6 @@ def test_a_job_that_loses_a_process_ends_and_resumes_with_another_number_of_proc
     monkeypatch.setattr(ShowProgress, "on_step_end", stop)
     with pytest.raises(KeyboardInterrupt):
         execute(sft.STAGE, sft.main, configs["stopped"])
-    assert start_two(script, "train", *arguments["stopped"])[0] == 0
+    status, printed = start_two(script, "train", *arguments["stopped"])
+    assert status == 0, printed
     require_equal_training(folders["whole"], folders["stopped"], "sft")

@@ -4,6 +4,7 @@ The main process decides, prints and writes files; the others compute their shar
 process, and nothing here imports torch. The connections are those of torch.distributed.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,17 @@ def _connection() -> Iterator[Any]:
             if torch.cuda.is_available():
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
             distributed.init_process_group(timeout=TIMEOUT)
+            atexit.register(_disconnect)
         yield distributed
+
+
+def _disconnect() -> None:
+    """Close the connections of this process; if it ended with them open, their threads would sometimes abort it."""
+    import torch
+
+    distributed: Any = torch.distributed
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 class LostConnection(GenirError):
@@ -99,5 +110,6 @@ def explain_lost_connection() -> Iterator[None]:
     except RuntimeError as error:
         if count_processes() == 1 or not any(word in str(error).lower() for word in ("gloo", "nccl", "peer", "socket")):
             raise
+        atexit.unregister(_disconnect)  # which may wait for a process that has ended
         reason = str(error).splitlines()[0]
         raise LostConnection(f"the connection to another process of this job failed ({reason})") from error

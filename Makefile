@@ -29,7 +29,7 @@ check: lint
 campaigns: .venv/installed
 	$(BIN)/python -m tests.campaigns
 
-# Lucene on a JVM, sentence embeddings, datasets, PyTerrier, LangChain and playwright: about 1.7 GB, the tests that need
+# Lucene on a JVM, sentence embeddings, datasets, PyTerrier, LangChain and playwright: about 1.1 GB, the tests that need
 # them, and those that take longest. Those of the search page also need Debian's chromium (apt-get install chromium).
 EXTRA_TESTS := tests/bm25 tests/indexing/test_mine_negatives.py tests/indexing/test_embed_documents.py \
 	tests/test_embedders.py tests/scoring/test_dense.py tests/training/test_experts.py tests/training/test_teacher.py \

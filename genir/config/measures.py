@@ -24,6 +24,8 @@ def parse_measure(name: str) -> Any:
         measure = ir_measures.parse_measure(name)
     except (ValueError, NameError, KeyError):
         raise ValueError(f"{name!r} is not a measure that ir-measures knows; {EXAMPLES}") from None
+    if not isinstance(measure.aggregator(), ir_measures.MeanAgg):
+        raise ValueError(f"{name} is a count, and not a measure of quality with a mean over queries; {EXAMPLES}")
     cutoff = measure.params.get("cutoff", 1)
     if type(cutoff) is not int or not 1 <= cutoff <= MAX_CUTOFF:  # trec_eval ends the process if it is 0
         raise ValueError(f"{name}: the cut-off must be a whole number from 1 to {MAX_CUTOFF:,}; {EXAMPLES}")

@@ -1,9 +1,10 @@
 """TREC run files and judgments (qrels)."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from genir.checks import parse_float, parse_int
 from genir.console import print_note
@@ -13,20 +14,28 @@ from genir.records import Judgment
 
 Run = dict[str, dict[str, float]]
 """Query id -> doc_id -> score."""
+_LARGEST = 1e38
+"""Largest absolute score that is kept; single precision ends at 3.4e38."""
 
 
 def break_score_ties(doc_ids: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
     """Map each document to its score, changed so that the scores decrease strictly in the order of `doc_ids`.
 
-    scores: not increasing. A score that is not lower than the one before it is replaced by the largest float below that
-    one. ir-measures and trec_eval order tied documents by different rules, so a run file must not contain ties.
+    scores: not increasing. They are rounded to single precision, in which trec_eval reads them, and a score that is not
+    lower than the one before it is replaced by the largest one below that. trec_eval and some measures of ir-measures
+    order tied documents by opposite rules, so a run file must not contain ties.
     """
     result: dict[str, float] = {}
-    last = math.inf
+    last = np.float32(np.inf)
     for doc_id, score in zip(doc_ids, scores, strict=True):
-        last = score if score < last else math.nextafter(last, -math.inf)
-        result[doc_id] = last
+        rounded = _round_to_single(score)
+        last = rounded if rounded < last else np.nextafter(last, np.float32(-np.inf))
+        result[doc_id] = float(last)
     return result
+
+
+def _round_to_single(score: float) -> np.float32:
+    return np.float32(min(max(score, -_LARGEST), _LARGEST))
 
 
 def write_run(run: Mapping[str, Mapping[str, float]], path: Path, name: str) -> None:
@@ -39,10 +48,10 @@ def write_run(run: Mapping[str, Mapping[str, float]], path: Path, name: str) -> 
 
 
 def read_run(path: Path) -> Run:
-    """Read a TREC run file; documents are ordered by the rank column, then by descending score, then by line.
+    """Read a TREC run file; the scores order the documents, and tied ones are in descending order of their doc_ids.
 
-    Scores that do not decrease strictly in this order are adjusted: ties as in `break_score_ties`, and all scores of a
-    query that contradict its ranks are replaced by -1, -2, ..., with a note.
+    This is trec_eval's order, which ignores the rank column. Two notes count the queries whose ranks contradict their
+    scores, and those with ties. The scores that are returned decrease strictly, see `break_score_ties`.
     Raises GenirError, with the line number, for a line that does not have six columns, a rank that is not an integer, a
     score that is not a finite number, and a document that appears twice for a query.
     """
@@ -61,22 +70,26 @@ def read_run(path: Path) -> Run:
         if doc_id in ranked.setdefault(query_id, {}):
             raise error_at(path, line, f"document {doc_id!r} appears twice for query {query_id!r}; remove one line")
         ranked[query_id][doc_id] = parsed
-    return _order_by_rank(path, ranked)
+    return _order_by_score(path, ranked)
 
 
-def _order_by_rank(path: Path, ranked: Mapping[str, Mapping[str, tuple[int, float]]]) -> Run:
+def _order_by_score(path: Path, ranked: Mapping[str, Mapping[str, tuple[int, float]]]) -> Run:
+    """Order the documents of each query, which have a rank and a score, and print the notes of `read_run`."""
     run: Run = {}
-    contradicted = 0
+    contradicted = tied = 0
     for query_id, documents in ranked.items():
-        order = sorted(documents, key=lambda doc_id: (documents[doc_id][0], -documents[doc_id][1]))
-        scores = [documents[doc_id][1] for doc_id in order]
-        if any(a < b for a, b in pairwise(scores)):
-            contradicted += 1
-            scores = [-float(rank) for rank in range(1, len(order) + 1)]
-        run[query_id] = break_score_ties(order, scores)
+        scores = {doc_id: _round_to_single(score) for doc_id, (_, score) in documents.items()}
+        order = sorted(documents, key=lambda doc_id: (scores[doc_id], doc_id), reverse=True)
+        by_rank = [documents[doc_id] for doc_id in sorted(documents, key=lambda doc_id: documents[doc_id][0])]
+        contradicted += any(a < b and first < second for (first, a), (second, b) in pairwise(by_rank))
+        tied += len({*scores.values()}) < len(scores)
+        run[query_id] = break_score_ties(order, [documents[doc_id][1] for doc_id in order])
     if contradicted:
+        print_note(f"{path}: the ranks of {contradicted:,} of {len(run):,} queries contradict the scores, which decide")
+    if tied:
         print_note(
-            f"{path}: the scores of {contradicted:,} queries are not in the order of the rank column, which decides"
+            f"{path}: {tied:,} of {len(run):,} queries have tied scores; tied documents are ordered by descending doc_id, "
+            "as trec_eval does"
         )
     return run
 

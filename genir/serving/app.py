@@ -52,7 +52,13 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
     if settings.api_key is not None:
         app.add_middleware(ApiKey, key=settings.api_key, is_open=_is_open)
     if settings.cors:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     app.add_middleware(Recorder, metrics=metrics, routes=_ROUTES, access_log=settings.access_log)
     return app
 

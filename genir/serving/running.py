@@ -33,7 +33,8 @@ def run_service(folder: str, host: str, port: int, workers: int, settings: Servi
         divide_threads(workers)
         Server(make_server_config(create_app(served, settings), host, port, settings)).run([listener])
 
-    run_workers(workers, serve, settings.grace, multiprocess.mark_process_dead)
+    # The port is closed when all processes have closed it; until then, clients would connect and get no answer.
+    run_workers(workers, serve, settings.grace, multiprocess.mark_process_dead, listener.close)
 
 
 def require_free(host: str, port: int) -> None:

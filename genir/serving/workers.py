@@ -21,13 +21,18 @@ _RESTART_SECONDS = 1.0
 
 
 def run_workers(
-    count: int, serve: Callable[[], None], grace: float, on_end: Callable[[int], None] = lambda pid: None
+    count: int,
+    serve: Callable[[], None],
+    grace: float,
+    on_end: Callable[[int], None] = lambda pid: None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Run `serve` in forked processes until SIGTERM or Ctrl-C, which is passed on to them.
 
     A process that ends before that is replaced after a second. grace: seconds after which processes are killed that
-    have not ended by themselves. on_end: called with the id of each process that has ended. The caller must have no
-    threads, and must not use a GPU. If the caller is killed, they end as after SIGTERM.
+    have not ended by themselves. on_end: called with the id of each process that has ended. on_stop: called when the
+    signal has come, before it is passed on. The caller must have no threads, and must not use a GPU. If the caller is
+    killed, they end as after SIGTERM.
 
     `serve` must not compute with torch in the main thread: the OpenMP threads with which the caller has computed do not
     survive the fork, and the main thread would wait for them forever. Other threads start their own.
@@ -54,6 +59,7 @@ def run_workers(
                         "worker %s has ended with status %s; another one is started", worker.pid, worker.exitcode
                     )
                     workers[workers.index(worker)] = start()
+        on_stop()
         _end(workers, grace)
 
 

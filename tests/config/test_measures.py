@@ -17,6 +17,7 @@ def test_a_measure_that_can_be_computed_is_parsed(name):
         ("", "'' is not a measure"),
         ("nDCG@-1", "is not a measure"),
         ("nDCG@\u0661\u0660", "is not a measure"),
+        ("NumRet", "NumRet is a count"),
         ("P@0", "P@0: the cut-off must be a whole number from 1"),
         ("nDCG@0", "the cut-off must be a whole number from 1"),
         ("P@1.5", "the cut-off must be a whole number from 1"),

@@ -13,7 +13,9 @@ def test_pages_of_other_origins_may_send_requests_only_if_that_is_allowed(owls):
     closed, opened = TestClient(make_app(owls)), TestClient(make_app(owls, cors=(ours["Origin"],), api_key="k"))
     assert "access-control-allow-origin" not in closed.get("/health", headers=ours).headers
     assert opened.options("/search", headers=asking).headers["access-control-allow-origin"] == ours["Origin"]
-    assert opened.get("/health", headers=ours).headers["access-control-allow-origin"] == ours["Origin"]
+    answer = opened.get("/health", headers=ours)
+    assert answer.headers["access-control-allow-origin"] == ours["Origin"]
+    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
     assert "access-control-allow-origin" not in opened.get("/health", headers={"Origin": "https://other"}).headers
 
 

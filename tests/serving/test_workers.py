@@ -20,7 +20,7 @@ def serve():
     write("ended", os.getpid())
 
 logging.basicConfig(stream=sys.stdout)
-run_workers(3, serve, 30, lambda pid: write("gone", pid))
+run_workers(3, serve, 30, lambda pid: write("gone", pid), lambda: write("stopping"))
 write("all ended")
 """
 
@@ -36,6 +36,7 @@ def test_a_worker_that_is_killed_is_replaced_and_all_end_on_sigterm():
     assert after[0].split() == ["gone", str(first[1])]
     assert f"worker {first[1]} has ended with status -9" in after[1]
     new = int(after[2].split()[1])
+    assert rest[0].strip() == "stopping"  # before any process has ended
     assert {line.strip() for line in rest} >= {f"ended {pid}" for pid in (first[0], first[2], new)}
     assert rest[-1].strip() == "all ended"
     assert process.wait() == 0

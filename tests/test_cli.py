@@ -174,6 +174,7 @@ def test_runs_of_two_folders_can_be_compared(finished):
     ("arguments", "words"),
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: no such config file or run folder"),
+        (["certify", "runs/small/retriever"], "runs/small/retriever: this is a retriever folder; the command needs a"),
         (["run", "small.yaml", "sft.bach_size=3"], "unknown key sft.bach_size; did you mean batch_size?"),
         (["run", "small.yaml", "evaluate.measures=[RRR@10]", "sft.metric=RRR@10"], "'RRR@10' is not a measure"),
         (["run", "small.yaml", "--until", "lunch"], "unknown stage 'lunch'"),

@@ -47,7 +47,10 @@ class BeirCollection(Collection):
         self.corpus = _plain_or_gzip(folder, "corpus.jsonl")
         self._queries = _plain_or_gzip(folder, "queries.jsonl")
         qrels = folder / "qrels"
-        names = {name.removesuffix(".gz") for name in list_folder(qrels) if name.endswith((".tsv", ".tsv.gz"))}
+        entries = list_folder(qrels)
+        names = {name.removesuffix(".gz") for name in entries if name.endswith((".tsv", ".tsv.gz"))}
+        if unread := [name for name in entries if not name.startswith(".") and name.removesuffix(".gz") not in names]:
+            print_note(f"{qrels}: not read, since their names do not end with .tsv or .tsv.gz: {', '.join(unread)}")
         files = {split: _plain_or_gzip(qrels, f"{split}.tsv") for split in select_splits(names, qrels)}
         renamed = set(splits.values())
         self._qrels = {name: file for name, file in files.items() if name not in renamed}

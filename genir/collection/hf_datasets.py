@@ -224,10 +224,19 @@ def _find_tables(folder: Path, name: str, formats: tuple[str, ...] = FORMATS) ->
         table = tables.setdefault(stem, Table(path))
         tables[stem] = table._replace(files=[*table.files, path])
     for table in tables.values():
+        _require_one_source(table.files)
         _require_all_shards(table.files)
     if unread and tables:
         print_note(f"{part}: not read: {', '.join(unread)}")
     return tables
+
+
+def _require_one_source(files: Sequence[Path]) -> None:
+    """Raise GenirError unless the files of a split are one file, or the shards of one: a copy in another format is not."""
+    sources = {_SHARD.sub(r"-*-of-\2", file.name): file for file in files}
+    if len(sources) > 1:
+        first, second = sorted(sources.values())[:2]
+        raise GenirError(f"{first.parent}: both {first.name} and {second.name} exist; keep one")
 
 
 def _require_all_shards(files: Sequence[Path]) -> None:

@@ -88,8 +88,8 @@ def _order_by_score(path: Path, ranked: Mapping[str, Mapping[str, tuple[int, flo
         print_note(f"{path}: the ranks of {contradicted:,} of {len(run):,} queries contradict the scores, which decide")
     if tied:
         print_note(
-            f"{path}: {tied:,} of {len(run):,} queries have tied scores; tied documents are ordered by descending doc_id, "
-            "as trec_eval does"
+            f"{path}: {tied:,} of {len(run):,} queries have tied scores; tied documents are ordered by descending "
+            "doc_id, as trec_eval does"
         )
     return run
 

@@ -43,6 +43,13 @@ def test_a_file_that_exists_plain_and_as_gzip_is_an_error(beir):
         BeirCollection(beir, {})
 
 
+def test_files_of_judgments_that_are_not_read_are_named(beir, capsys):
+    (beir / "qrels" / "extra.qrels").write_text("")
+    assert BeirCollection(beir, {}).splits == ["dev", "test", "train"]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "not read, since their names do not end with .tsv or .tsv.gz: extra.qrels" in printed
+
+
 @pytest.mark.parametrize(
     ("name", "line", "words"),
     [

@@ -144,6 +144,15 @@ def test_what_is_missing_is_named(tables, tmp_path):
         HfDatasetsCollection(str(folder), {})
 
 
+@pytest.mark.parametrize("other", ["corpus.jsonl.gz", "corpus.parquet"])
+def test_two_files_of_one_split_are_an_error(tables, tmp_path, other):
+    folder = tmp_path / "hub"
+    write_jsonl(folder, tables)
+    (folder / other).write_bytes(gzip.compress(b'{"_id": "another", "text": "x"}\n'))
+    with pytest.raises(GenirError, match=rf"hub: both corpus\.jsonl and {other} exist; keep one"):
+        HfDatasetsCollection(str(folder), {})
+
+
 def test_missing_shards_are_named(tables, tmp_path):
     folder = tmp_path / "hub"
     write_jsonl(folder, tables)

@@ -232,7 +232,7 @@ def _find_tables(folder: Path, name: str, formats: tuple[str, ...] = FORMATS) ->
 
 
 def _require_one_source(files: Sequence[Path]) -> None:
-    """Raise GenirError unless the files of a split are one file, or the shards of one: a copy in another format is not."""
+    """Raise GenirError unless the files of a split are one file or the shards of one, and not two copies of it."""
     sources = {_SHARD.sub(r"-*-of-\2", file.name): file for file in files}
     if len(sources) > 1:
         first, second = sorted(sources.values())[:2]

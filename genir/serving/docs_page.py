@@ -1,16 +1,19 @@
 """The page /docs, which shows the OpenAPI description of the service without any script or file from elsewhere."""
 
 import json
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup, escape
 
 
 def render_docs(description: dict[str, Any]) -> str:
     """Render an OpenAPI description as an HTML page that needs nothing else."""
     environment = Environment(loader=PackageLoader("genir.serving", ""), autoescape=True, trim_blocks=True)
     environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
-    environment.filters["name"] = lambda schema: _describe_type(schema)
+    environment.filters["name"] = _describe_type
+    environment.filters["text"] = _mark_code
     endpoints = [
         (method.upper(), path, operation)
         for path, operations in description["paths"].items()
@@ -20,6 +23,11 @@ def render_docs(description: dict[str, Any]) -> str:
     return environment.get_template("docs.html.j2").render(
         info=description["info"], endpoints=endpoints, schemas=schemas
     )
+
+
+def _mark_code(text: str) -> Markup:
+    """Escape a text for HTML, and mark what stands between backticks as code, as Markdown does."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _describe_type(schema: dict[str, Any]) -> str:
@@ -32,8 +40,13 @@ def _describe_type(schema: dict[str, Any]) -> str:
         return f"list of {_describe_type(schema.get('items', {}))}"
     if isinstance(values := schema.get("additionalProperties"), dict):
         return f"object with values of type {_describe_type(values)}"
-    limits = [f"{word} {schema[key]:,}" for key, word in _LIMITS.items() if key in schema]
+    limits = [limit.format(schema[key]) for key, limit in _LIMITS.items() if key in schema]
     return ", ".join([str(schema.get("type", "anything")), *limits])
 
 
-_LIMITS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "maxLength": "characters at most"}
+_LIMITS = {
+    "minimum": "at least {:,}",
+    "maximum": "at most {:,}",
+    "exclusiveMinimum": "above {:,}",
+    "maxLength": "at most {:,} characters",
+}

@@ -45,6 +45,8 @@ def test_the_page_shows_every_endpoint_parameter_and_schema(description):
     assert {*description["components"]["schemas"]} <= page.ids
     assert "None" not in page.text
     assert "list of Hit" in page.text
+    assert "at most 10,000 characters" in page.text
+    assert "`" not in page.text
 
 
 def test_the_page_needs_nothing_from_elsewhere(description):

@@ -1,4 +1,4 @@
-"""The process that runs a stage: its threads, its peak memory, and the versions of the libraries."""
+"""The process that runs a stage: its threads, its peak memory, its libraries, and what its launcher may ask for."""
 
 import contextlib
 import importlib.metadata

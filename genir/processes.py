@@ -34,6 +34,11 @@ def is_main_process() -> bool:
     return process_index() == 0
 
 
+def uses_fsdp() -> bool:
+    """Whether `accelerate launch` asks for FSDP, which shards the weights over the processes."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
 def run_on_main(function: Callable[[], T]) -> T:
     """Call a function in the main process only, and return its result in all processes, which wait for it.
 

@@ -1,13 +1,8 @@
 """Jobs of two processes, which torchrun starts: they compute what one process computes, and end and resume together."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 
 import pytest
-from safetensors.torch import load_file
 
 from genir.cli import run_program
 from genir.config import load_config
@@ -24,6 +19,7 @@ from genir.processes import (
 from genir.training import sft
 from genir.training.callbacks import ShowProgress
 from tests.helpers.beir import small_beir
+from tests.helpers.jobs import copy_named, require_equal_training, start_two
 from tests.helpers.training import make_run
 
 TWENTY_STEPS = "steps: 20, eval_steps: 20, warmup_steps: 1, batch_size: 6, learning_rate: 1e-5"
@@ -31,7 +27,7 @@ LISTS = f"{{{TWENTY_STEPS}, pool_size: 24, beam_candidates: 4, mined_candidates:
 SETTINGS = f"""
 sft:
   batch_size: 6
-  eval_steps: 20
+  eval_steps: 10  # after 20 steps, the dev measure is lower than before the first, whose weights would be compared
   warmup_steps: 1
   phases: [{{mix: {{spans: 1, queries: 1}}, steps: 20, learning_rate: 1e-4}}]
 ddro: {LISTS}
@@ -48,40 +44,11 @@ open(f"{sys.argv[1]}/{process_index()}.json", "w").write(json.dumps(found))
 """
 
 
-def start_two(script, *arguments, **environment):
-    """Run two processes of a script to their end; returns the exit status and what the job has printed on stderr."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    found = subprocess.run(
-        [*launcher, str(script), *map(str, arguments)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)} | environment,
-        capture_output=True,
-        text=True,
-    )
-    return found.returncode, found.stderr
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """The config of three training stages, whose run folder has a collection and docids."""
     folder = tmp_path_factory.mktemp("prepared")
     return make_run(small_beir(folder / "beir"), folder, SETTINGS)
-
-
-def copy(prepared, name, *overrides):
-    """Copy the run folder; returns the arguments by which a command uses the copy."""
-    shutil.copytree(prepared.run_folder, prepared.run_folder.parent / name)
-    return [str(prepared.run_folder.parent.parent / "c.yaml"), f"name={name}", *overrides]
-
-
-def require_equal_training(folder, other, stage):
-    """Check that two run folders have the same weights and log of a stage, except for rounding."""
-    first, second = (load_file(x / stage / "model.safetensors") for x in (folder, other))
-    assert first.keys() == second.keys()
-    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-5
-    logs = [json.loads((x / stage / "log.json").read_text()) for x in (folder, other)]
-    assert [entry.keys() for entry in logs[0]] == [entry.keys() for entry in logs[1]]
-    for one, two in zip(*logs, strict=True):
-        assert list(one.values()) == pytest.approx(list(two.values()), rel=1e-3, abs=1e-3)
 
 
 def test_one_process_does_everything():
@@ -110,7 +77,7 @@ def test_two_processes_divide_items_and_gather_the_results_in_order(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_and_search_as_one_does(prepared, root):
-    one, two = (copy(prepared, name) for name in ("one", "two"))
+    one, two = (copy_named(prepared, name) for name in ("one", "two"))
     for name in ("train", "search"):
         run_program(name, one)
     script = root / "tests" / "helpers" / "job_process.py"
@@ -128,7 +95,7 @@ def test_a_job_that_loses_a_process_ends_and_resumes_with_another_number_of_proc
     """Training with two processes, of which one is killed, goes on in one; that in one, which is stopped, in two."""
     script = root / "tests" / "helpers" / "job_process.py"
     settings = ("sft.eval_steps=5", "ddro=null", "irpo=null")
-    arguments = {name: copy(prepared, name, *settings) for name in ("whole", "killed", "stopped")}
+    arguments = {name: copy_named(prepared, name, *settings) for name in ("whole", "killed", "stopped")}
     configs = {name: load_config(x[0], x[1:]) for name, x in arguments.items()}
     folders = {name: config.run_folder for name, config in configs.items()}
     execute(sft.STAGE, sft.main, configs["whole"])

@@ -1,4 +1,4 @@
-"""The process that runs a stage: its threads, its peak memory, and the versions of the libraries."""
+"""The process that runs a stage: its threads, its peak memory, its libraries, and what its launcher may ask for."""
 
 import contextlib
 import importlib.metadata
@@ -9,7 +9,17 @@ from pathlib import Path
 
 from genir.config import Config
 from genir.errors import GenirError
-from genir.processes import count_processes
+from genir.processes import count_processes, uses_fsdp
+
+_FSDP_SETTINGS = {
+    "fsdp_version": ("1", "2"),
+    "fsdp_auto_wrap_policy": ("NO_WRAP", "NO_WRAP"),
+    "fsdp_cpu_ram_efficient_loading": ("false", "false"),
+    "fsdp_offload_params": ("false", "false"),
+    "fsdp_activation_checkpointing": ("false", "false"),
+    "fsdp_ignored_modules": ("null", "null"),
+}
+"""Settings of FSDP in accelerate's config: what each is if it is not given, and what training needs it to be."""
 
 
 def set_process_defaults() -> None:
@@ -23,7 +33,11 @@ def set_process_defaults() -> None:
 
 
 def prepare_process(config: Config) -> None:
-    """Set the number of torch's threads, if torch has been imported, and restart the memory meter."""
+    """Set the number of torch's threads, if torch has been imported, and restart the memory meter.
+
+    Raises GenirError if `accelerate launch` asks for something that genir does not have.
+    """
+    _require_supported_launch()
     if "torch" in sys.modules:
         import torch
 
@@ -33,6 +47,20 @@ def prepare_process(config: Config) -> None:
             local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if count_processes() > 1 else 1
             torch.set_num_threads(config.threads or max(1, _usable_cores() // local))
     restart_memory_meter()
+
+
+def _require_supported_launch() -> None:
+    """Raise GenirError if accelerate's config asks for another way to divide a training than genir has."""
+    for name in ("DeepSpeed", "Megatron_LM", "parallelism_config"):
+        if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "false").lower() == "true":
+            raise GenirError(f"accelerate launch asks for {name}, which genir does not have; choose multi-GPU or FSDP")
+    for name, (default, needed) in _FSDP_SETTINGS.items() if uses_fsdp() else ():
+        given = os.environ.get(name.upper(), default)
+        if given.lower() != needed.lower():
+            raise GenirError(
+                f"accelerate launch asks for FSDP with {name}: {given}; set {name}: {needed} in accelerate's config "
+                "(see docs/training.md)"
+            )
 
 
 def _usable_cores() -> int:

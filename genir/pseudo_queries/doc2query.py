@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 from transformers import DataCollatorForSeq2Seq, Trainer, set_seed
 
 from genir.config import QueriesConfig
+from genir.errors import GenirError
 from genir.files import atomic_folder, explain_os_errors
-from genir.processes import run_on_main
+from genir.processes import run_on_main, uses_fsdp
 from genir.records import Document
 from genir.t5.loading import load_seq2seq, silence_transformers
 from genir.tokenizer import load_tokenizer, save_tokenizer, tokenize
@@ -98,8 +99,10 @@ def fine_tune(
     """Fine-tune the model `settings.method` for `tune_steps` steps and save the weights with the lowest dev loss.
 
     train, dev: pairs (query, index of a relevant document). folder: folder in which the model is saved. checkpoints:
-    folder for checkpoints; interrupted fine-tuning resumes from the last complete one.
+    folder for checkpoints; interrupted fine-tuning resumes from the last complete one. Raises GenirError with FSDP.
     """
+    if uses_fsdp():
+        raise GenirError("queries.tune_steps: this model is not fine-tuned with FSDP; run the stage queries without it")
     set_seed(seed)
     model, tokenizer = load_seq2seq(settings.method), load_tokenizer(settings.method)
     resume = run_on_main(lambda: find_last_checkpoint(checkpoints))

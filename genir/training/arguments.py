@@ -1,6 +1,5 @@
 """The arguments that all trainings pass to `transformers.Trainer`, and how a batch is divided over processes."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +26,12 @@ def split_batch(batch_size: int, micro_batch: int | None) -> tuple[int, int]:
     return size, own // size
 
 
-def make_training_arguments(
-    checkpoints: Path, eval_steps: int, seed: int, bf16: bool = False, **others: Any
-) -> TrainingArguments:
+def make_training_arguments(checkpoints: Path, eval_steps: int, seed: int, **others: Any) -> TrainingArguments:
     """Return the TrainingArguments that all training runs have in common, extended by `others`.
 
     The model is evaluated and saved to `checkpoints` every `eval_steps` steps, and the best weights are restored at the
-    end. Each process uses one GPU. bf16: whether matrix products are computed in mixed precision.
-    Raises GenirError if `accelerate launch` asks for another way to divide the work than genir has.
+    end. Each process uses one GPU.
     """
-    for name in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
-            raise GenirError(f"accelerate launch asks for {name}, which genir does not have; choose multi-GPU (DDP)")
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         eval_strategy="steps",
@@ -51,14 +44,13 @@ def make_training_arguments(
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
-        # transformers connects several processes on CPUs, and computes in bf16 there, only on request.
-        use_cpu=not torch.cuda.is_available() and (count_processes() > 1 or bf16),
-        bf16=bf16,
+        # transformers connects several processes on CPUs only on request.
+        use_cpu=not torch.cuda.is_available() and count_processes() > 1,
         ddp_find_unused_parameters=True,  # those of the decoder, in a batch of docids of one code
         seed=seed,
         **others,
     )
     # With several GPUs, transformers would multiply the batch size by their number, which would change the results.
     arguments._n_gpu = 1
-    arguments.mixed_precision = "bf16" if bf16 else "no"  # `accelerate launch` has a setting of its own
+    arguments.mixed_precision = "no"  # `accelerate launch` has a setting of its own; see `genir.training.precision`
     return arguments

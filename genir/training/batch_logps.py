@@ -40,7 +40,7 @@ def batch_logps(
 class DocumentScorer(nn.Module):
     """The module that is trained: the T5 of a retriever, whose `forward` gives log p(d | text) of a batch's documents.
 
-    What training wraps around a model, such as autocast or DistributedDataParallel, acts in `forward`; code that calls
+    What training wraps around a model, such as DistributedDataParallel or FSDP, acts in `forward`; code that calls
     the encoder and the decoder by itself would pass it by. seen, candidate_chunk: see `batch_logps`.
     """
 

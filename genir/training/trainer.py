@@ -18,6 +18,7 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from genir.config import LoopConfig
 from genir.files import atomic_folder, explain_os_errors, read_json, write_json
@@ -32,7 +33,15 @@ from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgres
 from genir.training.checkpoints import find_last_checkpoint
 from genir.training.length_groups import LengthGroupCollator
 from genir.training.loggers import make_loggers
-from genir.training.precision import uses_bf16
+from genir.training.precision import autocast
+from genir.training.sharding import (
+    enable_on_cpus,
+    gather_optimizer_state,
+    gather_weights,
+    load_weights,
+    shard_optimizer_state,
+    whole_weights,
+)
 from genir.training.workers import count_workers, using_workers
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
@@ -83,17 +92,20 @@ def run_phase(
     if not run_on_main(lambda: can_reuse(done)):
         job = make_job()
         entries = [dict(sorted((entry | {"phase": number}).items())) for entry in train(job)]
-        run_on_main(lambda: _save_phase(job.scorer, entries, done))
+        weights = gather_weights(job.scorer.t5)
+        run_on_main(lambda: _save_phase(job.scorer, weights, entries, done))
     retriever.model = DocidModel(load_t5(str(done)), retriever.model.layout, retriever.model.softmax_over)
     log = list(read_json(done / "log.json"))
     wait_for_all()  # the main process may delete the folder next
     return log
 
 
-def _save_phase(scorer: DocumentScorer, log: Sequence[Mapping[str, Any]], done: Path) -> None:
+def _save_phase(
+    scorer: DocumentScorer, weights: dict[str, Tensor], log: Sequence[Mapping[str, Any]], done: Path
+) -> None:
     """Write the weights and the log of a finished phase to the folder `done`."""
     with atomic_folder(done) as folder, silence_transformers():
-        scorer.t5.save_pretrained(folder)
+        scorer.t5.save_pretrained(folder, state_dict=weights)
         write_json(folder / "log.json", list(log))
         write_manifest(folder)
 
@@ -102,8 +114,8 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
     """Train the job's model in place, restore the weights that were best on dev, and return the log entries.
 
     The weights before the first step are kept if they are better than all later ones. An interrupted training run
-    resumes from its last complete checkpoint and ends with the same weights as an uninterrupted one. Raises GenirError
-    if the disk is full.
+    resumes from its last complete checkpoint and ends with the same weights as an uninterrupted one. With FSDP, the
+    weights stay sharded. Raises GenirError if the disk is full.
     """
     settings, t5 = job.settings, job.scorer.t5
     resume = run_on_main(lambda: find_last_checkpoint(job.checkpoints))
@@ -117,7 +129,6 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
         max_steps=job.steps,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=accumulation,
-        bf16=uses_bf16(settings.precision),
         dataloader_num_workers=workers,
         dataloader_multiprocessing_context="fork" if workers else None,  # they share the memory of what is loaded
         learning_rate=job.learning_rate,
@@ -141,7 +152,7 @@ def train(job: TrainingJob) -> list[dict[str, Any]]:
     t5.train(False)
     log = list(trainer.state.log_history)
     if is_first_best(log, settings.metric):  # it has no checkpoint, which the Trainer could restore
-        t5.load_state_dict(first)
+        load_weights(t5, first)
     return log
 
 
@@ -177,6 +188,12 @@ class DocidTrainer(Trainer):
         )
         self.job = job
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Create the accelerator, which shards the weights if `accelerate launch` asks for FSDP."""
+        super().create_accelerator_and_postprocess()
+        enable_on_cpus(self.accelerator)
+        self.is_fsdp_enabled = False  # the Trainer's own checkpoints of sharded weights resume only with FSDP
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -185,11 +202,14 @@ class DocidTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return the mean loss of the batch."""
-        return self.job.loss(model(inputs), inputs).mean()
+        with autocast(self.job.settings.precision, self.args.device):
+            logps = model(inputs)
+        return self.job.loss(logps, inputs).mean()
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Evaluate the current weights; return and log the measures."""
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.job.evaluate().items()}
+        with whole_weights(self.job.scorer):
+            metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.job.evaluate().items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -221,12 +241,21 @@ class DocidTrainer(Trainer):
             self.optimizer = torch.optim.AdamW(
                 groups, lr=rate, betas=(0.9, 0.99), weight_decay=self.args.weight_decay, fused=True
             )
+            self.optimizer.register_load_state_dict_pre_hook(shard_optimizer_state)
         return self.optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save the T5, which knows which of its weights are the same tensor."""
+        weights = gather_weights(self.job.scorer.t5)
         if self.args.should_save:
-            self.job.scorer.t5.save_pretrained(str(output_dir))
+            self.job.scorer.t5.save_pretrained(str(output_dir), state_dict=weights)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Save the states of the optimizer and of the learning rate."""
+        state, scheduler = gather_optimizer_state(self.optimizer), cast(Any, self.lr_scheduler)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
+            torch.save(scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self._load_weights(resume_from_checkpoint)
@@ -236,5 +265,4 @@ class DocidTrainer(Trainer):
 
     def _load_weights(self, checkpoint: str) -> None:
         """Load the weights that `_save` wrote; weights that are the same tensor were saved once."""
-        weights = load_file(Path(checkpoint) / "model.safetensors")
-        self.job.scorer.t5.load_state_dict(weights, strict=False)
+        load_weights(self.job.scorer.t5, load_file(Path(checkpoint) / "model.safetensors"))

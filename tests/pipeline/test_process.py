@@ -52,6 +52,28 @@ def test_batches_that_cannot_be_divided_over_the_processes_are_named(tmp_path, m
         require_even_batches(config)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "asks for DeepSpeed, which genir does not have"),
+        ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "asks for parallelism_config, which genir does not have"),
+        ({}, "FSDP with fsdp_version: 1; set fsdp_version: 2"),
+        (
+            {"FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"},
+            "set fsdp_auto_wrap_policy: NO_WRAP",
+        ),
+        ({"FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "set fsdp_cpu_ram_efficient_loading: false"),
+        ({"FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "true"}, "set fsdp_offload_params: false"),
+        ({"FSDP_VERSION": "2", "FSDP_IGNORED_MODULES": "lm_head"}, "set fsdp_ignored_modules: null"),
+    ],
+)
+def test_what_genir_does_not_have_in_a_config_of_accelerate_is_refused(threads_of, monkeypatch, settings, message):
+    for name, value in ({"ACCELERATE_USE_FSDP": "true"} | settings).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(GenirError, match=message):
+        threads_of()
+
+
 def test_threads_come_from_the_setting_then_the_environment_then_the_usable_cores(threads_of, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 4}, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, DataCollatorForSeq2Seq, set_seed
 
 from genir.config import QueriesConfig
+from genir.errors import GenirError
 from genir.pseudo_queries.doc2query import QueryGenerator, QueryPairs, fine_tune
 from genir.records import Document
 from genir.training.callbacks import MarkComplete
@@ -61,6 +62,12 @@ def test_fine_tuning_lowers_the_loss(settings, tmp_path):
     fine_tune(settings, DOCUMENTS, PAIRS, PAIRS, 1, tmp_path / "model", tmp_path / "checkpoints")
     before, after = (loss_on(PAIRS, name, settings) for name in (settings.method, str(tmp_path / "model")))
     assert after < before / 2
+
+
+def test_fine_tuning_with_fsdp_is_refused(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(GenirError, match="not fine-tuned with FSDP"):
+        fine_tune(settings, DOCUMENTS, PAIRS, PAIRS, 1, tmp_path / "model", tmp_path / "checkpoints")
 
 
 @pytest.mark.slow

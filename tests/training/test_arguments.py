@@ -1,4 +1,4 @@
-"""The arguments of the Trainer: precision, what a launcher asks for, and how a batch is divided."""
+"""The arguments of the Trainer, and how a batch is divided."""
 
 import pytest
 
@@ -17,14 +17,7 @@ def test_a_batch_is_divided_evenly(monkeypatch, batch_size, micro_batch, process
 
 def test_a_setting_of_accelerate_does_not_change_the_precision(monkeypatch, tmp_path):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    found = [make_training_arguments(tmp_path, 1, 1, bf16).mixed_precision for bf16 in (False, True)]
-    assert found == ["no", "bf16"]
-
-
-def test_a_launcher_that_asks_for_fsdp_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(GenirError, match="asks for FSDP, which genir does not have"):
-        make_training_arguments(tmp_path, 1, 1)
+    assert make_training_arguments(tmp_path, 1, 1).mixed_precision == "no"
 
 
 def test_a_batch_that_cannot_be_divided_evenly_is_an_error(monkeypatch):

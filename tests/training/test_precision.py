@@ -6,6 +6,8 @@ import torch
 from genir.errors import GenirError
 from genir.training.candidate_lists import make_candidate_batch
 from genir.training.precision import autocast, uses_bf16
+from genir.training.trainer import supervised_loss
+from tests.helpers.loop import run_training
 from tests.helpers.retrievers import make_documents, with_bm25
 from tests.helpers.training import CODES, score_in_groups
 
@@ -47,3 +49,17 @@ def test_in_bf16_probabilities_are_rounded_but_still_sum_to_one_and_weights_have
     gradient = retriever.model.t5.lm_head.weight.grad
     assert gradient.dtype == torch.float32
     assert gradient.any()
+
+
+def test_training_computes_in_the_precision_of_the_setting(make_retriever, tmp_path):
+    found = {}
+
+    def loss(logps, batch):
+        found.setdefault(precision, logps.detach())
+        return supervised_loss(logps, batch)
+
+    for precision in ("fp32", "bf16"):
+        settings = {"steps": 1, "measure": lambda retriever: 0.0, "loss": loss, "precision": precision}
+        retriever, _ = run_training(make_retriever, tmp_path / precision, **settings)
+        assert retriever.model.t5.dtype == torch.float32
+    assert 1e-5 < (found["bf16"] - found["fp32"]).abs().max().item() < 0.2

@@ -30,7 +30,7 @@ threads: 1
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sharded_training_stops_and_resumes_with_and_without_fsdp_as_one_process_trains(tmp_path, root):
     prepared = make_run(small_beir(tmp_path / "beir"), tmp_path, SETTINGS)
     one, two = (copy_named(prepared, name, "model.init=random") for name in ("one", "two"))

@@ -1,11 +1,16 @@
 """The documents that one search sees: a docid table together with its trie and experts."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from genir.checks import require_list, require_positive_int
 from genir.docids.table import DocidTable
-from genir.docids.trie import Trie
+from genir.docids.trie import AllowedLeaves, Trie
+from genir.errors import GenirError
 from genir.records import Hit, Hits
 from genir.scoring.experts import Experts
 
@@ -29,6 +34,27 @@ class DocumentIndex:
         if trie.codes.device != device:
             trie = self._device_trie = self.trie.to(device)
         return trie
+
+    def limit(self, k: int, beams: int | None) -> tuple[int, int]:
+        """Check k and the beam size, and limit them to the number of documents; by default there are at least 10 beams.
+
+        Raises GenirError unless they are positive integers.
+        """
+        k = min(require_positive_int("k", k), len(self.table))
+        return k, max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(self.table))
+
+    def allow(self, doc_ids: Iterable[str]) -> AllowedLeaves:
+        """Return the documents to search among, as searches need them; raise GenirError for an unknown doc_id."""
+        found = [self.table.doc_index(doc_id) for doc_id in require_list("allowed", doc_ids)]
+        return self.trie.allow(np.unique(found).astype(np.int64))
+
+    def find_leaves(self, doc_ids: Iterable[str]) -> Tensor:
+        """The leaves of documents; raises GenirError for one that does not exist or is given twice."""
+        doc_ids = require_list("doc_ids", doc_ids)
+        found = [self.table.doc_index(doc_id) for doc_id in doc_ids]
+        if repeated := next((doc_id for doc_id, times in Counter(doc_ids).items() if times > 1), None):
+            raise GenirError(f"document {repeated!r} is given more than once")
+        return self.trie.find_leaves(found)
 
     def make_hits(
         self, query: str, leaves: Sequence[int], scores: Sequence[float], is_exact: bool, bound: float

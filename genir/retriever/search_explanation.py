@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genir.decoding.beam import beam_search
+from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
 from genir.decoding.prefix_tree import LevelCounts, Prefix, build_prefix_tree, count_levels
 from genir.decoding.search import TracedLevel
@@ -97,11 +98,22 @@ class SearchExplanation:
 
 
 def explain_search(
-    model: DocidModel, index: DocumentIndex, query: str, k: int, beams: int, encoded: Encoded, masses: Masses
+    model: DocidModel,
+    index: DocumentIndex,
+    query: str,
+    k: int,
+    beams: int,
+    encoded: Encoded,
+    masses: Masses,
+    deadline: Deadline,
 ) -> SearchExplanation:
-    """Search for one query, and explain what the search did; `encoded` and `masses` are of that query."""
+    """Search for one query, and explain what the search did; `encoded` and `masses` are of that query.
+
+    Raises SearchTimeout at the deadline.
+    """
     trace: list[TracedLevel] = []
-    result = beam_search(model, masses.trie, encoded, beams, k, masses=masses, trace=trace)
+    result = beam_search(model, masses.trie, encoded, beams, k, deadline=deadline, masses=masses, trace=trace)
+    deadline.check()
     leaves, bound = result.leaves[0].tolist(), float(result.bound[0])
     hits = index.make_hits(query, leaves, result.scores[0].tolist(), bool(result.exact[0]), bound)
     tree, levels = build_prefix_tree(trace, masses, index, leaves), count_levels(trace, leaves)

@@ -4,6 +4,7 @@ log p(d | q) is a sum over the levels at which the docid has siblings. At each o
 log M_q(vc) - log M_q(v), the share of the node's prior mass that is below the code; the rest is the model's.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -84,26 +85,31 @@ def explain_document(
     doc_id: str,
     encoded: Encoded,
     masses: Masses,
+    check: Callable[[], None] | None = None,
 ) -> Explanation:
     """Explain log p(d | q) of a document for one query; `encoded` and `masses` are of that query.
 
-    Raises GenirError if the document does not exist.
+    check: see `genir.scoring.logps.document_logps`. Raises GenirError if the document does not exist.
     """
     doc_index = table.doc_index(doc_id)
     leaf = int(masses.trie.leaf_of[doc_index])
     scores = {} if experts is None else experts.explain(query, leaf)
-    levels = _explain_levels(model, encoded, masses, leaf)
+    levels = _explain_levels(model, encoded, masses, leaf, check)
     return Explanation(query, doc_id, table.docid_of(doc_index), scores, levels)
 
 
-def _explain_levels(model: DocidModel, encoded: Encoded, masses: Masses, leaf: int) -> list[LevelExplanation]:
+def _explain_levels(
+    model: DocidModel, encoded: Encoded, masses: Masses, leaf: int, check: Callable[[], None] | None
+) -> list[LevelExplanation]:
     """Explain the levels at which the docid of a leaf has siblings."""
     trie, leaves = masses.trie, torch.tensor([[leaf]], device=encoded.states.device)
     branchings = list_branchings(trie, leaves)
     depth = max((b.level for b in branchings if bool(trie.is_generated(b.level, b.first).all())), default=-1)
-    states = run_decoder(model, encoded, trie, leaves, depth)[:, 0]
+    states = run_decoder(model, encoded, trie, leaves, depth, check)[:, 0]
     result = []
     for level, row, first, last in branchings:
+        if check is not None:
+            check()
         children = trie.expand(level, first, last)
 
         def score(parent: Tensor, code: Tensor, level: int = level) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from genir.decoding.deadline import Deadline
 from genir.records import Hits
 from genir.retriever import Retriever
 from genir.serving.batching import Done
@@ -47,7 +48,11 @@ def make_search_routes(searcher: Searcher) -> APIRouter:
     @routes.post("/rank", summary="Rank given documents", responses=describe_errors(413))
     async def rank(request: Request, body: RankRequest) -> RankResult:
         """Rank given documents, such as those that another system found, by their probability among all documents."""
-        done = await searcher.call(request, lambda retriever: retriever.rank(body.query, body.doc_ids), body.timeout_ms)
+
+        def call(retriever: Retriever, deadline: Deadline) -> Hits:
+            return retriever.rank(body.query, body.doc_ids, deadline)
+
+        done = await searcher.call(request, call, body.timeout_ms)
         return RankResult(query=body.query, hits=list_hits(done.result), timings=make_timings(done))
 
     @routes.get("/explain", summary="Explain a search, or the score of a document")
@@ -60,10 +65,11 @@ def make_search_routes(searcher: Searcher) -> APIRouter:
         """
         query, doc_id, k, beams = parameters.query, parameters.doc_id, parameters.k, parameters.beams
 
-        def call(retriever: Retriever) -> ExplainResult | SearchExplanationResult:
-            if doc_id is None:
-                return SearchExplanationResult.model_validate(retriever.explain(query, k=k, beams=beams).to_dict())
-            return ExplainResult.of(retriever.explain(query, doc_id))
+        def call(retriever: Retriever, deadline: Deadline) -> ExplainResult | SearchExplanationResult:
+            if doc_id is not None:
+                return ExplainResult.of(retriever.explain(query, doc_id, timeout=deadline))
+            found = retriever.explain(query, k=k, beams=beams, timeout=deadline)
+            return SearchExplanationResult.model_validate(found.to_dict())
 
         return (await searcher.call(request, call)).result
 

@@ -40,9 +40,16 @@ _STATUSES = {Overloaded: 503, ShuttingDown: 503, SearchTimeout: 504, ClientDisco
 """The status of each error; that of any other GenirError is 422. 499 is nginx's, for its log."""
 
 
-def make_error_response(scope: Scope, status: int, message: str) -> JSONResponse:
-    """Create the answer to a request that fails, with the headers that clients expect beside its status."""
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 413: {"Connection": "close"}, 503: {"Retry-After": "1"}}
+def make_error_response(scope: Scope, status: int, message: str, retry_after: int = 1) -> JSONResponse:
+    """Create the answer to a request that fails, with the headers that clients expect beside its status.
+
+    retry_after: seconds after which a client that is answered with 503 should try again.
+    """
+    headers = {
+        401: {"WWW-Authenticate": "Bearer"},
+        413: {"Connection": "close"},
+        503: {"Retry-After": str(retry_after)},
+    }
     answer = ErrorAnswer(
         error=make_printable(message), status=status, request_id=scope.get("state", {}).get("request_id", "")
     )
@@ -67,7 +74,7 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(GenirError)
     async def answer_genir_error(request: Request, error: GenirError) -> JSONResponse:
         status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 422)
-        return make_error_response(request.scope, status, str(error))
+        return make_error_response(request.scope, status, str(error), getattr(error, "retry_after", 1))
 
     @app.exception_handler(HTTPException)
     async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:

@@ -14,7 +14,7 @@ from genir.serving.errors import ClientDisconnected, ShuttingDown, handle_errors
 
 ERRORS = {
     "wrong": (GenirError("wrong \x1b[31m"), 422),
-    "full": (Overloaded("full"), 503),
+    "full": (Overloaded("full", 17), 503),
     "ending": (ShuttingDown("ending"), 503),
     "slow": (SearchTimeout("slow"), 504),
     "gone": (ClientDisconnected("gone"), 499),
@@ -48,7 +48,7 @@ def test_each_error_has_its_status_and_a_printable_sentence(client, name):
     text = str(getattr(error, "detail", error)).replace("\x9b", "\\x9b")
     assert answer.json() == {"error": text, "status": status, "request_id": ""}
     assert answer.status_code == status
-    assert ("retry-after" in answer.headers) == (status == 503)
+    assert answer.headers.get("retry-after") == {"full": "17", "ending": "1"}.get(name)
 
 
 def test_wrong_parameters_and_bodies_are_described_in_one_sentence(client):

@@ -38,7 +38,9 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
     app = FastAPI(
         title="genir",
         version=genir.__version__,
-        description="Generative retrieval: finds documents by generating their identifiers.",
+        description="Generative retrieval: finds documents by generating their identifiers. The header X-Request-ID of "
+        "an answer has the id of the request; a client may choose it by sending this header with 1 to 128 characters "
+        "from A-Z a-z 0-9 _ . : / + = @ -, and any other value is replaced.",
         docs_url=None,
         redoc_url=None,
         lifespan=lambda app: _serving(served, settings, metrics),

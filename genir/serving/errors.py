@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from genir.errors import GenirError, SearchTimeout, make_printable
 from genir.serving.batching import Overloaded
+from genir.serving.validation import describe_mistake
 
 
 class ErrorAnswer(BaseModel):
@@ -18,9 +19,7 @@ class ErrorAnswer(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {"error": "k: Input should be less than or equal to 1000", "status": 422, "request_id": "4f9d2c1e"}
-            ]
+            "examples": [{"error": "k: must be at most 1,000, got 5000", "status": 422, "request_id": "4f9d2c1e"}]
         }
     )
     error: str = Field(description="What is wrong, in one sentence.")
@@ -84,17 +83,4 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def answer_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-        return make_error_response(request.scope, 422, _describe(error.errors()[0]))
-
-
-def _describe(problem: Any) -> str:
-    """Describe one of pydantic's errors in one sentence that names the parameter."""
-    if problem["type"] == "json_invalid":
-        return f"the body is not valid JSON: {problem['ctx']['error']} at character {problem['loc'][-1]}"
-    if problem["type"] == "model_attributes_type":
-        return "send the body as a JSON object, with the header Content-Type: application/json"
-    name = ".".join(str(part) for part in problem["loc"][1:]) or "the body"
-    if problem["type"] == "extra_forbidden":
-        return f"{name}: there is no such parameter"
-    message = problem["msg"].removeprefix("Value error, ")
-    return str(message) if problem["type"] == "value_error" else f"{name}: {message}"
+        return make_error_response(request.scope, 422, describe_mistake(error))

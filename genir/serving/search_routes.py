@@ -9,25 +9,23 @@ from genir.records import Hits
 from genir.retriever import Retriever
 from genir.serving.batching import Done
 from genir.serving.errors import describe_errors
+from genir.serving.parameters import ExplainParameters, RankRequest, SearchParameters, SearchRequest
 from genir.serving.schemas import (
-    ExplainParameters,
     ExplainResult,
-    RankRequest,
     RankResult,
     SearchExplanationResult,
-    SearchParameters,
-    SearchRequest,
     SearchResult,
     SearchResults,
     Timings,
     list_hits,
 )
 from genir.serving.searching import Searcher, SearchOptions
+from genir.serving.validation import StrictRoute
 
 
 def make_search_routes(searcher: Searcher) -> APIRouter:
     """Create the endpoints /search, /rank and /explain."""
-    routes = APIRouter(tags=["search"], responses=describe_errors(401, 422, 503, 504))
+    routes = APIRouter(tags=["search"], responses=describe_errors(401, 422, 503, 504), route_class=StrictRoute)
 
     @routes.get("/search", summary="Search with one query")
     async def search_one(request: Request, parameters: Annotated[SearchParameters, Query()]) -> SearchResult:

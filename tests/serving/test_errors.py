@@ -57,8 +57,6 @@ def test_wrong_parameters_and_bodies_are_described_in_one_sentence(client):
         return answer.json()["error"]
 
     assert describe(client.get("/raise", params={"name": "wrong", "number": 9})).startswith("number: ")
-    broken = client.post("/body", content='{"k"', headers={"content-type": "application/json"})
-    assert describe(broken) == "the body is not valid JSON: Expecting ':' delimiter at character 4"
     assert "Content-Type: application/json" in describe(client.post("/body", content='{"k": 1}'))
     assert describe(client.post("/body", json={"k": []})).startswith("k: ")
 

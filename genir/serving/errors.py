@@ -79,8 +79,16 @@ def handle_errors(app: FastAPI) -> None:
     async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
         answer = make_error_response(request.scope, error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = _list_methods(app, request.url.path, answer.headers["Allow"])
         return answer
 
     @app.exception_handler(RequestValidationError)
     async def answer_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         return make_error_response(request.scope, 422, describe_mistake(error))
+
+
+def _list_methods(app: FastAPI, path: str, some: str) -> str:
+    """The methods of a path, of which the router names only some; GET endpoints also answer HEAD."""
+    methods = {*some.split(", "), *(name.upper() for name in app.openapi()["paths"].get(path, ()))}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -65,4 +65,4 @@ def test_unknown_paths_and_methods_have_the_same_form(client):
     assert client.get("/nowhere").json()["status"] == 404
     answer = client.post("/raise")
     assert answer.json()["status"] == 405
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"

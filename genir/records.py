@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple, overload
 
-from genir.errors import make_printable
+from genir.errors import LONGEST_QUOTE, make_printable, quote, shorten
 
 
 class Document(NamedTuple):
@@ -96,7 +96,7 @@ class Hits(Sequence[Hit]):
             for rank, score, doc_id, docid, title in rows
         ]
         proven = ", exact" if self.exact else ""
-        return "\n".join([f"{self.query!r}: {len(self)} {'hit' if len(self) == 1 else 'hits'}{proven}", *lines])
+        return "\n".join([f"{quote(self.query)}: {len(self)} {'hit' if len(self) == 1 else 'hits'}{proven}", *lines])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "doc_id", "docid", "title"))
@@ -105,7 +105,9 @@ class Hits(Sequence[Hit]):
             f"<td>{'-'.join(map(str, h.docid))}</td><td>{_escape_html(h.title)}</td></tr>"
             for h in self
         )
-        return f"<table><caption>{_escape_html(self.query)}</caption><tr>{head}</tr>{body}</table>"
+        return (
+            f"<table><caption>{_escape_html(shorten(self.query, LONGEST_QUOTE))}</caption><tr>{head}</tr>{body}</table>"
+        )
 
 
 def _escape_html(text: str) -> str:

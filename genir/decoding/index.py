@@ -10,7 +10,7 @@ from torch import Tensor
 from genir.checks import require_list, require_positive_int
 from genir.docids.table import DocidTable
 from genir.docids.trie import AllowedLeaves, Trie
-from genir.errors import GenirError
+from genir.errors import GenirError, quote
 from genir.records import Hit, Hits
 from genir.scoring.experts import Experts
 
@@ -53,7 +53,7 @@ class DocumentIndex:
         doc_ids = require_list("doc_ids", doc_ids)
         found = [self.table.doc_index(doc_id) for doc_id in doc_ids]
         if repeated := next((doc_id for doc_id, times in Counter(doc_ids).items() if times > 1), None):
-            raise GenirError(f"document {repeated!r} is given more than once")
+            raise GenirError(f"document {quote(repeated)} is given more than once")
         return self.trie.find_leaves(found)
 
     def make_hits(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genir.docids.table import DocidTable
-from genir.errors import make_printable
+from genir.errors import make_printable, quote
 from genir.model import DocidModel, Encoded
 from genir.scoring.experts import Experts
 from genir.scoring.logps import list_branchings, run_decoder
@@ -67,7 +67,7 @@ class Explanation(NamedTuple):
     def __str__(self) -> str:
         experts = "".join(f", {name} {score:.3f}" for name, score in self.experts.items())
         lines = [
-            f"{make_printable(self.doc_id)} for {self.query!r}: log p {self.score:.3f} = prior {self.prior:.3f} + "
+            f"{make_printable(self.doc_id)} for {quote(self.query)}: log p {self.score:.3f} = prior {self.prior:.3f} + "
             f"model {self.model:+.3f}{experts}",
             f"{'level':>5}  {'code':>6}  {'siblings':>8}  {'log p':>8}  {'prior':>8}  {'model':>8}",
         ]

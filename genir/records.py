@@ -37,13 +37,22 @@ class Judgment(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """One ranked document; `score` is the natural log-probability of its docid given the query."""
+    """One ranked document; `score` is the natural log-probability of its docid given the query.
+
+    docid_text: the docid as people read it: its codes joined by hyphens, or the text of a text docid.
+    """
 
     rank: int
     doc_id: str
     score: float
     docid: tuple[int, ...]
     title: str
+    docid_text: str = ""
+
+    @property
+    def shown_docid(self) -> str:
+        """The docid as it is shown to people, with its control characters escaped."""
+        return make_printable(self.docid_text or "-".join(map(str, self.docid)))
 
 
 class Hits(Sequence[Hit]):
@@ -86,7 +95,7 @@ class Hits(Sequence[Hit]):
     def __repr__(self) -> str:
         rows = [("rank", "score", "doc_id", "docid", "title")]
         for hit in self:
-            docid = "-".join(map(str, hit.docid))
+            docid = hit.shown_docid
             rows.append(
                 (str(hit.rank), f"{hit.score:.3f}", make_printable(hit.doc_id), docid, make_printable(hit.title))
             )
@@ -102,7 +111,7 @@ class Hits(Sequence[Hit]):
         head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "doc_id", "docid", "title"))
         body = "".join(
             f"<tr><td>{h.rank}</td><td>{h.score:.3f}</td><td>{_escape_html(h.doc_id)}</td>"
-            f"<td>{'-'.join(map(str, h.docid))}</td><td>{_escape_html(h.title)}</td></tr>"
+            f"<td>{escape(h.shown_docid)}</td><td>{_escape_html(h.title)}</td></tr>"
             for h in self
         )
         return (

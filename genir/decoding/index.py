@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genir.checks import require_list, require_positive_int
+from genir.docids.labels import DocidLabels
 from genir.docids.table import DocidTable
 from genir.docids.trie import AllowedLeaves, Trie
 from genir.errors import GenirError, quote
@@ -16,14 +17,17 @@ from genir.scoring.experts import Experts
 
 
 class DocumentIndex:
-    """A docid table, its trie and the experts of its documents, which belong together.
+    """A docid table, its trie and the experts of its documents, which belong together, and what writes its docids.
 
     It never changes: a retriever to which documents are added replaces it as a whole, so that searches in other threads
     finish with the documents they started with.
     """
 
-    def __init__(self, table: DocidTable, trie: Trie, experts: Experts | None = None) -> None:
+    def __init__(
+        self, table: DocidTable, trie: Trie, experts: Experts | None = None, labels: DocidLabels | None = None
+    ) -> None:
         self.table = table
+        self.labels = labels or DocidLabels()
         self.experts = experts
         self.trie = trie
         self._device_trie = trie
@@ -70,6 +74,7 @@ class DocumentIndex:
             (int(self.trie.doc_indices[leaf]), score) for leaf, score in zip(leaves, scores, strict=True) if leaf >= 0
         ]
         return [
-            Hit(rank, table.doc_ids[doc_index], score, table.docid_of(doc_index), table.titles[doc_index])
+            Hit(rank, table.doc_ids[doc_index], score, docid, table.titles[doc_index], self.labels.write(docid))
             for rank, (doc_index, score) in enumerate(found, 1)
+            for docid in [table.docid_of(doc_index)]
         ]

@@ -16,6 +16,7 @@ from genir.console import track
 from genir.decoding.beam import beam_search
 from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
+from genir.docids.labels import DocidLabels
 from genir.docids.table import DocidTable
 from genir.docids.trie import AllowedLeaves, Trie
 from genir.embedders import ModelEmbedder, TfidfEmbedder
@@ -64,7 +65,8 @@ class Retriever:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.embedder = embedder
-        self._index = DocumentIndex(table, trie or Trie.from_codes(table.codes), experts)
+        labels = DocidLabels(tokenizer if table.text else None)
+        self._index = DocumentIndex(table, trie or Trie.from_codes(table.codes), experts, labels)
         self._edit_lock = threading.Lock()
         self._origin: Path | None = None  # the folder that it was loaded from, as long as its documents are those there
 
@@ -142,8 +144,8 @@ class Retriever:
         """Return what is saved, and the origin, as they are between two edits of other threads."""
         with self._edit_lock:
             index, model, origin = self._index, self.model, self._origin
-        documents = (index.trie, self.embedder, index.experts)
-        return RetrieverParts(model, self.tokenizer, index.table, self.max_tokens, *documents), origin
+        parts = (index.table, self.max_tokens, index.trie, self.embedder, index.experts)
+        return RetrieverParts(model, self.tokenizer, *parts), origin
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
         """Assign docids to new documents with the stored codebooks and make them searchable, without any training.
@@ -239,8 +241,8 @@ class Retriever:
         if not len(leaves):
             return Hits(query, [], exact=True)
         with self._encode(index, [query]) as (encoded, trie, masses):
-            among = leaves.to(self.model.device).unsqueeze(0)
-            logps = document_logps(self.model, encoded, trie, among, masses, check=deadline.check)
+            leaves = leaves.to(self.model.device)
+            logps = document_logps(self.model, encoded, trie, leaves[None], masses, check=deadline.check)
         scores, order = logps[0].cpu().sort(descending=True, stable=True)
         return Hits(query, index.list_hits(leaves[order].tolist(), scores.tolist()), exact=True)
 
@@ -267,8 +269,7 @@ class Retriever:
 
         With a doc_id, explain the score of that document instead, level by level. k, beams, timeout: as in `search`.
         Raises GenirError for an empty query, for a document that does not exist, and if the scores are normalised over
-        the whole vocabulary, because they then have no share of the experts; SearchTimeout if it takes longer than the
-        timeout.
+        the whole vocabulary, because they then have no share of the experts; SearchTimeout after the timeout.
         """
         deadline = Deadline.of(timeout)
         index, query = self._index, require_texts([query])[0]
@@ -276,9 +277,8 @@ class Retriever:
             raise GenirError("only scores with a softmax over the trie can be explained (model.softmax_over=trie)")
         with self._encode(index, [query]) as (encoded, _, masses):
             if doc_id is not None:
-                return explain_document(
-                    self.model, index.table, index.experts, query, doc_id, encoded, masses, deadline.check
-                )
+                documents = (index.table, index.labels, index.experts)
+                return explain_document(self.model, *documents, query, doc_id, encoded, masses, deadline.check)
             k, beams = index.limit(k, beams)
             return explain_search(self.model, index, query, k, beams, encoded, masses, deadline)
 

@@ -8,13 +8,17 @@ from genir.serving.parameters import EXAMPLE_QUERY, with_example
 
 
 class Hit(BaseModel):
-    """One ranked document. score: the natural log-probability of its docid given the query."""
+    """One ranked document. score: the natural log-probability of its docid given the query.
+
+    docid_text: the docid as people read it: its codes joined by hyphens, or the text of a text docid.
+    """
 
     rank: int
     doc_id: str
     title: str
     score: float
     docid: list[int]
+    docid_text: str
 
 
 class Timings(BaseModel):
@@ -24,7 +28,7 @@ class Timings(BaseModel):
     search_ms: float
 
 
-_HIT = {"rank": 1, "doc_id": "b4", "title": "Barn owl", "score": -0.31, "docid": [3, 17]}
+_HIT = {"rank": 1, "doc_id": "b4", "title": "Barn owl", "score": -0.31, "docid": [3, 17], "docid_text": "3-17"}
 _RESULT = {"query": EXAMPLE_QUERY, "exact": True, "num_proven": 1, "hits": [_HIT]}
 _TIMINGS = {"queue_ms": 1.2, "search_ms": 27.5}
 
@@ -64,6 +68,7 @@ class ExplainedLevel(BaseModel):
 
     level: int
     code: int
+    label: str
     siblings: int
     logp: float
     prior: float
@@ -76,16 +81,21 @@ class ExplainResult(BaseModel):
 
     model_config = with_example(
         {
-            "query": EXAMPLE_QUERY, "doc_id": "b4", "docid": [3, 17], "score": -0.31, "prior": -0.52, "model": 0.21,
+            "query": EXAMPLE_QUERY, "doc_id": "b4", "docid": [3, 17], "docid_text": "3-17",
+            "score": -0.31, "prior": -0.52, "model": 0.21,
             "experts": {"text": 9.1},
             "levels": [
-                {"level": 1, "code": 3, "siblings": 64, "logp": -0.2, "prior": -0.4, "model": 0.2, "shared": False}
+                {
+                    "level": 1, "code": 3, "label": "3", "siblings": 64,
+                    "logp": -0.2, "prior": -0.4, "model": 0.2, "shared": False,
+                }
             ],
         }
     )  # fmt: skip
     query: str
     doc_id: str
     docid: list[int]
+    docid_text: str
     score: float
     prior: float
     model: float
@@ -100,6 +110,7 @@ class ExplainResult(BaseModel):
             query=found.query,
             doc_id=found.doc_id,
             docid=list(found.docid),
+            docid_text=found.docid_text,
             score=found.score,
             prior=found.prior,
             model=found.model,
@@ -121,12 +132,14 @@ class LevelCounts(BaseModel):
 class ExplainedPrefix(BaseModel):
     """A prefix of docids that a search considered; logp = prior + model, of the whole prefix and of its last code.
 
-    codes: all codes; those after `level` have no alternatives. status: kept, pruned or hit. documents: how many begin
-    with the prefix; doc_id, title: the document if there is only one. children: the prefixes one code longer that are
-    shown, most likely first. others: how many more were pruned; others_logp: the log of their total probability.
+    text, label: all codes as people read them, and those that the parent does not have. codes: all codes; those after
+    `level` have no alternatives. status: kept, pruned or hit. documents: how many begin with the prefix; doc_id, title:
+    the document if there is only one. children: the prefixes one code longer that are shown, most likely first. others:
+    how many more were pruned; others_logp: the log of their total probability.
     """
 
     codes: list[int]
+    text: str
     label: str
     level: int
     status: str
@@ -150,11 +163,13 @@ _NUMBERS = {
     "logp": -0.31, "prior": -0.52, "model": 0.21, "code_logp": -0.31, "code_prior": -0.52, "code_model": 0.21
 }  # fmt: skip
 _LEAF = {
-    "codes": [3, 17], "label": "3-17", "level": 1, "status": "hit", "documents": 1, **_NUMBERS, "shared": False,
+    "codes": [3, 17], "text": "3-17", "label": "3-17", "level": 1, "status": "hit", "documents": 1,
+    **_NUMBERS, "shared": False,
     "rank": 1, "doc_id": "b4", "title": "Barn owl", "children": [], "others": 0, "others_logp": None,
 }  # fmt: skip
 _ROOT = {
-    **_LEAF, "codes": [], "label": "", "level": 0, "status": "kept", "documents": 64, **dict.fromkeys(_NUMBERS, 0.0),
+    **_LEAF, "codes": [], "text": "", "label": "", "level": 0, "status": "kept", "documents": 64,
+    **dict.fromkeys(_NUMBERS, 0.0),
     "rank": None, "doc_id": None, "title": None, "children": [_LEAF], "others": 63, "others_logp": -1.32,
 }  # fmt: skip
 
@@ -183,6 +198,4 @@ class SearchExplanationResult(BaseModel):
 
 def list_hits(hits: Hits) -> list[Hit]:
     """The JSON form of hits."""
-    return [
-        Hit(rank=hit.rank, doc_id=hit.doc_id, title=hit.title, score=hit.score, docid=list(hit.docid)) for hit in hits
-    ]
+    return [Hit(**hit._asdict() | {"docid": list(hit.docid)}) for hit in hits]

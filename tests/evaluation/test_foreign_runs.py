@@ -88,4 +88,4 @@ def test_mistakes_are_named(files):
 def test_a_run_file_without_hits_is_an_error(files, text):
     (files / "empty.trec").write_text(text)
     with pytest.raises(GenirError, match=r"empty\.trec: this run file contains no hits"):
-        evaluate_files("good", "empty")
+        evaluate_files("good.trec", "empty.trec")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from operator import index
 from typing import Any, TypeGuard
 
-from genir.errors import GenirError
+from genir.errors import GenirError, quote
 from genir.records import Document
 
 
@@ -21,11 +21,11 @@ def require_texts(queries: Iterable[str]) -> list[str]:
     for number, query in enumerate(texts):
         name = f"query {number}" if len(texts) > 1 else "the query"
         if not isinstance(query, str):
-            raise GenirError(f"{name} must be a string, got {query!r}")
+            raise GenirError(f"{name} must be a string, got {quote(query)}")
         if not query.strip():
             raise GenirError(f"{name} is empty; a retriever needs at least one word")
         if not is_encodable(query):
-            raise GenirError(f"{name} is not valid UTF-8: {query!r}")
+            raise GenirError(f"{name} is not valid UTF-8: {quote(query)}")
     return texts
 
 
@@ -56,7 +56,7 @@ def require_list(name: str, values: Iterable[Any]) -> list[Any]:
     is not iterable. The items themselves are not checked.
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise GenirError(f"{name} must be a list of strings, got {values!r}")
+        raise GenirError(f"{name} must be a list of strings, got {quote(values)}")
     return list(values)
 
 

@@ -1,6 +1,7 @@
 """The exceptions that genir raises: for mistakes which a user can correct, and for searches that take too long.
 
-What is shown to users must show what it quotes as text, so that `make_printable` is here, below all other modules.
+What is shown to users must show what it quotes as text, and in one line, so that `make_printable` and `quote` are here,
+below all other modules.
 """
 
 import re
@@ -10,6 +11,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 """C0 and C1 control characters, line and paragraph separators, characters that override the writing direction, and
 unpaired surrogates, which cannot be printed at all.
 """
+LONGEST_QUOTE = 100
+"""Characters of a query, or of another text of a user, that are shown where it is only named."""
 
 
 def make_printable(text: str, keep: str = "") -> str:
@@ -18,6 +21,16 @@ def make_printable(text: str, keep: str = "") -> str:
     keep: characters that are not escaped.
     """
     return _CONTROL.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
+
+
+def shorten(text: str, longest: int) -> str:
+    """Cut a text of more than `longest` characters, and mark that it is cut."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def quote(text: object) -> str:
+    """A text, such as a query, in quotes and in one line; what is longer than LONGEST_QUOTE characters is cut."""
+    return repr(shorten(text, LONGEST_QUOTE)) if isinstance(text, str) else shorten(repr(text), LONGEST_QUOTE)
 
 
 class GenirError(Exception):

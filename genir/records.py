@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple, overload
 
-from genir.errors import make_printable
+from genir.errors import LONGEST_QUOTE, make_printable, quote, shorten
 
 
 class Document(NamedTuple):
@@ -37,13 +37,22 @@ class Judgment(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """One ranked document; `score` is the natural log-probability of its docid given the query."""
+    """One ranked document; `score` is the natural log-probability of its docid given the query.
+
+    docid_text: the docid as people read it: its codes joined by hyphens, or the text of a text docid.
+    """
 
     rank: int
     doc_id: str
     score: float
     docid: tuple[int, ...]
     title: str
+    docid_text: str = ""
+
+    @property
+    def shown_docid(self) -> str:
+        """The docid as it is shown to people, with its control characters escaped."""
+        return make_printable(self.docid_text or "-".join(map(str, self.docid)))
 
 
 class Hits(Sequence[Hit]):
@@ -86,7 +95,7 @@ class Hits(Sequence[Hit]):
     def __repr__(self) -> str:
         rows = [("rank", "score", "doc_id", "docid", "title")]
         for hit in self:
-            docid = "-".join(map(str, hit.docid))
+            docid = hit.shown_docid
             rows.append(
                 (str(hit.rank), f"{hit.score:.3f}", make_printable(hit.doc_id), docid, make_printable(hit.title))
             )
@@ -96,16 +105,18 @@ class Hits(Sequence[Hit]):
             for rank, score, doc_id, docid, title in rows
         ]
         proven = ", exact" if self.exact else ""
-        return "\n".join([f"{self.query!r}: {len(self)} {'hit' if len(self) == 1 else 'hits'}{proven}", *lines])
+        return "\n".join([f"{quote(self.query)}: {len(self)} {'hit' if len(self) == 1 else 'hits'}{proven}", *lines])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "doc_id", "docid", "title"))
         body = "".join(
             f"<tr><td>{h.rank}</td><td>{h.score:.3f}</td><td>{_escape_html(h.doc_id)}</td>"
-            f"<td>{'-'.join(map(str, h.docid))}</td><td>{_escape_html(h.title)}</td></tr>"
+            f"<td>{escape(h.shown_docid)}</td><td>{_escape_html(h.title)}</td></tr>"
             for h in self
         )
-        return f"<table><caption>{_escape_html(self.query)}</caption><tr>{head}</tr>{body}</table>"
+        return (
+            f"<table><caption>{_escape_html(shorten(self.query, LONGEST_QUOTE))}</caption><tr>{head}</tr>{body}</table>"
+        )
 
 
 def _escape_html(text: str) -> str:

@@ -22,7 +22,7 @@ from genir.collection.prepared import PreparedCollection
 from genir.config import TRAINING_STAGES, Config, load_config
 from genir.console import console, print_note, track
 from genir.errors import GenirError, error_at, make_printable
-from genir.evaluation.trec import break_score_ties, read_run, write_run
+from genir.evaluation.trec import break_score_ties, read_hits, write_run
 from genir.files import write_json
 from genir.pipeline.command import ConfigArgument, ForceOption, OverridesArgument, run_command
 from genir.pipeline.stage import Stage, execute
@@ -238,7 +238,7 @@ def rerank_run(config: Config, path: Path) -> None:
         names = ", ".join(f"NAME.{split}.trec" for split in data.splits)
         raise GenirError(f"{path}: cannot tell which split it ranks; rename it to one of {names}")
     split = max(found, key=len)
-    texts, run = {query.id: query.text for query in data.queries(split)}, read_run(path)
+    texts, run = {query.id: query.text for query in data.queries(split)}, read_hits(path)
     if unknown := next((query_id for query_id in run if query_id not in texts), None):
         raise GenirError(f"{path}: query {unknown!r} is not among the queries of the split {split}")
     retriever = Retriever.from_pretrained(config.run_folder)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from genir.errors import GenirError, SearchTimeout, error_at, make_printable
+from genir.errors import GenirError, SearchTimeout, error_at, make_printable, quote, shorten
 
 BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 """Unicode's classes of characters that change the writing direction of those after them."""
@@ -28,3 +28,11 @@ def test_every_control_character_is_escaped_and_no_letter_is():
 @pytest.mark.parametrize("kind", [GenirError, SearchTimeout])
 def test_the_message_of_an_error_has_no_control_characters_but_line_breaks(kind):
     assert str(kind("a\x1b[31m\nb [/x]")) == "a\\x1b[31m\nb [/x]"
+
+
+def test_long_texts_are_cut_and_quoted_in_one_line():
+    assert shorten("1-2-3", 5) == "1-2-3"
+    assert shorten("1-2-3-4", 5) == "1-2-…"
+    assert quote("a\nb") == r"'a\nb'"
+    assert quote("x" * 100_000) == f"'{'x' * 99}…'"
+    assert len(quote(["x" * 100_000])) == 100

@@ -65,3 +65,11 @@ def test_in_a_notebook_hits_are_a_table_with_escaped_text():
     assert "tea &amp; &lt;i&gt;" in html
     assert "Owls &lt;b&gt;" in html
     assert "<b>" not in html
+
+
+def test_a_long_query_is_cut_to_one_line():
+    hits = Hits("owls " * 20_000, HITS, False)
+    assert max(map(len, repr(hits).splitlines())) < 130
+    assert repr(hits).splitlines()[0].endswith("…': 3 hits")
+    assert len(hits._repr_html_()) < 1000
+    assert hits.query == "owls " * 20_000

@@ -7,7 +7,7 @@ others are read in batches.
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from genir.config.base import SPLIT_NAME
 from genir.console import print_note
 from genir.errors import GenirError, error_at
 from genir.files import list_folder
+from genir.files.hub import TIMEOUT, cache_unless
 from genir.records import Document, Judgment, Query
 
 QRELS_CONFIGS = ("qrels", "default")
@@ -58,6 +59,8 @@ class HfDatasetsCollection(Collection):
 
     def __init__(self, source: str, splits: Mapping[str, str]) -> None:
         self.name = f"hf:{source}"
+        if not source.strip():
+            raise GenirError("hf: has no name; give hf:OWNER/NAME, a data set of the Hugging Face hub, or hf:FOLDER")
         folder = Path(source)
         corpus, queries, qrels = _local_parts(folder) if folder.is_dir() else _hub_parts(source)
         self._corpus, self._query_tables = [*corpus.values()], [*queries.values()]
@@ -130,8 +133,13 @@ def _parse_judgment(row: Mapping[str, Any], place: Path, number: int) -> Judgmen
 
 def _dataset_rows(dataset: Any, name: Path) -> Iterator[Row]:
     """Yield the rows of a data set. It is read in batches, which is more than ten times faster than single rows."""
+    return _batch_rows(dataset.iter(BATCH_SIZE), name)
+
+
+def _batch_rows(batches: Iterable[Mapping[str, Sequence[Any]]], name: Path) -> Iterator[Row]:
+    """Yield the rows of batches, each of which has a list of values for each column."""
     number = 0
-    for batch in dataset.iter(BATCH_SIZE):
+    for batch in batches:
         for values in zip(*batch.values(), strict=True):
             number += 1
             yield name, number, dict(zip(batch, values, strict=True))
@@ -145,13 +153,12 @@ def _file_rows(file: Path) -> Iterator[Row]:
     if file.name.endswith((".tsv", ".tsv.gz")):
         yield from ((file, line, dict(zip(QRELS_HEADER, row, strict=True))) for line, row in read_judgments(file))
         return
-    datasets = _import_datasets(file)
     try:
         if file.suffix == ".arrow":
-            yield from _dataset_rows(datasets.Dataset.from_file(str(file)), file)
-        else:
-            loaded = datasets.load_dataset("parquet", data_files=str(file), split="train", streaming=True)
-            yield from _dataset_rows(loaded, file)
+            yield from _dataset_rows(_import_datasets(file).Dataset.from_file(str(file)), file)
+        else:  # `datasets` would log errors of its own, and fail on a file without rows
+            batches = _import_datasets(file, "pyarrow.parquet").ParquetFile(file).iter_batches(BATCH_SIZE)
+            yield from _batch_rows((batch.to_pydict() for batch in batches), file)
     except (ValueError, OSError) as error:  # the errors of Arrow are subclasses of these
         raise GenirError(f"{file}: damaged, or not in the format of its name ({_first_line(error)})") from None
 
@@ -161,10 +168,24 @@ def _hub_parts(name: str) -> tuple[Part, Part, Part]:
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
         raise GenirError(f"hf:{name}: no such folder (in {Path.cwd()})")
     datasets = _import_datasets(f"hf:{name}")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        with cache_unless(lambda: HfApi().dataset_info(name, timeout=TIMEOUT)) as problem:
+            return _load_parts(name, datasets, problem)
+    except RepositoryNotFoundError:
+        place = f"no such folder (in {Path.cwd()}), and no such data set on the hub, or a private one"
+        raise GenirError(f"hf:{name}: {place}; `hf auth login` gives access to yours") from None
+
+
+def _load_parts(name: str, datasets: Any, problem: str) -> tuple[Part, Part, Part]:
+    """Load the three parts; problem: why the hub cannot be reached, so that they must be in the cache, or empty."""
     try:
         configs = datasets.get_dataset_config_names(name)
     except Exception as error:  # the hub raises a dozen unrelated types
-        raise GenirError(f"hf:{name}: no such folder (in {Path.cwd()}), nor on the hub: {_first_line(error)}") from None
+        reason = f"and the hub cannot be reached: {problem}" if problem else f"nor on the hub: {_first_line(error)}"
+        raise GenirError(f"hf:{name}: no such folder (in {Path.cwd()}), {reason}") from None
     for part in ("corpus", "queries"):
         if part not in configs:
             raise GenirError(f"hf:{name}: has no configuration {part}; there are: {', '.join(configs)}")
@@ -266,10 +287,10 @@ def _load_from_disk(folder: Path) -> Part:
     return {str(split): Table(folder / str(split), dataset) for split, dataset in loaded.items()}
 
 
-def _import_datasets(name: object) -> Any:
-    """Import the package `datasets`, which takes a second; name: what needs it."""
+def _import_datasets(name: object, module: str = "datasets") -> Any:
+    """Import the package `datasets`, which takes a second, or a module that comes with it; name: what needs it."""
     try:
-        return importlib.import_module("datasets")
+        return importlib.import_module(module)
     except ImportError:
         raise GenirError(f"{name}: needs the package datasets; install the extra datasets of genir") from None
 

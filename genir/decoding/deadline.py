@@ -1,4 +1,4 @@
-"""The deadline of a search, after which it gives up; another thread can bring it forward to now."""
+"""The deadline of a search or a ranking, after which it gives up; another thread can bring it forward to now."""
 
 import math
 import time
@@ -42,6 +42,6 @@ class Deadline:
             raise SearchTimeout("the search was cancelled")
         if time.monotonic() >= self._end:
             raise SearchTimeout(
-                f"the search was stopped after {self._seconds:g} s; allow more time, or search with fewer beams or "
-                "without exact"
+                f"stopped after {self._seconds:g} s; allow more time, or ask for less: fewer beams or documents, or no "
+                "exact search"
             )

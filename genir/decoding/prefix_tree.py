@@ -17,6 +17,7 @@ from torch import Tensor
 from genir.decoding.index import DocumentIndex
 from genir.decoding.search import TracedLevel
 from genir.decoding.topk import topk_mask
+from genir.docids.labels import DocidLabels
 from genir.docids.trie import Children
 from genir.scoring.masses import Masses
 from genir.scoring.softmax import segment_log_softmax
@@ -30,15 +31,16 @@ Status: TypeAlias = Literal["kept", "pruned", "hit"]
 class Prefix:
     """A prefix of docids that a search considered.
 
-    codes: all its codes, with those that follow without alternatives; if only one document begins with it, the rest of
-    that document's docid. Documents that share a docid are told apart by one more code, their number. level: number of
-    codes up to the last one that has alternatives, 0 for the root. status: "kept" as a beam, "pruned", or "hit" if it
-    is one of the k documents found. documents: how many begin with it. logp: log p of the prefix. prior: what the
-    experts alone would give it: the log of its share of the prior mass. code_logp, code_prior: the same for the code
-    of `level` alone, given the codes before it. shared: whether that code is the number of a document that shares its
-    docid, about which the model has no opinion. rank: that of a hit. doc_id, title: the document, if there is only one.
-    children: the prefixes one code longer that are shown, most likely first. others, others_logp: how many more the
-    search considered and pruned, and the log of their total probability.
+    text, label: all its codes as people read them, and those that its parent does not have; the number of a document
+    that shares its docid after #. codes: all its codes, with those that follow without alternatives; if only one
+    document begins with it, the rest of that document's docid. Documents that share a docid are told apart by one more
+    code, their number. level: number of codes up to the last one that has alternatives, 0 for the root. status: "kept"
+    as a beam, "pruned", or "hit" if it is one of the k documents found. documents: how many begin with it. logp: log p
+    of the prefix. prior: what the experts alone would give it: the log of its share of the prior mass. code_logp,
+    code_prior: the same for the code of `level` alone, given the codes before it. shared: whether that code is the
+    number of a document that shares its docid, about which the model has no opinion. rank: that of a hit. doc_id,
+    title: the document, if there is only one. children: the prefixes one code longer that are shown, most likely first.
+    others, others_logp: how many more the search considered and pruned, and the log of their total probability.
     """
 
     codes: tuple[int, ...]
@@ -50,6 +52,8 @@ class Prefix:
     code_logp: float = 0.0
     code_prior: float = 0.0
     shared: bool = False
+    text: str = ""
+    label: str = ""
     rank: int | None = None
     doc_id: str | None = None
     title: str | None = None
@@ -77,16 +81,10 @@ class Prefix:
         """What the model changes in the log-probability of the last code that has alternatives."""
         return self.code_logp - self.code_prior
 
-    @property
-    def label(self) -> str:
-        """The codes that the parent does not have, as text; the number of a document that shares its docid after #."""
-        codes = self.codes[max(self.level - 1, 0) :]
-        return f"#{codes[0]}" if self.shared else "-".join(map(str, codes))
-
     def to_dict(self) -> dict[str, Any]:
         """The prefix and those below it as JSON types; what is -inf is None."""
         fields = {name: value for name, value in vars(self).items() if name != "children"}
-        fields |= {"codes": list(self.codes), "label": self.label, "model": self.model, "code_model": self.code_model}
+        fields |= {"codes": list(self.codes), "model": self.model, "code_model": self.code_model}
         fields["others_logp"] = self.others_logp if self.others else None
         return fields | {"children": [child.to_dict() for child in self.children]}
 
@@ -119,7 +117,20 @@ def build_prefix_tree(
     beams = [root]
     for level in trace:
         beams = _add_level(beams, level, masses, index, ranks)
+    _write_labels(root, index.labels)
     return root
+
+
+def _write_labels(node: Prefix, labels: DocidLabels) -> None:
+    """Write the codes of a prefix, and of those below it, as text."""
+    start = max(node.level - 1, 0)
+    if node.shared:
+        node.label = f"#{node.codes[start]}"
+        node.text = f"{labels.write(node.codes[:start])} {node.label}"
+    else:
+        node.text, node.label = labels.write(node.codes), labels.write_rest(node.codes, start)
+    for child in node.children:
+        _write_labels(child, labels)
 
 
 def _add_level(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from genir.docids.order import Array, DocidOrder, compact, order_docids
-from genir.errors import GenirError
+from genir.errors import GenirError, quote
 from genir.files import atomic_file, atomic_folder, read_json, reading_own_file, write_json
 from genir.records import Document
 
@@ -140,7 +140,7 @@ class DocidTable:
     def doc_index(self, doc_id: str) -> int:
         """The position of a document in the table. Raises GenirError when the document is not in it."""
         if doc_id not in self.doc_indices:
-            raise GenirError(f"no document {doc_id!r} among the {len(self):,} documents of this docid table")
+            raise GenirError(f"no document {quote(doc_id)} among the {len(self):,} documents of this docid table")
         return self.doc_indices[doc_id]
 
     def docid_of(self, doc_index: int) -> tuple[int, ...]:

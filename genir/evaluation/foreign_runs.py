@@ -11,7 +11,7 @@ from genir.evaluation.measures import measure, parse_measures
 from genir.evaluation.pairs import compare_pairs, make_pairs_table
 from genir.evaluation.results import MeasureValue, group_by_run
 from genir.evaluation.summary import make_measures_table, summarise
-from genir.evaluation.trec import read_qrels, read_run
+from genir.evaluation.trec import read_hits, read_qrels
 
 SEED = 1
 """Seed of the bootstrap and of the randomisation test, the default of configs."""
@@ -27,7 +27,7 @@ def evaluate_run_files(paths: Sequence[Path], qrels_path: Path, measures: Sequen
     judged, split = read_qrels(qrels_path), qrels_path.name
     values = []
     for name, path in zip(_name_runs(paths), paths, strict=True):
-        run = read_run(path)
+        run = read_hits(path)
         if not judged.keys() & run.keys():
             raise GenirError(
                 f"{path}: none of its queries is judged in {qrels_path}; give the judgments that belong to it"

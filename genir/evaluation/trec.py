@@ -73,6 +73,13 @@ def read_run(path: Path) -> Run:
     return _order_by_score(path, ranked)
 
 
+def read_hits(path: Path) -> Run:
+    """Read a run file that users give; raise GenirError also if it has no hits."""
+    if not (run := read_run(path)):
+        raise GenirError(f"{path}: this run file contains no hits; give one with lines query Q0 doc_id rank score name")
+    return run
+
+
 def _order_by_score(path: Path, ranked: Mapping[str, Mapping[str, tuple[int, float]]]) -> Run:
     """Order the documents of each query, which have a rank and a score, and print the notes of `read_run`."""
     run: Run = {}

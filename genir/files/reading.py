@@ -174,6 +174,16 @@ def _refuse_constant(name: str) -> Any:
 _STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_require_unique_keys, parse_constant=_refuse_constant)
 
 
+def parse_strict_json(text: str) -> Any:
+    """Parse JSON; raise ValueError also for NaN and Infinity, keys given twice, and what the parser has no room for."""
+    try:
+        return _STRICT_DECODER.decode(text)
+    except (json.JSONDecodeError, _StrictJsonError):
+        raise
+    except (ValueError, RecursionError) as error:
+        raise _StrictJsonError(_limit_problem(error)) from None
+
+
 def parse_json_line(text: str, path: Path, line: int) -> Any:
     """Parse one line of a JSON Lines file; `path` and `line` (counted from 1) are named in errors.
 

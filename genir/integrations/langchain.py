@@ -23,7 +23,7 @@ class GenirRetriever(BaseRetriever):
         retriever.invoke("who invented the names for types of clouds")[0].page_content
 
     `ainvoke` searches in a thread, and `batch` and `abatch` in several; all of these are safe. The metadata of a
-    document are doc_id, title, score (log p(d | q)), rank (from 1) and docid.
+    document are doc_id, title, score (log p(d | q)), rank (from 1), docid and docid_text.
 
     retriever: what is searched. texts: doc_id -> text, since a retriever stores no texts; without it, the page content
     is the title. k, beams: see `genir.Retriever.search_many`. Other arguments are an error. Invoking it raises

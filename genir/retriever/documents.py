@@ -100,7 +100,8 @@ def add_documents(
     codes = assign_new_docids(inputs, table)
     table = table.extended([document.id for document in documents], [document.title for document in documents], codes)
     trie = Trie.from_codes(table.codes)
-    return DocumentIndex(table, trie, index.experts and index.experts.extended(documents, index.trie, trie))
+    experts = index.experts and index.experts.extended(documents, index.trie, trie)
+    return DocumentIndex(table, trie, experts, index.labels)
 
 
 def remove_documents(index: DocumentIndex, doc_ids: Collection[str]) -> DocumentIndex:
@@ -112,4 +113,4 @@ def remove_documents(index: DocumentIndex, doc_ids: Collection[str]) -> Document
     kept = np.delete(np.arange(len(table)), sorted(removed))
     experts = index.experts and index.experts.subset(np.sort(index.trie.leaf_of[kept]))
     table = table.subset(kept)
-    return DocumentIndex(table, Trie.from_codes(table.codes), experts)
+    return DocumentIndex(table, Trie.from_codes(table.codes), experts, index.labels)

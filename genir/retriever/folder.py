@@ -145,6 +145,8 @@ def find_retriever(folder: str | Path, revision: str | None = None) -> Path:
     revision: a branch, tag or commit of the hub's repository, of which `folder` must be the name. Raises GenirError if
     none of these is a retriever.
     """
+    if not str(folder).strip():
+        raise GenirError("the name of the retriever is empty; give a folder, or USER/NAME on the Hugging Face hub")
     path = Path(folder)
     if revision is not None and not is_hub_name(folder):
         raise GenirError(f"{folder}: a revision ({revision}) can only be chosen of a repository on the hub, USER/NAME")

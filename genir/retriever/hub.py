@@ -10,19 +10,27 @@ from typing import TYPE_CHECKING, Any
 from genir.console import print_note
 from genir.errors import GenirError
 from genir.files import content_hash, read_json
+from genir.files.hub import TIMEOUT, cache_unless
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 SETTINGS_FILE = "genir.json"
 CARD_FILE = "README.md"
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def is_hub_name(name: str | Path) -> bool:
     """Whether a text can be the name of a repository, USER/NAME, and cannot be meant as a path or a config file."""
     path = Path(name)
-    is_pair = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)) is not None and path.suffix not in (".yaml", ".yml")
+    is_pair = _HUB_NAME.fullmatch(str(name)) is not None and path.suffix not in (".yaml", ".yml")
     return is_pair and not path.exists() and not path.parent.is_dir()
+
+
+def require_hub_name(name: str) -> None:
+    """Raise GenirError unless a text can be the name of a repository."""
+    if _HUB_NAME.fullmatch(name) is None:
+        raise GenirError(f"{name!r} cannot be the name of a repository on the hub; give USER/NAME")
 
 
 def download_repository(name: str, revision: str | None = None) -> Path:
@@ -32,18 +40,22 @@ def download_repository(name: str, revision: str | None = None) -> Path:
     or revision, if it holds no retriever, which is found before anything large is downloaded, or if the hub cannot be
     reached.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import RemoteEntryNotFoundError
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
+    problem = ""
     try:
-        settings = Path(hf_hub_download(name, SETTINGS_FILE, revision=revision))
-        return Path(snapshot_download(name, revision=settings.parent.name))  # the commit
+        with cache_unless(lambda: HfApi().model_info(name, revision=revision, timeout=TIMEOUT)) as problem:
+            settings = Path(hf_hub_download(name, SETTINGS_FILE, revision=revision))
+            return Path(snapshot_download(name, revision=settings.parent.name))  # the commit
     except RemoteEntryNotFoundError:
         raise GenirError(
             f"{name}: this repository of the hub holds no retriever of genir (it has no {SETTINGS_FILE})"
         ) from None
     except Exception as error:  # the hub raises a dozen unrelated types
         at = "" if revision is None else f" at revision {revision}"
+        if problem and isinstance(error, LocalEntryNotFoundError):
+            raise GenirError(f"{name}: no such folder, and the hub cannot be reached: {problem}") from None
         raise GenirError(f"{name}: no such folder, and not on the hub{at}: {_explain(error)}") from None
 
 
@@ -60,8 +72,6 @@ def upload_folder(
     """
     from huggingface_hub import HfApi
 
-    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is None:
-        raise GenirError(f"{name!r} cannot be the name of a repository on the hub; give USER/NAME")
     try:
         api = HfApi(token=token, library_name="genir")
         api.create_repo(name, private=private, exist_ok=True)

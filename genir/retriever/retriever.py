@@ -1,7 +1,6 @@
 """The `Retriever`: a model and its docids, loaded from a folder, that ranks documents for queries."""
 
 import threading
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from genir.checks import require_documents, require_list, require_positive_int, require_texts
+from genir.checks import require_documents, require_positive_int, require_texts
 from genir.console import track
 from genir.decoding.beam import beam_search
 from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
+from genir.docids.labels import DocidLabels
 from genir.docids.table import DocidTable
 from genir.docids.trie import AllowedLeaves, Trie
 from genir.embedders import ModelEmbedder, TfidfEmbedder
@@ -65,7 +65,8 @@ class Retriever:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.embedder = embedder
-        self._index = DocumentIndex(table, trie or Trie.from_codes(table.codes), experts)
+        labels = DocidLabels(tokenizer if table.text else None)
+        self._index = DocumentIndex(table, trie or Trie.from_codes(table.codes), experts, labels)
         self._edit_lock = threading.Lock()
         self._origin: Path | None = None  # the folder that it was loaded from, as long as its documents are those there
 
@@ -143,8 +144,8 @@ class Retriever:
         """Return what is saved, and the origin, as they are between two edits of other threads."""
         with self._edit_lock:
             index, model, origin = self._index, self.model, self._origin
-        documents = (index.trie, self.embedder, index.experts)
-        return RetrieverParts(model, self.tokenizer, index.table, self.max_tokens, *documents), origin
+        parts = (index.table, self.max_tokens, index.trie, self.embedder, index.experts)
+        return RetrieverParts(model, self.tokenizer, *parts), origin
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
         """Assign docids to new documents with the stored codebooks and make them searchable, without any training.
@@ -214,13 +215,10 @@ class Retriever:
         """
         deadline = Deadline.of(timeout)
         index = self._index  # documents that other threads add or remove meanwhile do not change this search
-        k, beams = _limit(index, k, beams)
+        k, beams = index.limit(k, beams)
         batch_size = require_positive_int("batch_size", batch_size)
         queries = require_texts(queries)
-        among = None
-        if allowed is not None:
-            found = [index.table.doc_index(doc_id) for doc_id in require_list("allowed", allowed)]
-            among = index.trie.allow(np.unique(found).astype(np.int64)).to(self.model.device)
+        among = None if allowed is None else index.allow(allowed).to(self.model.device)
         starts = range(0, len(queries), batch_size)
         results: list[Hits] = []
         for start in track(starts, "searching") if show_progress else starts:
@@ -231,45 +229,58 @@ class Retriever:
             results += [index.make_hits(*x) for x in zip(batch, *(x.tolist() for x in result), strict=True)]
         return results
 
-    def rank(self, query: str, doc_ids: Sequence[str]) -> Hits:
+    def rank(self, query: str, doc_ids: Sequence[str], timeout: float | Deadline | None = None) -> Hits:
         """Rank given documents, such as those that another system found, by log p(d | q) among all documents.
 
-        Raises GenirError for an empty query, and for a document that does not exist or is given twice.
+        timeout: as in `search_many`. Raises GenirError for an empty query, and for a document that does not exist or is
+        given twice, and SearchTimeout if it takes longer than the timeout.
         """
+        deadline = Deadline.of(timeout)
         index, query = self._index, require_texts([query])[0]
-        doc_ids = require_list("doc_ids", doc_ids)
-        repeated = [doc_id for doc_id, times in Counter(doc_ids).items() if times > 1]
-        if repeated:
-            raise GenirError(f"document {repeated[0]!r} is given more than once")
-        leaves = index.trie.find_leaves([index.table.doc_index(doc_id) for doc_id in doc_ids])
-        if not doc_ids:
+        leaves = index.find_leaves(doc_ids)
+        if not len(leaves):
             return Hits(query, [], exact=True)
         with self._encode(index, [query]) as (encoded, trie, masses):
-            logps = document_logps(self.model, encoded, trie, leaves.to(self.model.device).unsqueeze(0), masses)[0]
-        scores, order = logps.cpu().sort(descending=True, stable=True)
+            leaves = leaves.to(self.model.device)
+            logps = document_logps(self.model, encoded, trie, leaves[None], masses, check=deadline.check)
+        scores, order = logps[0].cpu().sort(descending=True, stable=True)
         return Hits(query, index.list_hits(leaves[order].tolist(), scores.tolist()), exact=True)
 
     @overload
-    def explain(self, query: str, doc_id: str) -> Explanation: ...
+    def explain(self, query: str, doc_id: str, *, timeout: float | Deadline | None = None) -> Explanation: ...
     @overload
-    def explain(self, query: str, doc_id: None = None, k: int = 10, beams: int | None = None) -> SearchExplanation: ...
     def explain(
-        self, query: str, doc_id: str | None = None, k: int = 10, beams: int | None = None
+        self,
+        query: str,
+        doc_id: None = None,
+        k: int = 10,
+        beams: int | None = None,
+        timeout: float | Deadline | None = None,
+    ) -> SearchExplanation: ...
+    def explain(
+        self,
+        query: str,
+        doc_id: str | None = None,
+        k: int = 10,
+        beams: int | None = None,
+        timeout: float | Deadline | None = None,
     ) -> Explanation | SearchExplanation:
         """Explain the search for the k best documents: which prefixes the beams held at each level, and which lost.
 
-        With a doc_id, explain the score of that document instead, level by level. k, beams: as in `search`.
+        With a doc_id, explain the score of that document instead, level by level. k, beams, timeout: as in `search`.
         Raises GenirError for an empty query, for a document that does not exist, and if the scores are normalised over
-        the whole vocabulary, because they then have no share of the experts.
+        the whole vocabulary, because they then have no share of the experts; SearchTimeout after the timeout.
         """
+        deadline = Deadline.of(timeout)
         index, query = self._index, require_texts([query])[0]
         if self.model.softmax_over != "trie":
             raise GenirError("only scores with a softmax over the trie can be explained (model.softmax_over=trie)")
         with self._encode(index, [query]) as (encoded, _, masses):
             if doc_id is not None:
-                return explain_document(self.model, index.table, index.experts, query, doc_id, encoded, masses)
-            k, beams = _limit(index, k, beams)
-            return explain_search(self.model, index, query, k, beams, encoded, masses)
+                documents = (index.table, index.labels, index.experts)
+                return explain_document(self.model, *documents, query, doc_id, encoded, masses, deadline.check)
+            k, beams = index.limit(k, beams)
+            return explain_search(self.model, index, query, k, beams, encoded, masses, deadline)
 
     @contextmanager
     def _encode(
@@ -287,12 +298,3 @@ class Retriever:
                 yield encoded, trie, compute_masses(index.experts, queries, trie, device, among)
         finally:
             self.model.t5.train(training)
-
-
-def _limit(index: DocumentIndex, k: int, beams: int | None) -> tuple[int, int]:
-    """Check k and the beam size, and limit them to the number of documents; a search has at least 10 beams by default.
-
-    Raises GenirError unless they are positive integers.
-    """
-    k = min(require_positive_int("k", k), len(index.table))
-    return k, max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(index.table))

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genir.decoding.beam import beam_search
+from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
 from genir.decoding.prefix_tree import LevelCounts, Prefix, build_prefix_tree, count_levels
 from genir.decoding.search import TracedLevel
+from genir.errors import quote, shorten
 from genir.model import DocidModel, Encoded
 from genir.records import Hits
 from genir.retriever.search_html import draw_html
-from genir.retriever.search_picture import describe_outcome, draw_plot, format_p, shorten
+from genir.retriever.search_picture import describe_outcome, draw_plot, format_p
 from genir.scoring.masses import Masses
 
 if TYPE_CHECKING:
@@ -65,7 +67,11 @@ class SearchExplanation:
         }
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw the tree with matplotlib, one column for each level; on new axes unless there are some."""
+        """Draw the tree with matplotlib, one column for each level; on new axes unless there are some.
+
+        The picture is saved with `explanation.plot().figure.savefig("search.png")`. Raises GenirError for anything but
+        axes of matplotlib, such as the name of a file.
+        """
         return draw_plot(self.tree, self.describe(), ax)
 
     def describe(self) -> str:
@@ -73,10 +79,10 @@ class SearchExplanation:
         count = f"{len(self.hits)} {'hit' if len(self.hits) == 1 else 'hits'} with {self.beams} beams"
         best = f"the best pruned prefix has log p {self.bound:.3f}"
         if self.exact:
-            return f"{self.query!r}: {count}, proven to be the best"
+            return f"{quote(self.query)}: {count}, proven to be the best"
         if self.hits.num_proven:
-            return f"{self.query!r}: {count}, the first {self.hits.num_proven} proven to be the best ({best})"
-        return f"{self.query!r}: {count}, not proven to be the best ({best})"
+            return f"{quote(self.query)}: {count}, the first {self.hits.num_proven} proven to be the best ({best})"
+        return f"{quote(self.query)}: {count}, not proven to be the best ({best})"
 
     def __str__(self) -> str:
         rows = list(_format_tree(self.tree))
@@ -97,11 +103,22 @@ class SearchExplanation:
 
 
 def explain_search(
-    model: DocidModel, index: DocumentIndex, query: str, k: int, beams: int, encoded: Encoded, masses: Masses
+    model: DocidModel,
+    index: DocumentIndex,
+    query: str,
+    k: int,
+    beams: int,
+    encoded: Encoded,
+    masses: Masses,
+    deadline: Deadline,
 ) -> SearchExplanation:
-    """Search for one query, and explain what the search did; `encoded` and `masses` are of that query."""
+    """Search for one query, and explain what the search did; `encoded` and `masses` are of that query.
+
+    Raises SearchTimeout at the deadline.
+    """
     trace: list[TracedLevel] = []
-    result = beam_search(model, masses.trie, encoded, beams, k, masses=masses, trace=trace)
+    result = beam_search(model, masses.trie, encoded, beams, k, deadline=deadline, masses=masses, trace=trace)
+    deadline.check()
     leaves, bound = result.leaves[0].tolist(), float(result.bound[0])
     hits = index.make_hits(query, leaves, result.scores[0].tolist(), bool(result.exact[0]), bound)
     tree, levels = build_prefix_tree(trace, masses, index, leaves), count_levels(trace, leaves)

@@ -3,8 +3,8 @@
 from html import escape
 
 from genir.decoding.prefix_tree import Prefix
-from genir.errors import make_printable
-from genir.retriever.search_picture import COLORS, Placed, describe_box, describe_outcome, place, shorten
+from genir.errors import make_printable, shorten
+from genir.retriever.search_picture import COLORS, Placed, describe_box, describe_outcome, place
 
 _COLUMN, _ROW, _WIDTH, _HEIGHT = 196, 40, 156, 32
 """Distances between columns and between rows, and the size of the box of a prefix, in pixels."""

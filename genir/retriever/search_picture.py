@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genir.decoding.prefix_tree import Prefix
-from genir.errors import make_printable
+from genir.errors import GenirError, make_printable, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,11 +71,6 @@ def format_factor(model: float) -> str:
     return _TIMES + (f"{factor:.1f}" if factor >= 0.95 else f"{factor:.2g}" if factor >= 0.01 else "<0.01")
 
 
-def shorten(label: str, longest: int = _LONGEST_LABEL) -> str:
-    """Cut a text that is too long, and mark that it is cut."""
-    return label if len(label) <= longest else label[: longest - 1] + "…"
-
-
 def describe_outcome(node: Prefix) -> str:
     """What became of a prefix, in a few words."""
     count = f"{node.documents:,} {'document' if node.documents == 1 else 'documents'}"
@@ -92,7 +87,11 @@ def describe_outcome(node: Prefix) -> str:
 
 
 def draw_plot(tree: Prefix, title: str, ax: "Axes | None") -> "Axes":
-    """Draw the tree on axes of matplotlib; None creates them."""
+    """Draw the tree on axes of matplotlib; None creates them. Raises GenirError for anything else."""
+    from matplotlib.axes import Axes
+
+    if ax is not None and not isinstance(ax, Axes):
+        raise GenirError(f"plot draws on axes of matplotlib, got {ax!r}; plot().figure.savefig(FILE) saves the picture")
     placed = place(tree)
     columns, rows = max(x.column for x in placed) + 1, max(x.row for x in placed) + 1
     if ax is None:
@@ -134,6 +133,6 @@ class BoxText(NamedTuple):
 def describe_box(node: Prefix) -> BoxText:
     """What is in the box: codes and probability; the probability by the experts alone, and the model's factor."""
     if node.level == 0:
-        return BoxText(shorten(node.label) or "any docid", "", f"{node.documents:,} documents", "")
+        return BoxText(shorten(node.label, _LONGEST_LABEL) or "any docid", "", f"{node.documents:,} documents", "")
     prior = f"prior {format_p(math.exp(node.prior))}"
-    return BoxText(shorten(node.label), format_p(node.p), prior, format_factor(node.model))
+    return BoxText(shorten(node.label, _LONGEST_LABEL), format_p(node.p), prior, format_factor(node.model))

@@ -15,7 +15,7 @@ from genir.files import atomic_folder, hash_files
 from genir.model import DocidModel
 from genir.retriever.documents import load_documents
 from genir.retriever.folder import RetrieverSettings, has_files, read_settings, require_replaceable, write_settings
-from genir.retriever.hub import CARD_FILE, SETTINGS_FILE, upload_folder
+from genir.retriever.hub import CARD_FILE, SETTINGS_FILE, require_hub_name, upload_folder
 from genir.retriever.model_card import make_model_card
 from genir.scoring.experts import Experts
 from genir.t5.loading import load_t5, silence_transformers
@@ -81,6 +81,7 @@ def push_parts(
     message: str,
 ) -> str:
     """Upload a retriever to a repository of the hub; see `genir.retriever.hub.upload_folder`."""
+    require_hub_name(name)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "retriever"
         write_parts(parts, folder, origin, name)

@@ -6,6 +6,7 @@ no further than a docid needs to become unique.
 Shapes: B queries, N candidates of a query, n nodes, c children of all nodes, D model width.
 """
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ from genir.docids.trie import Trie
 from genir.model import DocidModel, Encoded
 from genir.scoring.masses import Masses
 from genir.scoring.softmax import child_logps
+
+CHECKED_CANDIDATES = 64
+"""Candidates of a query that the decoder runs between two checks whether to go on."""
 
 
 class Branching(NamedTuple):
@@ -38,12 +42,14 @@ def document_logps(
     leaves: Tensor,
     masses: Masses | None = None,
     candidate_chunk: int | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Tensor:
     """Compute log p(d | q) of documents, given as leaves [B, N] of the trie: [B, N], fp32.
 
     masses: the documents' prior masses for these queries; None means that all documents have the same. They are not
     used by a model with softmax_over "full". candidate_chunk: if there are more candidates than this, they are scored
-    in chunks with gradient checkpointing, so that only one chunk's activations are in memory at a time.
+    in chunks with gradient checkpointing, so that only one chunk's activations are in memory at a time. check: called
+    again and again, at least once for each CHECKED_CANDIDATES candidates; it may raise an error that ends the work.
     """
     if candidate_chunk is not None and leaves.shape[1] > candidate_chunk:
 
@@ -53,18 +59,30 @@ def document_logps(
         parts = torch.split(leaves, candidate_chunk, 1)
         return torch.cat([checkpoint(score, encoded.states, part, use_reentrant=False) for part in parts], 1)
     if model.softmax_over == "full":
-        return model.sequence_logps(encoded, trie.generated_codes(leaves))
-    return trie_logps(model, encoded, masses or Masses.uniform(trie, len(leaves), leaves.device), leaves)
+        checked = _split_for_checks(trie.generated_codes(leaves), check)
+        return torch.cat([model.sequence_logps(encoded, codes) for codes in checked], 1)
+    return trie_logps(model, encoded, masses or Masses.uniform(trie, len(leaves), leaves.device), leaves, check)
 
 
-def trie_logps(model: DocidModel, encoded: Encoded, masses: Masses, leaves: Tensor) -> Tensor:
-    """Compute log p(d | q) of the documents of leaves [B, N] by the softmax over the children of trie nodes: [B, N]."""
+def trie_logps(
+    model: DocidModel,
+    encoded: Encoded,
+    masses: Masses,
+    leaves: Tensor,
+    check: Callable[[], None] | None = None,
+) -> Tensor:
+    """Compute log p(d | q) of the documents of leaves [B, N] by the softmax over the children of trie nodes: [B, N].
+
+    check: see `document_logps`.
+    """
     trie, (queries, count) = masses.trie, leaves.shape
     levels = list_branchings(trie, leaves)
     logps = encoded.states.new_zeros(queries * count, dtype=torch.float32)
     depth = max((b.level for b in levels if bool(trie.is_generated(b.level, b.first).any())), default=-1)
-    states = run_decoder(model, encoded, trie, leaves, depth)
+    states = run_decoder(model, encoded, trie, leaves, depth, check)
     for level, row, first, last in levels:
+        if check is not None:
+            check()
         query = row // count
         # Candidates below the same node share its state and its softmax, which are computed once.
         keys, node_of = torch.unique(query * trie.size + first, return_inverse=True)
@@ -100,13 +118,30 @@ def list_branchings(trie: Trie, leaves: Tensor) -> list[Branching]:
     return result
 
 
-def run_decoder(model: DocidModel, encoded: Encoded, trie: Trie, leaves: Tensor, depth: int) -> Tensor:
+def run_decoder(
+    model: DocidModel,
+    encoded: Encoded,
+    trie: Trie,
+    leaves: Tensor,
+    depth: int,
+    check: Callable[[], None] | None = None,
+) -> Tensor:
     """Run the decoder on the start token and the first `depth` codes: [B, N, depth + 1, D], or N = 1 without codes.
 
-    A depth of -1 means that no state is needed.
+    A depth of -1 means that no state is needed. check: see `document_logps`.
     """
     if depth < 0:
         return encoded.states.new_zeros(len(leaves), 1, 1, encoded.states.shape[-1])
     # All candidates of a query start with the same token: without codes one decoder input per query is enough.
     codes = trie.generated_codes(leaves if depth else leaves[:, :1])[..., :depth]
-    return model.decode(model.precompute_cross_attention(encoded), model.decoder_inputs(codes))
+    cross_cache = model.precompute_cross_attention(encoded)
+    checked = _split_for_checks(model.decoder_inputs(codes), check)
+    return torch.cat([model.decode(cross_cache, tokens) for tokens in checked], 1)
+
+
+def _split_for_checks(codes: Tensor, check: Callable[[], None] | None) -> Iterator[Tensor]:
+    """Yield the codes [B, N, L] of some candidates after the other, with a check before each; all at once without."""
+    for part in [codes] if check is None else torch.split(codes, CHECKED_CANDIDATES, 1):
+        if check is not None:
+            check()
+        yield part

@@ -14,6 +14,7 @@ import genir
 from genir.serving.authentication import ApiKey
 from genir.serving.docs_page import render_docs
 from genir.serving.errors import handle_errors
+from genir.serving.head_requests import HeadRequests
 from genir.serving.limits import BodyLimit
 from genir.serving.metrics import Metrics
 from genir.serving.monitoring import make_monitoring_routes
@@ -38,7 +39,9 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
     app = FastAPI(
         title="genir",
         version=genir.__version__,
-        description="Generative retrieval: finds documents by generating their identifiers.",
+        description="Generative retrieval: finds documents by generating their identifiers. The header X-Request-ID of "
+        "an answer has the id of the request; a client may choose it by sending this header with 1 to 128 characters "
+        "from A-Z a-z 0-9 _ . : / + = @ -, and any other value is replaced.",
         docs_url=None,
         redoc_url=None,
         lifespan=lambda app: _serving(served, settings, metrics),
@@ -49,6 +52,7 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
     handle_errors(app)
     # The last one that is added is the first that a request passes through.
     app.add_middleware(BodyLimit)
+    app.add_middleware(HeadRequests)
     if settings.api_key is not None:
         app.add_middleware(ApiKey, key=settings.api_key, is_open=_is_open)
     if settings.cors:

@@ -1,6 +1,7 @@
 """A queue whose items are processed in threads, together with others of the same kind that wait at the same time."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -15,8 +16,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+_RECENT = 0.2
+"""Weight of the last batch in the recent time that an item takes."""
+
+
 class Overloaded(GenirError):
-    """As many requests as are allowed are waiting already."""
+    """As many requests as are allowed are waiting already; retry_after: whole seconds until there should be room."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class BatchDeadline(Deadline):
@@ -81,6 +90,7 @@ class BatchQueue(Generic[Item, Result]):
         self._workers = 0
         self._tasks = set[asyncio.Task[None]]()
         self._last_size = 1
+        self._seconds_per_item = 0.0
         self._is_full = asyncio.Event()
 
     async def run(self, items: Sequence[Item], key: Hashable) -> list[Done[Result]]:
@@ -91,7 +101,8 @@ class BatchQueue(Generic[Item, Result]):
         still wait when this call is cancelled are never processed.
         """
         if len(self._waiting) + len(items) > self._max_queue:
-            raise Overloaded(f"{len(self._waiting)} queries are waiting already; try again later")
+            seconds = self.estimate_wait()
+            raise Overloaded(f"{len(self._waiting)} queries are waiting already; try again in {seconds} s", seconds)
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Done[Result]]] = [loop.create_future() for _ in items]
         for item, future in zip(items, futures, strict=True):
@@ -105,6 +116,10 @@ class BatchQueue(Generic[Item, Result]):
             if any(future.cancelled() for future in futures):
                 self._waiting = deque(entry for entry in self._waiting if not entry.future.done())
                 self._on_length(len(self._waiting))
+
+    def estimate_wait(self) -> int:
+        """The whole seconds after which those that wait should be done, by the recent time per item; at least 1."""
+        return max(1, math.ceil(len(self._waiting) * self._seconds_per_item / self._count))
 
     def _wake(self) -> None:
         """Start to process batches if fewer than the allowed number are being processed."""
@@ -154,6 +169,8 @@ class BatchQueue(Generic[Item, Result]):
         except Exception as error:
             found = [error] * len(batch)
         taken = time.monotonic() - start
+        per_item = taken / len(batch)
+        self._seconds_per_item += (_RECENT if self._seconds_per_item else 1) * (per_item - self._seconds_per_item)
         for entry, result in zip(batch, found, strict=True):
             if entry.future.done():
                 continue

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from genir.errors import GenirError, SearchTimeout, make_printable
 from genir.serving.batching import Overloaded
+from genir.serving.validation import describe_mistake
 
 
 class ErrorAnswer(BaseModel):
@@ -18,9 +19,7 @@ class ErrorAnswer(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {"error": "k: Input should be less than or equal to 1000", "status": 422, "request_id": "4f9d2c1e"}
-            ]
+            "examples": [{"error": "k: must be at most 1,000, got 5000", "status": 422, "request_id": "4f9d2c1e"}]
         }
     )
     error: str = Field(description="What is wrong, in one sentence.")
@@ -40,9 +39,16 @@ _STATUSES = {Overloaded: 503, ShuttingDown: 503, SearchTimeout: 504, ClientDisco
 """The status of each error; that of any other GenirError is 422. 499 is nginx's, for its log."""
 
 
-def make_error_response(scope: Scope, status: int, message: str) -> JSONResponse:
-    """Create the answer to a request that fails, with the headers that clients expect beside its status."""
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 413: {"Connection": "close"}, 503: {"Retry-After": "1"}}
+def make_error_response(scope: Scope, status: int, message: str, retry_after: int = 1) -> JSONResponse:
+    """Create the answer to a request that fails, with the headers that clients expect beside its status.
+
+    retry_after: seconds after which a client that is answered with 503 should try again.
+    """
+    headers = {
+        401: {"WWW-Authenticate": "Bearer"},
+        413: {"Connection": "close"},
+        503: {"Retry-After": str(retry_after)},
+    }
     answer = ErrorAnswer(
         error=make_printable(message), status=status, request_id=scope.get("state", {}).get("request_id", "")
     )
@@ -67,27 +73,22 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(GenirError)
     async def answer_genir_error(request: Request, error: GenirError) -> JSONResponse:
         status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 422)
-        return make_error_response(request.scope, status, str(error))
+        return make_error_response(request.scope, status, str(error), getattr(error, "retry_after", 1))
 
     @app.exception_handler(HTTPException)
     async def answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
         answer = make_error_response(request.scope, error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = _list_methods(app, request.url.path, answer.headers["Allow"])
         return answer
 
     @app.exception_handler(RequestValidationError)
     async def answer_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-        return make_error_response(request.scope, 422, _describe(error.errors()[0]))
+        return make_error_response(request.scope, 422, describe_mistake(error))
 
 
-def _describe(problem: Any) -> str:
-    """Describe one of pydantic's errors in one sentence that names the parameter."""
-    if problem["type"] == "json_invalid":
-        return f"the body is not valid JSON: {problem['ctx']['error']} at character {problem['loc'][-1]}"
-    if problem["type"] == "model_attributes_type":
-        return "send the body as a JSON object, with the header Content-Type: application/json"
-    name = ".".join(str(part) for part in problem["loc"][1:]) or "the body"
-    if problem["type"] == "extra_forbidden":
-        return f"{name}: there is no such parameter"
-    message = problem["msg"].removeprefix("Value error, ")
-    return str(message) if problem["type"] == "value_error" else f"{name}: {message}"
+def _list_methods(app: FastAPI, path: str, some: str) -> str:
+    """The methods of a path, of which the router names only some; GET endpoints also answer HEAD."""
+    methods = {*some.split(", "), *(name.upper() for name in app.openapi()["paths"].get(path, ()))}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -1,93 +1,24 @@
-"""What clients send and receive, as OpenAPI describes it."""
+"""What clients receive, as OpenAPI describes it."""
 
-from typing import Annotated, Any, Self
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel
 
 from genir.records import Hits
 from genir.scoring.explanation import Explanation
-from genir.serving.limits import MAX_BEAMS, MAX_EXPLAINED, MAX_HITS, MAX_K, MAX_QUERIES, MAX_QUERY_LENGTH, MAX_RANKED
-
-_OWLS = "how do owls hunt in the dark"
-
-
-def _require_word(query: str) -> str:
-    if not query.strip():
-        raise ValueError("the query is empty; a search needs at least one word")
-    return query
-
-
-QueryText = Annotated[str, Field(max_length=MAX_QUERY_LENGTH), AfterValidator(_require_word)]
-Count = Annotated[int, Field(ge=1, le=MAX_K, description="How many documents to find.")]
-Exact = Annotated[
-    bool,
-    Field(description="Search until the hits are proven to be the model's best, or until it takes too long."),
-]
-Timeout = Annotated[
-    float | None,
-    Field(gt=0, description="Milliseconds after which the request gives up; at most the timeout of the service."),
-]
-
-
-class _Strict(BaseModel):
-    """A model that refuses unknown names, since a misspelt parameter would otherwise be ignored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-def _with_example(example: dict[str, Any]) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [example]})
-
-
-class SearchParameters(_Strict):
-    """The parameters of GET /search."""
-
-    query: QueryText = Field(description="The text to search for.", examples=[_OWLS])
-    k: Count = 10
-    exact: Exact = False
-
-
-class SearchRequest(_Strict):
-    """The body of POST /search: one query or many."""
-
-    model_config = _with_example({"queries": [_OWLS, "why is the sky blue"], "k": 3})
-    query: QueryText | None = Field(None, description="One text to search for; the answer is a SearchResult.")
-    queries: list[QueryText] | None = Field(
-        None, min_length=1, max_length=MAX_QUERIES, description="Texts to search for; the answer is SearchResults."
-    )
-    k: Count = 10
-    beams: Annotated[int, Field(ge=1, le=MAX_BEAMS)] | None = Field(
-        None, description="Beam size: more beams are slower and miss less. By default the larger of k and 10."
-    )
-    exact: Exact = False
-    allowed: list[str] | None = Field(
-        None, min_length=1, description="The doc_ids of the documents to search among. By default all documents."
-    )
-    timeout_ms: Timeout = None
-
-    @model_validator(mode="after")
-    def require_queries(self) -> Self:
-        """Raise ValueError unless there are either one query or several, and not too many hits."""
-        if (self.query is None) == (self.queries is None):
-            raise ValueError("give either query, a text, or queries, a list of texts")
-        if len(self.texts) * self.k > MAX_HITS:
-            raise ValueError(f"{len(self.texts)} queries with k={self.k}: at most {MAX_HITS:,} hits can be asked for")
-        return self
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts of the query or the queries."""
-        return [self.query] if self.query is not None else self.queries or []
+from genir.serving.parameters import EXAMPLE_QUERY, with_example
 
 
 class Hit(BaseModel):
-    """One ranked document. score: the natural log-probability of its docid given the query."""
+    """One ranked document. score: the natural log-probability of its docid given the query.
+
+    docid_text: the docid as people read it: its codes joined by hyphens, or the text of a text docid.
+    """
 
     rank: int
     doc_id: str
     title: str
     score: float
     docid: list[int]
+    docid_text: str
 
 
 class Timings(BaseModel):
@@ -97,15 +28,15 @@ class Timings(BaseModel):
     search_ms: float
 
 
-_HIT = {"rank": 1, "doc_id": "b4", "title": "Barn owl", "score": -0.31, "docid": [3, 17]}
-_RESULT = {"query": _OWLS, "exact": True, "num_proven": 1, "hits": [_HIT]}
+_HIT = {"rank": 1, "doc_id": "b4", "title": "Barn owl", "score": -0.31, "docid": [3, 17], "docid_text": "3-17"}
+_RESULT = {"query": EXAMPLE_QUERY, "exact": True, "num_proven": 1, "hits": [_HIT]}
 _TIMINGS = {"queue_ms": 1.2, "search_ms": 27.5}
 
 
 class RankResult(BaseModel):
     """The given documents, best first."""
 
-    model_config = _with_example({"query": _OWLS, "hits": [_HIT], "timings": _TIMINGS})
+    model_config = with_example({"query": EXAMPLE_QUERY, "hits": [_HIT], "timings": _TIMINGS})
     query: str
     hits: list[Hit]
     timings: Timings
@@ -117,7 +48,7 @@ class SearchResult(BaseModel):
     exact: whether all hits are proven to be the model's best documents. num_proven: how many of the first hits are.
     """
 
-    model_config = _with_example(_RESULT | {"timings": _TIMINGS})
+    model_config = with_example(_RESULT | {"timings": _TIMINGS})
     query: str
     exact: bool
     num_proven: int
@@ -128,35 +59,8 @@ class SearchResult(BaseModel):
 class SearchResults(BaseModel):
     """The results of several queries, in their order."""
 
-    model_config = _with_example({"results": [_RESULT | {"timings": _TIMINGS}]})
+    model_config = with_example({"results": [_RESULT | {"timings": _TIMINGS}]})
     results: list[SearchResult]
-
-
-class RankRequest(_Strict):
-    """The body of POST /rank."""
-
-    model_config = _with_example({"query": _OWLS, "doc_ids": ["b4", "c12"]})
-    query: QueryText
-    doc_ids: list[str] = Field(
-        min_length=1, max_length=MAX_RANKED, description="The documents to rank, each one once, such as BM25's."
-    )
-    timeout_ms: Timeout = None
-
-
-class ExplainParameters(_Strict):
-    """The parameters of GET /explain, which explains a search, or the score of the document doc_id."""
-
-    query: QueryText = Field(description="The query.", examples=[_OWLS])
-    doc_id: str | None = Field(None, description="The document whose score is explained.")
-    k: int = Field(10, ge=1, le=MAX_EXPLAINED, description="How many documents the search finds.")
-    beams: Annotated[int, Field(ge=1, le=MAX_EXPLAINED)] | None = Field(None, description="Beam size of the search.")
-
-    @model_validator(mode="after")
-    def require_search(self) -> Self:
-        """Raise ValueError for a document with options of a search."""
-        if self.doc_id is not None and self.model_fields_set & {"k", "beams"}:
-            raise ValueError("k and beams are options of a search; leave them out to explain the score of a doc_id")
-        return self
 
 
 class ExplainedLevel(BaseModel):
@@ -164,6 +68,7 @@ class ExplainedLevel(BaseModel):
 
     level: int
     code: int
+    label: str
     siblings: int
     logp: float
     prior: float
@@ -174,18 +79,23 @@ class ExplainedLevel(BaseModel):
 class ExplainResult(BaseModel):
     """The score of a document for a query, and where it comes from: score = prior + model, each a sum over levels."""
 
-    model_config = _with_example(
+    model_config = with_example(
         {
-            "query": _OWLS, "doc_id": "b4", "docid": [3, 17], "score": -0.31, "prior": -0.52, "model": 0.21,
+            "query": EXAMPLE_QUERY, "doc_id": "b4", "docid": [3, 17], "docid_text": "3-17",
+            "score": -0.31, "prior": -0.52, "model": 0.21,
             "experts": {"text": 9.1},
             "levels": [
-                {"level": 1, "code": 3, "siblings": 64, "logp": -0.2, "prior": -0.4, "model": 0.2, "shared": False}
+                {
+                    "level": 1, "code": 3, "label": "3", "siblings": 64,
+                    "logp": -0.2, "prior": -0.4, "model": 0.2, "shared": False,
+                }
             ],
         }
     )  # fmt: skip
     query: str
     doc_id: str
     docid: list[int]
+    docid_text: str
     score: float
     prior: float
     model: float
@@ -200,6 +110,7 @@ class ExplainResult(BaseModel):
             query=found.query,
             doc_id=found.doc_id,
             docid=list(found.docid),
+            docid_text=found.docid_text,
             score=found.score,
             prior=found.prior,
             model=found.model,
@@ -221,12 +132,14 @@ class LevelCounts(BaseModel):
 class ExplainedPrefix(BaseModel):
     """A prefix of docids that a search considered; logp = prior + model, of the whole prefix and of its last code.
 
-    codes: all codes; those after `level` have no alternatives. status: kept, pruned or hit. documents: how many begin
-    with the prefix; doc_id, title: the document if there is only one. children: the prefixes one code longer that are
-    shown, most likely first. others: how many more were pruned; others_logp: the log of their total probability.
+    text, label: all codes as people read them, and those that the parent does not have. codes: all codes; those after
+    `level` have no alternatives. status: kept, pruned or hit. documents: how many begin with the prefix; doc_id, title:
+    the document if there is only one. children: the prefixes one code longer that are shown, most likely first. others:
+    how many more were pruned; others_logp: the log of their total probability.
     """
 
     codes: list[int]
+    text: str
     label: str
     level: int
     status: str
@@ -250,11 +163,13 @@ _NUMBERS = {
     "logp": -0.31, "prior": -0.52, "model": 0.21, "code_logp": -0.31, "code_prior": -0.52, "code_model": 0.21
 }  # fmt: skip
 _LEAF = {
-    "codes": [3, 17], "label": "3-17", "level": 1, "status": "hit", "documents": 1, **_NUMBERS, "shared": False,
+    "codes": [3, 17], "text": "3-17", "label": "3-17", "level": 1, "status": "hit", "documents": 1,
+    **_NUMBERS, "shared": False,
     "rank": 1, "doc_id": "b4", "title": "Barn owl", "children": [], "others": 0, "others_logp": None,
 }  # fmt: skip
 _ROOT = {
-    **_LEAF, "codes": [], "label": "", "level": 0, "status": "kept", "documents": 64, **dict.fromkeys(_NUMBERS, 0.0),
+    **_LEAF, "codes": [], "text": "", "label": "", "level": 0, "status": "kept", "documents": 64,
+    **dict.fromkeys(_NUMBERS, 0.0),
     "rank": None, "doc_id": None, "title": None, "children": [_LEAF], "others": 63, "others_logp": -1.32,
 }  # fmt: skip
 
@@ -265,7 +180,7 @@ class SearchExplanationResult(BaseModel):
     bound: the best log-probability of a pruned prefix that might have led to a hit. experts: what gave the priors.
     """
 
-    model_config = _with_example(
+    model_config = with_example(
         _RESULT
         | {"beams": 1, "bound": -1.94, "experts": ["text"], "tree": _ROOT}
         | {"levels": [{"level": 1, "considered": 64, "kept": 0, "hits": 1, "pruned_p": 0.27}]}
@@ -283,6 +198,4 @@ class SearchExplanationResult(BaseModel):
 
 def list_hits(hits: Hits) -> list[Hit]:
     """The JSON form of hits."""
-    return [
-        Hit(rank=hit.rank, doc_id=hit.doc_id, title=hit.title, score=hit.score, docid=list(hit.docid)) for hit in hits
-    ]
+    return [Hit(**hit._asdict() | {"docid": list(hit.docid)}) for hit in hits]

@@ -4,29 +4,28 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from genir.decoding.deadline import Deadline
 from genir.records import Hits
 from genir.retriever import Retriever
 from genir.serving.batching import Done
 from genir.serving.errors import describe_errors
+from genir.serving.parameters import ExplainParameters, RankRequest, SearchParameters, SearchRequest
 from genir.serving.schemas import (
-    ExplainParameters,
     ExplainResult,
-    RankRequest,
     RankResult,
     SearchExplanationResult,
-    SearchParameters,
-    SearchRequest,
     SearchResult,
     SearchResults,
     Timings,
     list_hits,
 )
 from genir.serving.searching import Searcher, SearchOptions
+from genir.serving.validation import StrictRoute
 
 
 def make_search_routes(searcher: Searcher) -> APIRouter:
     """Create the endpoints /search, /rank and /explain."""
-    routes = APIRouter(tags=["search"], responses=describe_errors(401, 422, 503, 504))
+    routes = APIRouter(tags=["search"], responses=describe_errors(401, 422, 503, 504), route_class=StrictRoute)
 
     @routes.get("/search", summary="Search with one query")
     async def search_one(request: Request, parameters: Annotated[SearchParameters, Query()]) -> SearchResult:
@@ -47,7 +46,11 @@ def make_search_routes(searcher: Searcher) -> APIRouter:
     @routes.post("/rank", summary="Rank given documents", responses=describe_errors(413))
     async def rank(request: Request, body: RankRequest) -> RankResult:
         """Rank given documents, such as those that another system found, by their probability among all documents."""
-        done = await searcher.call(request, lambda retriever: retriever.rank(body.query, body.doc_ids), body.timeout_ms)
+
+        def call(retriever: Retriever, deadline: Deadline) -> Hits:
+            return retriever.rank(body.query, body.doc_ids, deadline)
+
+        done = await searcher.call(request, call, body.timeout_ms)
         return RankResult(query=body.query, hits=list_hits(done.result), timings=make_timings(done))
 
     @routes.get("/explain", summary="Explain a search, or the score of a document")
@@ -60,10 +63,11 @@ def make_search_routes(searcher: Searcher) -> APIRouter:
         """
         query, doc_id, k, beams = parameters.query, parameters.doc_id, parameters.k, parameters.beams
 
-        def call(retriever: Retriever) -> ExplainResult | SearchExplanationResult:
-            if doc_id is None:
-                return SearchExplanationResult.model_validate(retriever.explain(query, k=k, beams=beams).to_dict())
-            return ExplainResult.of(retriever.explain(query, doc_id))
+        def call(retriever: Retriever, deadline: Deadline) -> ExplainResult | SearchExplanationResult:
+            if doc_id is not None:
+                return ExplainResult.of(retriever.explain(query, doc_id, timeout=deadline))
+            found = retriever.explain(query, k=k, beams=beams, timeout=deadline)
+            return SearchExplanationResult.model_validate(found.to_dict())
 
         return (await searcher.call(request, call)).result
 

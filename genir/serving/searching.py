@@ -107,18 +107,18 @@ class Searcher:
         return found
 
     async def call(
-        self, request: Request, function: Callable[[Retriever], Result], timeout_ms: float | None = None
+        self, request: Request, function: Callable[[Retriever, Deadline], Result], timeout_ms: float | None = None
     ) -> Done[Result]:
         """Call a function of the retriever, such as one that ranks given documents; raises the errors of `search`.
 
-        At the deadline, the client gets its answer; a function that runs is not stopped.
+        The function gets the deadline, at which it must stop, and which is cancelled when the client disconnects.
         """
         retriever = self._served.current
 
         def start(deadline: Deadline) -> Awaitable[list[Done[Result]]]:
             def call() -> Result:
                 deadline.check()  # it may have waited for long
-                return function(retriever)
+                return function(retriever, deadline)
 
             return self._scores.run([call], None)
 

@@ -132,7 +132,8 @@ def test_what_is_missing_is_named(tables, tmp_path):
     with pytest.raises(GenirError, match="none: no such folder"):
         HfDatasetsCollection(f"{folder}/none", {})
     with pytest.raises(
-        GenirError, match=r"hf:mteb/scifact: no such folder .*, nor on the hub: Couldn't reach"
+        GenirError,
+        match=r"hf:mteb/scifact: no such folder .*, and the hub cannot be reached: .*offline mode",
     ) as error:
         HfDatasetsCollection("mteb/scifact", {})
     assert "\n" not in str(error.value)
@@ -214,3 +215,25 @@ def test_prepare_reads_the_folder_and_runs_again_when_a_file_changes(tables, tmp
     (tmp_path / "hub" / "qrels" / "test-00000-of-00001.parquet").unlink()
     assert inputs() != before
     assert left_behind(tmp_path) == ["collection"]
+
+
+def test_parquet_without_rows_is_empty_and_damaged_parquet_gives_one_error(tables, tmp_path, capfd):
+    import pyarrow
+    import pyarrow.parquet
+
+    corpus, queries, qrels = tables
+    write_parquet(tmp_path / "hub", (corpus, queries, qrels))
+    empty = pyarrow.table({name: pyarrow.array([], pyarrow.string()) for name in JUDGED})
+    pyarrow.parquet.write_table(empty, tmp_path / "hub" / "qrels" / "none.parquet")
+    (tmp_path / "hub" / "qrels" / "bad.parquet").write_bytes(b"PAR1" + bytes(50))
+    collection = HfDatasetsCollection(str(tmp_path / "hub"), {})
+    assert list(collection.judgments("none")) == []
+    with pytest.raises(GenirError, match=r"bad\.parquet: damaged, or not in the format of its name"):
+        list(collection.judgments("bad"))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_current_folder(name):
+    with pytest.raises(GenirError, match="hf: has no name; give hf:OWNER/NAME"):
+        open_collection(f"hf:{name}")

@@ -11,23 +11,9 @@ from genir.decoding.deadline import Deadline
 from genir.docids.trie import Trie
 from genir.errors import GenirError, SearchTimeout
 from tests.helpers.models import make_model
-from tests.helpers.search import random_codes, random_queries
+from tests.helpers.search import StopsAt, random_codes, random_queries
 
 SIZES = (5, 7, 4, 6, 5, 3)
-
-
-class StopsAt(Deadline):
-    """A deadline that is reached at a certain check."""
-
-    def __init__(self, check=math.inf):
-        super().__init__()
-        self.checks, self.last = 0, check
-
-    def check(self):
-        self.checks += 1
-        if self.checks == self.last:
-            self.cancel()
-        super().check()
 
 
 @pytest.mark.parametrize("wrong", [0, -1, math.nan, True, "3"])

@@ -82,3 +82,10 @@ def test_mistakes_are_named(files):
         evaluate.command("c.yaml", measures="RR@10")
     with pytest.raises(GenirError, match="give CONFIG, or a run file and its judgments"):
         evaluate.command()
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n"])
+def test_a_run_file_without_hits_is_an_error(files, text):
+    (files / "empty.trec").write_text(text)
+    with pytest.raises(GenirError, match=r"empty\.trec: this run file contains no hits"):
+        evaluate_files("good.trec", "empty.trec")

@@ -6,9 +6,24 @@ import numpy as np
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
+from genir.decoding.deadline import Deadline
 from genir.scoring.masses import Masses
 
 EOS = 1
+
+
+class StopsAt(Deadline):
+    """A deadline that is reached at a certain check, and counts the checks; without a number, it is never reached."""
+
+    def __init__(self, check=None):
+        super().__init__()
+        self.checks, self.last = 0, check
+
+    def check(self):
+        self.checks += 1
+        if self.checks == self.last:
+            self.cancel()
+        super().check()
 
 
 def random_queries(count, seed=0, length=7):

@@ -33,7 +33,7 @@ def test_every_call_returns_the_hits_as_documents(parts):
             assert [document.page_content for document in documents] == [texts[hit.doc_id] for hit in hits]
             for document, hit in zip(documents, hits, strict=True):
                 assert document.metadata["score"] == pytest.approx(hit.score, abs=1e-5)
-                rest = {"doc_id": hit.doc_id, "title": hit.title, "rank": hit.rank, "docid": list(hit.docid)}
+                rest = {"doc_id": hit.doc_id, "title": hit.title, "rank": hit.rank, "docid_text": hit.docid_text}
                 assert {name: document.metadata[name] for name in rest} == rest
 
 

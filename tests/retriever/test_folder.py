@@ -124,6 +124,14 @@ def test_a_folder_or_name_without_a_retriever_is_an_error(tmp_path):
     for name in (tmp_path / "none", "none", "a/b/c", "../none"):
         with pytest.raises(GenirError, match=r"(none|c): no such folder$"):
             find_retriever(name)
-    with pytest.raises(GenirError, match="nobody/nothing: no such folder, and not on the hub: ") as error:
+    with pytest.raises(GenirError, match="nobody/nothing: no such folder, and the hub cannot be reached: ") as error:
         find_retriever("nobody/nothing")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_current_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "genir.json").write_text("{}")
+    with pytest.raises(GenirError, match="the name of the retriever is empty; give a folder, or USER/NAME"):
+        find_retriever(name)

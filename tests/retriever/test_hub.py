@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from genir.errors import GenirError
-from genir.retriever.hub import is_hub_name
+from genir.retriever.hub import is_hub_name, require_hub_name
 from tests.helpers.hub import TOKEN, serve_hub
 from tests.helpers.processes import ROOT
 from tests.helpers.retrievers import find_all, growing_retriever
@@ -155,3 +155,9 @@ def test_a_name_without_a_user_is_refused_before_anything_is_sent(make_retriever
     retriever = make_retriever(np.array([[0], [1]]), (2,))
     with pytest.raises(GenirError, match="'owls' cannot be the name of a repository on the hub; give USER/NAME"):
         retriever.push_to_hub("owls")
+
+
+@pytest.mark.parametrize("name", ["", "owls", "a/b/c"])
+def test_a_wrong_name_is_refused_before_anything_is_written_or_sent(name):
+    with pytest.raises(GenirError, match="cannot be the name of a repository on the hub; give USER/NAME"):
+        require_hub_name(name)

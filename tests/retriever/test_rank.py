@@ -2,8 +2,9 @@
 
 import pytest
 
-from genir.errors import GenirError
+from genir.errors import GenirError, SearchTimeout
 from tests.helpers.retrievers import find_all, growing_retriever
+from tests.helpers.search import StopsAt
 
 QUERY = "owls hunt mice"
 
@@ -33,3 +34,26 @@ def test_no_documents_give_no_hits_and_wrong_ones_are_errors(tokenizer):
         retriever.rank(QUERY, "d1")
     with pytest.raises(GenirError, match="empty"):
         retriever.rank(" ", ["d1"])
+
+
+@pytest.mark.parametrize("weight", [None, 1.5])
+def test_ranking_and_explaining_stop_at_their_deadline(tokenizer, weight):
+    retriever, _, _ = growing_retriever(tokenizer, weight)
+    calls = [
+        lambda timeout: retriever.rank(QUERY, ["d7", "d2"], timeout),
+        lambda timeout: retriever.explain(QUERY, "d7", timeout=timeout),
+        lambda timeout: retriever.explain(QUERY, k=3, timeout=timeout),
+    ]
+    for call in calls:
+        never = StopsAt()
+        assert call(never) == call(None) == call(1e6)
+        assert never.checks >= 3
+        for number in range(1, never.checks + 1):
+            deadline = StopsAt(number)
+            with pytest.raises(SearchTimeout):
+                call(deadline)
+            assert deadline.checks == number
+        with pytest.raises(SearchTimeout, match="stopped after 1e-09 s"):
+            call(1e-9)
+        with pytest.raises(GenirError, match="timeout must be a positive number"):
+            call(0)

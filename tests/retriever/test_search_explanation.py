@@ -116,3 +116,10 @@ def test_wrong_arguments_are_named(make_retriever, tokenizer):
     retriever.model = make_model((3,), "full", base=len(tokenizer))
     with pytest.raises(GenirError, match=r"model\.softmax_over=trie"):
         retriever.explain(QUERY)
+
+
+def test_a_long_query_is_cut_to_one_line(retriever):
+    query = "owls " * 20_000
+    for found in (retriever.explain(query, k=3), retriever.explain(query, "d1")):
+        assert len(str(found).splitlines()[0]) < 300
+        assert found.query == query

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from genir.decoding.prefix_tree import Prefix
-from genir.retriever.search_picture import describe_outcome, format_factor, format_p, place, shorten
+from genir.errors import GenirError
+from genir.retriever.search_picture import describe_outcome, format_factor, format_p, place
 from tests.helpers.retrievers import growing_retriever
 
 
@@ -82,6 +83,7 @@ def test_outcomes_say_what_became_of_a_prefix():
     )
 
 
-def test_long_texts_are_cut():
-    assert shorten("1-2-3", 5) == "1-2-3"
-    assert shorten("1-2-3-4", 5) == "1-2-…"
+@pytest.mark.parametrize("wrong", ["search.png", 3, Figure()])
+def test_anything_but_axes_is_refused_with_how_to_save_the_picture(found, wrong):
+    with pytest.raises(GenirError, match=r"axes of matplotlib, got .*; plot\(\)\.figure\.savefig\(FILE\) saves"):
+        found.plot(wrong)

@@ -1,6 +1,7 @@
 """Log-probabilities of documents: their definition in plain math, what follows from it, and their gradients."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -200,3 +201,30 @@ def test_candidates_are_scored_alone_as_beside_others():
             for leaf in range(30)
         ]
     torch.testing.assert_close(torch.cat(alone, 1), together, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("softmax_over", ["trie", "full"])
+def test_scoring_many_documents_can_be_stopped_at_every_check_and_checks_change_nothing(softmax_over):
+    codes = random_codes(150, (5, 7, 4), 1)
+    trie, model = Trie.from_codes(codes), CountingModel.of(make_model((5, 7, 4), softmax_over))
+    leaves = torch.arange(trie.size).unsqueeze(0)
+    passes_at_checks = []
+
+    def stop_at(number):
+        passes_at_checks.append(model.num_passes)
+        if len(passes_at_checks) == number:
+            raise TimeoutError
+
+    with torch.no_grad():
+        encoded = model.encode(*random_queries(1))
+        expected = document_logps(model, encoded, trie, leaves)
+        found = document_logps(model, encoded, trie, leaves, check=lambda: stop_at(0))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        count = len(passes_at_checks)
+        assert max(later - before for before, later in pairwise(passes_at_checks)) <= 1
+        for number in range(1, count + 1):
+            passes_at_checks.clear()
+            with pytest.raises(TimeoutError):
+                document_logps(model, encoded, trie, leaves, check=lambda number=number: stop_at(number))
+            assert len(passes_at_checks) == number
+    assert count >= 3

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,6 +88,38 @@ def test_too_many_items_are_refused_and_those_whose_call_is_cancelled_are_not_pr
 
     asyncio.run(run())
     assert process.batches == [[1], [2], [4], [6]]
+
+
+def test_a_refusal_says_when_the_items_that_wait_should_be_done(monkeypatch):
+    """On a clock that each item advances by 4 s: three items that wait take 12 s in one thread, and 6 s in two."""
+    now = [0.0]
+    monkeypatch.setattr("genir.serving.batching.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def process(items):
+        if items[0] == "blocks":
+            blocked.append(items)
+            may_end.wait()
+        else:
+            now[0] += 4 * len(items)
+        return items
+
+    async def run(threads):
+        queue = make_queue(process, threads, max_batch=3, max_queue=3)
+        assert queue.estimate_wait() == 1
+        await queue.run(["a", "b"], "key")
+        blocking = [asyncio.ensure_future(queue.run(["blocks"], None)) for _ in range(threads)]
+        await until(lambda: len(blocked) == threads)
+        waiting = asyncio.ensure_future(queue.run(["c", "d", "e"], "key"))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="3 queries are waiting already; try again in") as error:
+            await queue.run(["f"], "key")
+        may_end.set()
+        await asyncio.gather(waiting, *blocking)
+        return error.value.retry_after
+
+    for threads, expected in [(1, 12), (2, 6)]:
+        blocked, may_end = [], threading.Event()
+        assert asyncio.run(run(threads)) == expected
 
 
 def test_an_item_that_fails_fails_only_its_own_call():

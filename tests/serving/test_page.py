@@ -172,7 +172,7 @@ def test_the_tree_has_all_prefixes_of_the_explanation_drawn_and_as_a_list(open_p
 
 def test_errors_of_the_service_are_shown_as_text(open_page):
     page = open_page("/?q=owls&k=5000")
-    expect(page.get_by_role("alert")).to_contain_text("less than or equal to 1000")
+    expect(page.get_by_role("alert")).to_contain_text("k: must be at most 1,000, got 5000")
     expect(page.locator("#results")).to_be_hidden()
     page.get_by_label("Hits").fill("")
     page.route("**/search", lambda route: route.abort())

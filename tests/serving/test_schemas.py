@@ -1,50 +1,16 @@
-"""What requests are accepted, and that the examples in the OpenAPI description are valid."""
+"""The examples of answers in the OpenAPI description are valid."""
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from genir.serving import schemas
-from genir.serving.schemas import ExplainResult, RankRequest, SearchParameters, SearchRequest
-
-
-@pytest.mark.parametrize(
-    ("body", "problem"),
-    [
-        ({}, "give either query"),
-        ({"query": "x", "queries": ["y"]}, "give either query"),
-        ({"query": " \n"}, "the query is empty"),
-        ({"queries": ["x", ""]}, "the query is empty"),
-        ({"query": "\ud800"}, "unicode string"),
-        ({"query": "x" * 10_001}, "at most 10000 characters"),
-        ({"queries": []}, "at least 1 item"),
-        ({"queries": ["x"] * 101}, "at most 100 items"),
-        ({"queries": ["x"] * 11, "k": 1000}, "at most 10,000 hits"),
-        ({"query": "x", "k": 0}, "greater than or equal to 1"),
-        ({"query": "x", "k": 1001}, "less than or equal to 1000"),
-        ({"query": "x", "beams": 1001}, "less than or equal to 1000"),
-        ({"query": "x", "timeout_ms": 0}, "greater than 0"),
-        ({"query": "x", "timeout_ms": "nan"}, "greater than 0"),
-        ({"query": "x", "allowed": []}, "at least 1 item"),
-        ({"query": "x", "beam": 3}, "Extra inputs"),
-    ],
-)
-def test_searches_that_make_no_sense_are_refused(body, problem):
-    with pytest.raises(ValidationError, match=problem):
-        SearchRequest.model_validate(body)
-
-
-def test_one_query_and_many_are_accepted():
-    assert SearchRequest(query="x").texts == ["x"]
-    assert SearchRequest(queries=["x", "y"], k=1000).texts == ["x", "y"]
-    for model in (SearchParameters, RankRequest):
-        with pytest.raises(ValidationError, match="the query is empty"):
-            model.model_validate({"query": "", "doc_ids": ["d"]})
+from genir.serving.schemas import ExplainResult
 
 
 def test_the_examples_are_valid_and_an_explanation_adds_up():
     models = [x for x in vars(schemas).values() if isinstance(x, type) and hasattr(x, "model_config")]
     examples = [(x, y) for x in models for y in x.model_config.get("json_schema_extra", {}).get("examples", [])]
-    assert len(examples) >= 6
+    assert len(examples) >= 4
     for model, example in examples:
         assert TypeAdapter(model).validate_python(example).model_dump(exclude_unset=True) == example
     found = ExplainResult.model_validate(ExplainResult.model_config["json_schema_extra"]["examples"][0])

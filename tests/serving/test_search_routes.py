@@ -1,10 +1,15 @@
 """The answers to searches over HTTP are those of the retriever."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
 
 import pytest
+from fastapi.testclient import TestClient
 
+from genir.errors import SearchTimeout
+from genir.retriever import Retriever
 from tests.helpers.beir import SUBJECTS
+from tests.helpers.serving import make_app
 
 
 def require_same(answer, hits):
@@ -60,6 +65,38 @@ def test_given_documents_are_ranked_and_scores_are_explained(service, owls):
     for path, wrong in [("rank", {"query": "x", "doc_ids": ["owls-01", "owls-01"]}), ("rank", {"query": "x"})]:
         assert service.post(path, json=wrong).status_code == 422
     assert service.get("/explain", params={"query": "x", "doc_id": "nowhere"}).status_code == 422
+
+
+class Endless(Retriever):
+    """A retriever whose rankings and explanations take until their deadline, at which `stopped` is released."""
+
+    def rank(self, *arguments, timeout=None, **options):
+        deadline = next(filter(None, [timeout, *arguments[2:]]))
+        try:
+            while True:
+                deadline.check()
+        except SearchTimeout:
+            self.stopped.release()
+            raise
+
+    explain = rank
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("POST", "/rank", {"json": {"query": "owls", "doc_ids": ["owls-01"]}}),
+        ("GET", "/explain", {"params": {"query": "owls", "doc_id": "owls-01"}}),
+        ("GET", "/explain", {"params": {"query": "owls"}}),
+    ],
+)
+def test_a_ranking_or_an_explanation_stops_in_its_thread_at_the_deadline(owls, method, path, options):
+    endless = Endless(owls.model, owls.tokenizer, owls.table)
+    endless.stopped = Semaphore(0)
+    with TestClient(make_app(endless, timeout=0.02)) as client:
+        for _ in range(2):  # the second one is not kept waiting by the first
+            assert client.request(method, path, **options).status_code == 504
+            assert endless.stopped.acquire(timeout=60)
 
 
 def test_wrong_parameters_are_refused(service):

@@ -104,7 +104,7 @@ def test_an_exact_search_keeps_no_other_search_waiting(observed):
             await asyncio.sleep(0.001)
         observed.search_many = super(Observed, observed).search_many
         found = await searcher.search(Client(), ["foxes"], SearchOptions.of(1, None, False, None))
-        ranked = await searcher.call(Client(), lambda retriever: retriever.rank("foxes", ["owls-01"]))
+        ranked = await searcher.call(Client(), lambda retriever, deadline: retriever.rank("foxes", ["owls-01"]))
         is_running = not any(search.done() for search in long)
         observed.may_run.set()
         await asyncio.gather(*long)

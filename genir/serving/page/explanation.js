@@ -58,7 +58,7 @@ function explainLevel(parent, chosen, prior) {
   const hidden = parent.children.length + parent.others - rows.length;
   const rest = Math.max(0, 1 - rows.reduce((sum, node) => sum + Math.exp(node.code_logp), 0));
   const possible = count(parent.children.length + parent.others, "alternative", "alternatives");
-  const after = parent.codes.length ? `after ${parent.codes.join("-")}` : "first";
+  const after = parent.codes.length ? `after ${parent.text}` : "first";
   const name = chosen.shared ? "Which of the documents with this docid" : `Code ${chosen.level}`;
   return element(
     "table",

@@ -122,7 +122,7 @@ function showHit(hit, isProven, explain, view) {
       "div",
       { class: "hit" },
       element("h2", { id: `title-${hit.rank}` }, hit.title || hit.doc_id),
-      element("p", {}, element("span", {}, hit.doc_id), element("code", {}, hit.docid.join("-")), explain && button),
+      element("p", {}, element("span", {}, hit.doc_id), element("code", {}, hit.docid_text), explain && button),
     ),
     element(
       "p",

@@ -3,7 +3,9 @@
 Experts, such as BM25, give every document a score s(q, d) for a query. The prior mass of a document is
 pi_q(d) = exp(s(q, d)), and that of a node M_q(v) is the sum over the documents below it. A document that no expert
 matches has the score 0 and the mass 1. Only the matches are stored; the other documents are counted. Sums add only the
-documents below the node itself, in float64, so that a small mass keeps its precision beside a large one.
+documents below the node itself, in float64, so that a small mass keeps its precision beside a large one. Scores that are
+lower than the largest of their query by more than MAX_RANGE are raised to that, since their masses would be rounded to 0,
+and their documents never found.
 
 Shapes: B queries, m matches of all queries, n nodes, c children of all nodes, N documents.
 """
@@ -12,6 +14,10 @@ import torch
 from torch import Tensor
 
 from genir.docids.trie import AllowedLeaves, Children, Trie
+
+
+MAX_RANGE = 600.0
+"""Largest difference of two scores of a query; exp(-600) times the number of documents is still a normal float64."""
 
 
 class Masses:
@@ -42,7 +48,10 @@ class Masses:
         ends = torch.searchsorted(keys, torch.arange(queries + 1, device=keys.device) * trie.size)
         query = torch.repeat_interleave(ends.diff())
         self.largest = scores.new_zeros(queries).scatter_reduce(0, query, scores, "amax").double()
-        self.weights = (scores - self.largest.index_select(0, query)).exp_()
+        shifted = scores - self.largest.index_select(0, query)
+        if bool((self.largest > MAX_RANGE).any()):  # a query that repeats its words hundreds of times
+            shifted = shifted.clamp(min=-MAX_RANGE)
+        self.weights = shifted.exp_()
 
     @classmethod
     def uniform(cls, trie: Trie, queries: int, device: torch.device, allowed: AllowedLeaves | None = None) -> "Masses":
@@ -69,7 +78,7 @@ class Masses:
             else:
                 begin, counts = self._find_matches(query[children.parent], children.first, children.last)
                 sums = self._sum_ranges(begin, counts)
-            total = (total - counts) * (-largest).exp() + sums
+            total = (total - counts) * (-largest).clamp(min=-MAX_RANGE).exp() + sums
         return total.log() + largest
 
     def _find_matches(self, query: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:

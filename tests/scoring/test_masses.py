@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genir.docids.trie import Trie
-from genir.scoring.masses import Masses
+from genir.scoring.masses import MAX_RANGE, Masses
 from tests.helpers.search import make_masses, paths_in_order, random_codes, random_text_docids
 
 
@@ -72,6 +72,15 @@ def test_a_small_mass_keeps_its_precision_beside_a_mass_that_is_sixty_nats_large
     found = masses.log_masses(0, *root, trie.expand(0, *root[1:]))
     expected = [60 + math.log(2), math.log(math.exp(0.5) + 1), *[0] * others]
     assert found.tolist() == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+def test_no_mass_becomes_zero_beside_one_that_is_thousands_of_nats_larger():
+    """Neither that of a match, nor that of the documents without one."""
+    trie = Trie.from_codes(np.arange(4)[:, None])
+    masses = Masses(trie, 1, torch.tensor([0, 1, 3]), torch.tensor([5000.0, 4999.0, 100.0]))
+    root = torch.tensor([0]), torch.tensor([0]), torch.tensor([4])
+    found = masses.log_masses(0, *root, trie.expand(0, *root[1:]))
+    assert found.tolist() == pytest.approx([5000, 4999, 5000 - MAX_RANGE, 5000 - MAX_RANGE])
 
 
 @given(st.integers(1, 30), st.integers(0, 10**6))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple, overload
 
-from genir.errors import LONGEST_QUOTE, make_printable, quote, shorten
+from genir.errors import make_printable, quote
 
 
 class Document(NamedTuple):
@@ -104,8 +104,13 @@ class Hits(Sequence[Hit]):
             f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {doc_id:<{widths[2]}}  {docid:<{widths[3]}}  {title}".rstrip()
             for rank, score, doc_id, docid, title in rows
         ]
+        return "\n".join([self._heading, *lines])
+
+    @property
+    def _heading(self) -> str:
+        """The query, the number of hits, and whether they are proven to be the best."""
         proven = ", exact" if self.exact else ""
-        return "\n".join([f"{quote(self.query)}: {len(self)} {'hit' if len(self) == 1 else 'hits'}{proven}", *lines])
+        return f"{quote(self.query)}: {len(self)} {'hit' if len(self) == 1 else 'hits'}{proven}"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "doc_id", "docid", "title"))
@@ -114,9 +119,7 @@ class Hits(Sequence[Hit]):
             f"<td>{escape(h.shown_docid)}</td><td>{_escape_html(h.title)}</td></tr>"
             for h in self
         )
-        return (
-            f"<table><caption>{_escape_html(shorten(self.query, LONGEST_QUOTE))}</caption><tr>{head}</tr>{body}</table>"
-        )
+        return f"<table><caption>{escape(self._heading)}</caption><tr>{head}</tr>{body}</table>"
 
 
 def _escape_html(text: str) -> str:

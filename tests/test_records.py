@@ -46,6 +46,7 @@ def test_hits_are_printed_as_an_aligned_table():
     ]
     assert repr(Hits("owls", [], False)).splitlines()[0] == "'owls': 0 hits"
     assert repr(Hits("owls", HITS[:1], False)).splitlines()[0] == "'owls': 1 hit"
+    assert "<caption>&#x27;owls&#x27;: 3 hits, exact</caption>" in Hits("owls", HITS, True)._repr_html_()
 
 
 def test_control_characters_are_shown_and_not_obeyed():

@@ -16,6 +16,11 @@ from genir.records import Hit, Hits
 from genir.scoring.experts import Experts
 
 
+def default_beams(k: int) -> int:
+    """The beam size of a search for k documents: with k alone, fewer searches are certified (docs/benchmarks.md)."""
+    return k + 10
+
+
 class DocumentIndex:
     """A docid table, its trie and the experts of its documents, which belong together, and what writes its docids.
 
@@ -40,12 +45,12 @@ class DocumentIndex:
         return trie
 
     def limit(self, k: int, beams: int | None) -> tuple[int, int]:
-        """Check k and the beam size, and limit them to the number of documents; by default there are at least 10 beams.
+        """Check k and the beam size, and limit them to the number of documents. By default there are k + 10 beams.
 
         Raises GenirError unless they are positive integers.
         """
         k = min(require_positive_int("k", k), len(self.table))
-        return k, max(k, 10) if beams is None else min(require_positive_int("beams", beams), len(self.table))
+        return k, min(default_beams(k) if beams is None else require_positive_int("beams", beams), len(self.table))
 
     def allow(self, doc_ids: Iterable[str]) -> AllowedLeaves:
         """Return the documents to search among, as searches need them; raise GenirError for an unknown doc_id."""

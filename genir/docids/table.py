@@ -139,7 +139,7 @@ class DocidTable:
 
     def doc_index(self, doc_id: str) -> int:
         """The position of a document in the table. Raises GenirError when the document is not in it."""
-        if doc_id not in self.doc_indices:
+        if not isinstance(doc_id, str) or doc_id not in self.doc_indices:
             raise GenirError(f"no document {quote(doc_id)} among the {len(self):,} documents of this docid table")
         return self.doc_indices[doc_id]
 

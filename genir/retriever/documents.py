@@ -72,6 +72,8 @@ def vectors_for(
             raise GenirError(f"the docids of this retriever ({builder}) need no vectors; leave the vectors out")
         return np.zeros((len(documents), 0), np.float32)
     if given is not None:
+        if not isinstance(given, np.ndarray):
+            raise GenirError(f"the vectors of the new documents must be a numpy array, got a {type(given).__name__}")
         require_finite_vectors(given, len(documents), "the vectors of the new documents")
         return np.asarray(given, np.float32)
     if embedder is None:

@@ -145,6 +145,8 @@ def find_retriever(folder: str | Path, revision: str | None = None) -> Path:
     revision: a branch, tag or commit of the hub's repository, of which `folder` must be the name. Raises GenirError if
     none of these is a retriever.
     """
+    if not isinstance(folder, str | Path):
+        raise GenirError(f"a retriever is named by a string or a Path, got {folder!r}")
     if not str(folder).strip():
         raise GenirError("the name of the retriever is empty; give a folder, or USER/NAME on the Hugging Face hub")
     path = Path(folder)

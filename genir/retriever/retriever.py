@@ -70,6 +70,9 @@ class Retriever:
         self._edit_lock = threading.Lock()
         self._origin: Path | None = None  # the folder that it was loaded from, as long as its documents are those there
 
+    def __repr__(self) -> str:
+        return f"Retriever({len(self.table):,} documents, {self.model.device})"
+
     @property
     def table(self) -> DocidTable:
         """The documents and their docids."""
@@ -104,14 +107,13 @@ class Retriever:
         torch.bfloat16 is meant for GPUs. revision: a branch, tag or commit of the hub's repository, by default main.
         Raises GenirError if there is no retriever, or if it is damaged.
         """
-        return load_unmixed(folder, lambda path: cls._load(path, device, dtype), revision)
 
-    @classmethod
-    def _load(cls, path: Path, device: str | torch.device | None, dtype: torch.dtype) -> "Retriever":
-        """Load a retriever from its own folder."""
-        loaded = cls(*read_parts(path, device, dtype))
-        loaded._origin = path
-        return loaded
+        def load(path: Path) -> Retriever:
+            loaded = cls(*read_parts(path, device, dtype))
+            loaded._origin = path
+            return loaded
+
+        return load_unmixed(folder, load, revision)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the retriever folder, completely or not at all; Hugging Face can load its model and tokenizer too.
@@ -132,11 +134,10 @@ class Retriever:
     ) -> str:
         """Upload the retriever to a repository of the Hugging Face hub, USER/NAME, and return the commit's address.
 
-        The repository and the branch (by default main) are created if they do not exist. An earlier
-        retriever that is there is replaced; other files and an edited model card are kept. private: whether a new
-        repository is private; by default as its owner has set. token: by default that of `hf auth login` or of the
-        environment variable HF_TOKEN. Raises GenirError if the branch has files but no retriever, and if the hub
-        refuses.
+        The repository and the branch (by default main) are created if they do not exist. An earlier retriever that is
+        there is replaced; other files and an edited model card are kept. private: whether a new repository is private;
+        by default as its owner has set. token: by default that of `hf auth login` or of the variable HF_TOKEN. Raises
+        GenirError if the branch has files but no retriever, and if the hub refuses.
         """
         return push_parts(*self._snapshot(), repo_id, private, branch, token, commit_message)
 
@@ -150,9 +151,8 @@ class Retriever:
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None = None) -> None:
         """Assign docids to new documents with the stored codebooks and make them searchable, without any training.
 
-        The docids of the other documents do not change, and searches that run in other threads finish with the
-        documents they started with. vectors [n, D]: the vectors of the new documents; they are needed if the vectors of
-        the first documents came from a file.
+        The docids of the others do not change, and searches in other threads finish with the documents they started
+        with. vectors [n, D]: those of the new documents, needed if the vectors of the first ones came from a file.
         Raises GenirError for anything but a list of documents, for a doc_id that exists already or contains white
         space, for missing vectors or a wrong number of them, if the docid table was imported without codebooks, if no
         docid is free, and for atomic docids with a softmax over the whole vocabulary.
@@ -204,7 +204,7 @@ class Retriever:
     ) -> list[Hits]:
         """Find the k best documents for each query. A score is the natural log-probability of a document's docid.
 
-        beams: beam size; by default the larger of k and 10. allowed: doc_ids of the documents to search among, such as
+        beams: beam size; by default k + 10. allowed: doc_ids of the documents to search among, such as
         those of one tenant; the result is the same as if there were no other documents, except that the experts keep
         their statistics of all documents. exact: continue until the hits are proven to be the model's best, however
         long it takes; otherwise `Hits.exact` says whether they are. batch_size: queries that are searched at once.

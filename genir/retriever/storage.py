@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from genir.docids.table import CodeLayout, DocidTable
 from genir.docids.trie import Trie
 from genir.embedders import ModelEmbedder, TfidfEmbedder, load_embedder
+from genir.errors import GenirError
 from genir.files import atomic_folder, hash_files
 from genir.model import DocidModel
 from genir.retriever.documents import load_documents
@@ -35,7 +36,9 @@ class RetrieverParts(NamedTuple):
 
 
 def read_parts(folder: Path, device: str | torch.device | None, dtype: torch.dtype) -> RetrieverParts:
-    """Read a retriever's own folder; raise GenirError if it is damaged."""
+    """Read a retriever's own folder; raise GenirError if it is damaged, and for a wrong device or type of weights."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise GenirError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype!r}")
     base, softmax_over, max_tokens = read_settings(folder)
     index = load_documents(folder)
     layout = CodeLayout(base, index.table.sizes, index.table.text)

@@ -3,9 +3,9 @@
 Experts, such as BM25, give every document a score s(q, d) for a query. The prior mass of a document is
 pi_q(d) = exp(s(q, d)), and that of a node M_q(v) is the sum over the documents below it. A document that no expert
 matches has the score 0 and the mass 1. Only the matches are stored; the other documents are counted. Sums add only the
-documents below the node itself, in float64, so that a small mass keeps its precision beside a large one. Scores that are
-lower than the largest of their query by more than MAX_RANGE are raised to that, since their masses would be rounded to 0,
-and their documents never found.
+documents below the node itself, in float64, so that a small mass keeps its precision beside a large one. A score that
+is lower than the largest of its query by more than MAX_RANGE is raised to that bound, since its mass would be rounded
+to 0 and its document never be found.
 
 Shapes: B queries, m matches of all queries, n nodes, c children of all nodes, N documents.
 """
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from genir.docids.trie import AllowedLeaves, Children, Trie
-
 
 MAX_RANGE = 600.0
 """Largest difference of two scores of a query; exp(-600) times the number of documents is still a normal float64."""

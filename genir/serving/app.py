@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, HTMLResponse
@@ -46,8 +47,10 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
         redoc_url=None,
         lifespan=lambda app: _serving(served, settings, metrics),
     )
-    app.include_router(make_search_routes(searcher))
-    app.include_router(make_monitoring_routes(served, metrics))
+    # The middleware checks the key; this describes it to the tools that read OpenAPI.
+    keyed = [] if settings.api_key is None else [Security(HTTPBearer(auto_error=False, scheme_name="API key"))]
+    app.include_router(make_search_routes(searcher), dependencies=keyed)
+    app.include_router(make_monitoring_routes(served, metrics, keyed))
     _add_pages(app)
     handle_errors(app)
     # The last one that is added is the first that a request passes through.
@@ -55,7 +58,8 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
     app.add_middleware(HeadRequests)
     if settings.api_key is not None:
         app.add_middleware(ApiKey, key=settings.api_key, is_open=_is_open)
-    if settings.cors:
+    app.add_middleware(Recorder, metrics=metrics, routes=_ROUTES, access_log=settings.access_log)
+    if settings.cors:  # outside of the recorder, so that pages of these origins see its answers to errors too
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors,
@@ -63,7 +67,6 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Recorder, metrics=metrics, routes=_ROUTES, access_log=settings.access_log)
     return app
 
 

@@ -1,6 +1,9 @@
 """The endpoints with which the service is monitored."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
+from fastapi.params import Depends
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.responses import PlainTextResponse, Response
@@ -22,8 +25,8 @@ class Ready(BaseModel):
     documents: int
 
 
-def make_monitoring_routes(served: ServedRetriever, metrics: Metrics) -> APIRouter:
-    """Create the endpoints /health, /ready and /metrics."""
+def make_monitoring_routes(served: ServedRetriever, metrics: Metrics, keyed: Sequence[Depends] = ()) -> APIRouter:
+    """Create the endpoints /health, /ready and /metrics; keyed: what describes that the last one needs the API key."""
     routes = APIRouter(tags=["monitoring"])
 
     @routes.get("/health", summary="Whether the process is alive")
@@ -36,7 +39,7 @@ def make_monitoring_routes(served: ServedRetriever, metrics: Metrics) -> APIRout
         """Answer 200; no request is answered before the model is loaded and a first search has succeeded."""
         return Ready(documents=len(served.current.table))
 
-    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
+    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse, dependencies=keyed)
     async def show_metrics() -> Response:
         """Requests, latencies, queues, batch sizes, beam sizes, certified searches and documents."""
         return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})

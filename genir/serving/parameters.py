@@ -79,7 +79,7 @@ class SearchRequest(_Body):
     beams: Annotated[int, Field(ge=1, le=MAX_BEAMS)] | None = Field(
         None,
         description="Beam size: more beams are slower and miss less; fewer than k may find fewer than k documents. "
-        "By default the larger of k and 10.",
+        "By default k + 10.",
     )
     exact: Exact = False
     allowed: list[str] | None = Field(

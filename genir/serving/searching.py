@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from fastapi import Request
 
 from genir.decoding.deadline import Deadline
+from genir.decoding.index import default_beams
 from genir.errors import SearchTimeout
 from genir.records import Hits
 from genir.retriever import Retriever
@@ -19,7 +20,7 @@ from genir.serving.settings import ServiceSettings
 
 Result = TypeVar("Result")
 
-_FAST_BEAMS = 50
+_FAST_BEAMS = 60
 """Searches with more beams take long, and are searched in the threads of long searches."""
 _LONG_THREADS = 2
 _SEARCH_TIMEOUT = "the search was stopped after {:g} s; allow more time, or search with fewer beams or without exact"
@@ -40,7 +41,7 @@ class SearchOptions(NamedTuple):
     @classmethod
     def of(cls, k: int, beams: int | None, exact: bool, allowed: list[str] | None) -> "SearchOptions":
         """The options of a request, in the same form whenever they mean the same."""
-        return cls(k, beams or max(k, 10), exact, None if allowed is None else tuple(sorted({*allowed})))
+        return cls(k, beams or default_beams(k), exact, None if allowed is None else tuple(sorted({*allowed})))
 
 
 class SearchItem(NamedTuple):

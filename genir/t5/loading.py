@@ -49,7 +49,16 @@ def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
         raise GenirError(
             f"{name}: its weights have {len(extra)} tensors of layers that its config.json lacks: {extra[0]}"
         )
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.to(_choose_device(device))
+
+
+def _choose_device(device: str | torch.device | None) -> torch.device:
+    """Return a device that can be used, by default a GPU if there is one; raise GenirError if it cannot be used."""
+    try:
+        return torch.empty(0, device=device or ("cuda" if torch.cuda.is_available() else "cpu")).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise GenirError(f"the device {device!r} cannot be used: {reason}") from None
 
 
 @contextmanager

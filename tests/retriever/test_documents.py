@@ -57,6 +57,8 @@ def test_documents_are_added_and_removed_without_training_as_if_the_retriever_we
 ):
     retriever, documents, vectors = growing_retriever(tokenizer, weight)
     before = dict(find_all(retriever).keys())
+    with pytest.raises(GenirError, match="must be a numpy array, got a list"):
+        retriever.add(documents[30:], vectors[30:].tolist())
     with pytest.raises(GenirError, match="give the vectors of the new documents too"):
         retriever.add(documents[30:])
     with pytest.raises(GenirError, match="document 'd3' exists already"):

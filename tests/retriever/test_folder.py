@@ -127,6 +127,8 @@ def test_a_folder_or_name_without_a_retriever_is_an_error(tmp_path):
     with pytest.raises(GenirError, match="nobody/nothing: no such folder, and the hub cannot be reached: ") as error:
         find_retriever("nobody/nothing")
     assert "\n" not in str(error.value)
+    with pytest.raises(GenirError, match="a retriever is named by a string or a Path, got None"):
+        find_retriever(None)
 
 
 @pytest.mark.parametrize("name", ["", " "])

@@ -30,6 +30,8 @@ def test_no_documents_give_no_hits_and_wrong_ones_are_errors(tokenizer):
         retriever.rank(QUERY, ["d1", "nowhere"])
     with pytest.raises(GenirError, match="'d1' is given more than once"):
         retriever.rank(QUERY, ["d1", "d1"])
+    with pytest.raises(GenirError, match=r"no document \['d1'\] among"):
+        retriever.explain(QUERY, ["d1"])
     with pytest.raises(GenirError, match="doc_ids"):
         retriever.rank(QUERY, "d1")
     with pytest.raises(GenirError, match="empty"):

@@ -1,8 +1,10 @@
 """Reading what was written: every part of a retriever comes back. `test_folder.py` has the folder as a whole."""
 
 import numpy as np
+import pytest
 import torch
 
+from genir.errors import GenirError
 from genir.retriever.storage import RetrieverParts, read_parts, write_parts
 from tests.helpers.retrievers import growing_retriever
 
@@ -20,3 +22,9 @@ def test_all_parts_come_back(tokenizer, tmp_path):
     assert parts.experts.weights == {"text": 1.5}
     queries = ["owls hunt", "tea"]
     assert list(parts.experts.rank_many(queries, 5)) == list(experts.rank_many(queries, 5))
+
+
+@pytest.mark.parametrize("dtype", ["float16", torch.int64, None])
+def test_a_type_that_weights_cannot_have_is_refused(tmp_path, dtype):
+    with pytest.raises(GenirError, match=r"dtype must be torch\.float32 or torch\.bfloat16, got "):
+        read_parts(tmp_path, None, dtype)

@@ -19,6 +19,23 @@ def test_pages_of_other_origins_may_send_requests_only_if_that_is_allowed(owls):
     assert "access-control-allow-origin" not in opened.get("/health", headers={"Origin": "https://other"}).headers
 
 
+def test_pages_of_allowed_origins_can_read_answers_to_unexpected_errors(owls, monkeypatch):
+    monkeypatch.setattr(type(owls), "search_many", None)
+    ours = {"Origin": "https://search.example"}
+    client = TestClient(make_app(owls, cors=(ours["Origin"],)))
+    answer = client.get("/search", params={"query": "owls"}, headers=ours)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (500, ours["Origin"])
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+
+
+def test_the_description_says_which_requests_need_the_key(owls):
+    keyed, free = (make_app(owls, **settings).openapi() for settings in ({"api_key": "k"}, {}))
+    assert keyed["components"]["securitySchemes"] == {"API key": {"type": "http", "scheme": "bearer"}}
+    needed = {path for path, methods in keyed["paths"].items() for x in methods.values() if "security" in x}
+    assert needed == {"/search", "/rank", "/explain", "/metrics"}
+    assert "security" not in str(free)
+
+
 def test_every_answer_has_a_request_id(owls):
     client = TestClient(make_app(owls, api_key="k"))
     for path in ("/health", "/nowhere", "/search"):

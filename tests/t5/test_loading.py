@@ -60,6 +60,14 @@ def test_a_missing_model_is_a_one_line_error(tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", 7.5])
+def test_a_device_that_cannot_be_used_is_a_one_line_error(tmp_path, device):
+    make_model((3, 4)).t5.save_pretrained(tmp_path)
+    with pytest.raises(GenirError, match=r"the device .* cannot be used: ") as error:
+        load_t5(str(tmp_path), device)
+    assert "\n" not in str(error.value)
+
+
 def test_a_damaged_model_file_is_a_one_line_error_that_names_it(tmp_path):
     make_model((3,)).t5.save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"

@@ -39,6 +39,6 @@ def test_the_metrics_count_what_was_asked(owls):
     assert metrics["genir_searches_total", ("certified", "true")] == sum(found) + 2
     assert metrics["genir_searches_total", ("certified", "false")] == 3 - sum(found)
     assert metrics["genir_batch_size_count",] == 5  # exact searches run alone
-    assert metrics["genir_beams_sum",] == 10 + 10 + 30 + 2 * 10
+    assert metrics["genir_beams_sum",] == 11 + 12 + 40 + 2 * 20  # k + 10
     assert metrics["genir_documents",] == 30
     assert metrics["genir_queue_length", ("queue", "fast")] == 0

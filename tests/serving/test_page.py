@@ -61,9 +61,9 @@ def search(page, query=QUERY):
 
 
 def open_everything(page):
-    for button in page.get_by_role("button", name="How it was written").all()[:3]:
+    for button in page.get_by_role("button", name="How it was generated").all()[:3]:
         button.click()
-    expect(page.locator(".written")).to_have_count(3)
+    expect(page.locator(".generated")).to_have_count(3)
     page.get_by_role("button", name="Show the whole search as a tree").click()
     page.get_by_text("The tree as a list").click()
     expect(page.locator("#tree svg")).to_be_visible()
@@ -106,8 +106,8 @@ def test_nothing_is_offered_that_the_service_refuses(open_page, service):
     page.route("**/search", answer_with(200, found))
     for name, most in [("Hits", MAX_K), ("Beams", MAX_BEAMS)]:
         expect(page.locator("#options").get_by_label(name)).to_have_attribute("max", str(most))
-    explained, more = (page.get_by_role("button", name=name) for name in ("How it was written", re.compile("beams$")))
-    for options, next_beams in [(f"k={MAX_EXPLAINED}", 400), (f"beams={MAX_EXPLAINED}", 400), ("beams=300", MAX_BEAMS)]:
+    explained, more = (page.get_by_role("button", name=name) for name in ("How it was generated", re.compile("beams$")))
+    for options, next_beams in [(f"k={MAX_EXPLAINED}", 440), (f"beams={MAX_EXPLAINED}", 400), ("beams=300", MAX_BEAMS)]:
         page.goto(f"{service.base_url}?q=owls&{options}")
         expect(more).to_have_text(f"Search with {next_beams} beams")
         expect(explained).to_have_count(0 if options == "beams=300" else 10)
@@ -120,13 +120,13 @@ def test_nothing_is_offered_that_the_service_refuses(open_page, service):
     expect(more).to_have_count(0)
 
 
-def test_an_opened_hit_shows_how_it_was_written(open_page, owls):
+def test_an_opened_hit_shows_how_it_was_generated(open_page, owls):
     page = open_page()
     search(page)
     hit = owls.search(QUERY)[2]
     levels = owls.explain(QUERY, hit.doc_id).levels
     row = page.locator("#hits > li").nth(2)
-    row.get_by_role("button", name="How it was written").click()
+    row.get_by_role("button", name="How it was generated").click()
     chosen = row.locator("tr.chosen")
     expect(chosen).to_have_count(len(levels))
     for i, level in enumerate(levels):
@@ -136,7 +136,7 @@ def test_an_opened_hit_shows_how_it_was_written(open_page, owls):
         assert read_percent(numbers[1]) == pytest.approx(math.exp(level.prior), rel=0.06, abs=1e-4)
         assert float(numbers[2][1:]) == pytest.approx(math.exp(level.model), rel=0.06)
     expect(row.locator("tr.pruned, tr.kept, tr.hit").first).to_be_visible()
-    row.get_by_role("button", name="How it was written").click()
+    row.get_by_role("button", name="How it was generated").click()
     expect(chosen.first).to_be_hidden()
 
 
@@ -146,8 +146,8 @@ def test_no_other_document_is_explained_when_the_documents_have_changed(open_pag
     pairs = enumerate(zip(owls.search(QUERY), owls.search("bridges"), strict=True))
     row = next(i for i, (hit, other) in pairs if hit.doc_id != other.doc_id)
     page.route("**/explain**", answer_with(200, owls.explain("bridges").to_dict()))
-    page.get_by_role("button", name="How it was written").nth(row).click()
-    expect(page.locator(f"#written-{row + 1}")).to_contain_text("The documents have changed")
+    page.get_by_role("button", name="How it was generated").nth(row).click()
+    expect(page.locator(f"#generated-{row + 1}")).to_contain_text("The documents have changed")
     page.get_by_role("button", name="Show the whole search as a tree").click()
     expect(page.locator("#tree svg")).to_be_visible()
     expect(page.locator("#tree svg .marked")).to_have_count(0)
@@ -187,13 +187,13 @@ def test_errors_of_the_service_are_shown_as_text(open_page):
     search(page)
     expect(page.locator("#error")).to_be_hidden()
     page.route("**/explain**", answer_with(503, {"error": "too many searches"}))
-    button = page.get_by_role("button", name="How it was written").first
+    button = page.get_by_role("button", name="How it was generated").first
     button.click()
     expect(page.get_by_role("alert")).to_have_text("too many searches")
     button.click()
     page.unroute("**/explain**")
     button.click()
-    expect(page.locator(".written")).to_be_visible()
+    expect(page.locator(".generated")).to_be_visible()
 
 
 def test_a_service_with_a_key_asks_for_it(open_page, owls):
@@ -202,8 +202,8 @@ def test_a_service_with_a_key_asks_for_it(open_page, owls):
         expect(page.get_by_role("alert")).to_contain_text("API key")
         page.get_by_label("API key").fill("secret")
         search(page)
-        page.get_by_role("button", name="How it was written").first.click()
-        expect(page.locator(".written")).to_be_visible()
+        page.get_by_role("button", name="How it was generated").first.click()
+        expect(page.locator(".generated")).to_be_visible()
         page.reload()
         expect(page.locator("#hits > li").first).to_be_visible()
 
@@ -254,7 +254,7 @@ def test_the_page_can_be_used_by_keyboard_alone(open_page):
     keyboard.type(QUERY)
     keyboard.press("Enter")
     expect(page.locator("#hits > li").first).to_be_visible()
-    button = page.get_by_role("button", name="How it was written").first
+    button = page.get_by_role("button", name="How it was generated").first
     for _ in range(8):
         if button.evaluate("x => x === document.activeElement"):
             break
@@ -263,7 +263,7 @@ def test_the_page_can_be_used_by_keyboard_alone(open_page):
     assert button.evaluate("x => getComputedStyle(x).outlineStyle") == "solid"
     keyboard.press("Space")
     expect(button).to_have_attribute("aria-expanded", "true")
-    expect(page.locator(".written")).to_be_visible()
+    expect(page.locator(".generated")).to_be_visible()
     tree = page.get_by_role("button", name="Show the whole search as a tree")
     keyboard.press("Shift+Tab")
     tree.press("Enter")
@@ -277,7 +277,7 @@ def test_everything_has_a_name_for_screen_readers(open_page):
     search(page)
     open_everything(page)
     assert page.locator("html").get_attribute("lang") == "en"
-    described = page.get_by_role("button", name="How it was written").first.get_attribute("aria-describedby")
+    described = page.get_by_role("button", name="How it was generated").first.get_attribute("aria-describedby")
     assert page.locator(f"#{described}").text_content() == page.locator("#hits h2").first.text_content()
     assert page.locator("table").count() == page.locator("caption").count() > 0
     assert page.locator("th:not([scope])").count() == 0

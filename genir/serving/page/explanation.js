@@ -1,4 +1,4 @@
-// How the hits were written: the codes of one docid, level by level, and the whole search as a tree.
+// How the hits were generated: the codes of one docid, level by level, and the whole search as a tree.
 
 import { count, element, factor, percent, shape, shorten } from "./elements.js";
 
@@ -25,7 +25,7 @@ function describeOutcome(node) {
   return `${documents}; ${node.others.toLocaleString("en")} ${node.children.length ? "more" : "prefixes, all"} pruned`;
 }
 
-/** How a hit was written: at each level, its code among the codes that could have followed. */
+/** How a hit was generated: at each level, its code among the codes that could have followed. */
 export function explainHit({ tree, experts }, hit) {
   const path = findPath(tree, hit);
   if (!path.length) return element("p", {}, "The documents have changed since this search; search again.");
@@ -38,7 +38,7 @@ export function explainHit({ tree, experts }, hit) {
     : "It is the only document, so that there was nothing to choose.";
   const legend = `A bar is the probability of a code; the mark on it is ${experts.length ? "that by the experts alone" : "its share of the documents"}.`;
   const result = element("p", {}, summary, followedBy(path.at(-1)));
-  return element("div", { class: "written" }, ...steps, result, element("p", { class: "legend" }, legend));
+  return element("div", { class: "generated" }, ...steps, result, element("p", { class: "legend" }, legend));
 }
 
 function followedBy(node) {

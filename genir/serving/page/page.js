@@ -1,4 +1,4 @@
-// The search page: sends queries, and shows hits, their certificate, and on demand how they were written.
+// The search page: sends queries, and shows hits, their certificate, and on demand how they were generated.
 
 import { count, element, percent } from "./elements.js";
 import { drawTree, explainHit, listTree, namePrior } from "./explanation.js";
@@ -92,21 +92,24 @@ function showCertificate(found, request) {
     certificate.replaceChildren(element("strong", {}, "✓ Proven best."), text);
     return;
   }
-  const before = request.beams ?? Math.max(request.k, 10);
+  const before = request.beams ?? request.k + 10;
   const beams = Math.min(4 * before, Number(form.elements.beams.max));
-  const part = proven ? `Only the first ${proven} are proven.` : "Not proven.";
-  const missed = proven ? "better than the others" : "that is better";
-  const text = ` The beams may have missed a document ${missed}. Together these have ${total} of the probability. `;
+  const [part, missed] = !proven
+    ? ["Not proven.", "a document that is better"]
+    : proven < found.hits.length
+      ? [`Only the first ${proven} are proven.`, "a document better than the others"]
+      : ["These are proven.", "the documents that follow them"];
+  const text = ` The beams may have missed ${missed}. Together these have ${total} of the probability. `;
   const again = () => open({ ...request, beams });
   const button = element("button", { type: "button", class: "quiet", onclick: again }, `Search with ${beams} beams`);
   certificate.replaceChildren(element("strong", {}, part), text, ...(beams > before ? [button] : []));
 }
 
-/** A hit; `explain` asks how it was written, and is null if the service does not explain the search. */
+/** A hit; `explain` asks how it was generated, and is null if the service does not explain the search. */
 function showHit(hit, isProven, explain, view) {
-  const panel = element("div", { id: `written-${hit.rank}`, class: "panel", hidden: "" });
+  const panel = element("div", { id: `generated-${hit.rank}`, class: "panel", hidden: "" });
   const attributes = { type: "button", class: "quiet", "aria-expanded": "false", "aria-controls": panel.id };
-  const button = element("button", { ...attributes, "aria-describedby": `title-${hit.rank}` }, "How it was written");
+  const button = element("button", { ...attributes, "aria-describedby": `title-${hit.rank}` }, "How it was generated");
   const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("i"));
   bar.firstChild.style.width = `${100 * Math.exp(hit.score)}%`;
   button.addEventListener("click", () => toggle(button, panel, explain, (found) => {

@@ -91,7 +91,7 @@ def test_the_python_of_the_readme_runs(checkout):
     done = run_python(["readme.py"], checkout)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^weather-04 -\d", done.stdout, re.M)  # the first hit, by its doc_id and score
-    assert re.search(r"^'ice in clouds': 10 hits with 10 beams, ", done.stdout, re.M)  # what the search did
+    assert re.search(r"^'ice in clouds': 10 hits with 20 beams, ", done.stdout, re.M)  # what the search did
     assert (checkout / "my-retriever" / "model.safetensors").exists()
 
 

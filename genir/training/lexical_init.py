@@ -15,12 +15,12 @@ weights are set so that, before the first step, log p(docid | query) ranks as BM
 Shapes: V text tokens, N documents, D model width, L levels.
 """
 
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
@@ -68,30 +68,35 @@ def initialise_from_bm25(
 
 def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], vocab_size: int) -> sparse.csr_matrix:
     """Count the occurrences of each token in each document: [N, V], without special tokens."""
-    indices: list[NDArray[np.int64]] = []
+    tokens = array("i")
     lengths = []
     for text in texts:
         plain = split_special_tokens(tokenizer, [text])[0]
         ids = tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"]
-        indices.append(np.asarray(ids, dtype=np.int64))
+        tokens.extend(ids)
         lengths.append(len(ids))
-    columns = np.concatenate(indices)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    counts = sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(lengths), vocab_size))
+    ones = np.ones(len(tokens), np.float32)
+    counts = sparse.csr_matrix((ones, np.asarray(tokens), starts), shape=(len(lengths), vocab_size))
     counts.sum_duplicates()
     return counts
 
 
-def compute_bm25_matrix(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Compute BM25 weights [V, N] from counts [N, V], with Lucene's idf, log(1 + (N - df + 0.5) / (df + 0.5))."""
-    total = counts.shape[0]
-    frequency = np.asarray((counts > 0).sum(0)).ravel()
+def compute_bm25_matrix(counts: sparse.csr_matrix) -> sparse.csc_matrix:
+    """Compute BM25 weights [V, N] from counts [N, V], with Lucene's idf, log(1 + (N - df + 0.5) / (df + 0.5)).
+
+    The result shares the indices of the counts, since a million documents have about a gigabyte of them.
+    """
+    total, vocab_size = counts.shape
+    frequency = np.bincount(counts.indices, minlength=vocab_size)
     idf = np.log1p((total - frequency + 0.5) / (frequency + 0.5))
-    length = np.asarray(counts.sum(1)).ravel()
+    length = np.asarray(counts.sum(1, dtype=np.float64)).ravel()
     norm = K1 * (1 - B + B * length / max(length.mean(), 1e-9))
-    weights = counts.tocoo()
-    saturated = weights.data / (weights.data + norm[weights.row])
-    return sparse.csr_matrix((idf[weights.col] * saturated, (weights.col, weights.row)), shape=counts.shape[::-1])
+    weights = np.repeat(norm, np.diff(counts.indptr))
+    weights += counts.data
+    np.divide(counts.data, weights, out=weights)
+    weights *= idf[counts.indices]
+    return sparse.csr_matrix((weights, counts.indices, counts.indptr), shape=counts.shape).T
 
 
 def compute_code_vectors(documents: Tensor, codes: Tensor, layout: CodeLayout) -> Tensor:

@@ -47,11 +47,6 @@ def test_documents_are_found_by_their_ids_and_wrong_ones_are_named():
 
 def test_k_and_beams_are_limited_to_the_number_of_documents():
     index = make_index()
-    assert [index.limit(3, None), index.limit(9, None), index.limit(2, 3), index.limit(9, 99)] == [
-        (3, 10),
-        (5, 10),
-        (2, 3),
-        (5, 5),
-    ]
+    assert [index.limit(*x) for x in [(3, None), (9, None), (2, 3), (9, 99)]] == [(3, 5), (5, 5), (2, 3), (5, 5)]
     with pytest.raises(GenirError, match="beams must be"):
         index.limit(3, 0)

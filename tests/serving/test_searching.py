@@ -98,7 +98,7 @@ def test_an_exact_search_keeps_no_other_search_waiting(observed):
         searcher = make_searcher(observed)
         long = [
             asyncio.ensure_future(searcher.search(Client(), ["owls"], SearchOptions.of(1, beams, exact, None)))
-            for beams, exact in [(None, True), (60, False)]
+            for beams, exact in [(None, True), (61, False)]
         ]
         while len(observed.batches) < 2:
             await asyncio.sleep(0.001)

@@ -48,9 +48,9 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
         lifespan=lambda app: _serving(served, settings, metrics),
     )
     # The middleware checks the key; this describes it to the tools that read OpenAPI.
-    keyed = [] if settings.api_key is None else [Security(HTTPBearer(auto_error=False, scheme_name="API key"))]
-    app.include_router(make_search_routes(searcher), dependencies=keyed)
-    app.include_router(make_monitoring_routes(served, metrics, keyed))
+    key_security = [] if settings.api_key is None else [Security(HTTPBearer(auto_error=False, scheme_name="API key"))]
+    app.include_router(make_search_routes(searcher), dependencies=key_security)
+    app.include_router(make_monitoring_routes(served, metrics, key_security))
     _add_pages(app)
     handle_errors(app)
     # The last one that is added is the first that a request passes through.

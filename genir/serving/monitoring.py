@@ -25,8 +25,13 @@ class Ready(BaseModel):
     documents: int
 
 
-def make_monitoring_routes(served: ServedRetriever, metrics: Metrics, keyed: Sequence[Depends] = ()) -> APIRouter:
-    """Create the endpoints /health, /ready and /metrics; keyed: what describes that the last one needs the API key."""
+def make_monitoring_routes(
+    served: ServedRetriever, metrics: Metrics, key_security: Sequence[Depends] = ()
+) -> APIRouter:
+    """Create the endpoints /health, /ready and /metrics.
+
+    key_security: the dependencies by which OpenAPI learns that /metrics needs the API key; empty without a key.
+    """
     routes = APIRouter(tags=["monitoring"])
 
     @routes.get("/health", summary="Whether the process is alive")
@@ -39,7 +44,9 @@ def make_monitoring_routes(served: ServedRetriever, metrics: Metrics, keyed: Seq
         """Answer 200; no request is answered before the model is loaded and a first search has succeeded."""
         return Ready(documents=len(served.current.table))
 
-    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse, dependencies=keyed)
+    @routes.get(
+        "/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse, dependencies=key_security
+    )
     async def show_metrics() -> Response:
         """Requests, latencies, queues, batch sizes, beam sizes, certified searches and documents."""
         return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -140,7 +140,7 @@ def run_decoder(
 
 
 def _split_for_checks(codes: Tensor, check: Callable[[], None] | None) -> Iterator[Tensor]:
-    """Yield the codes [B, N, L] in parts of CHECKED_CANDIDATES candidates, after a check each; undivided without one."""
+    """Yield the codes [B, N, L], in parts of CHECKED_CANDIDATES candidates with a check before each if there is one."""
     for part in [codes] if check is None else torch.split(codes, CHECKED_CANDIDATES, 1):
         if check is not None:
             check()

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase
 
-from genir.benchmarks.device import measure_matmul_rate, move_to_device, read_clock
+from genir.benchmarks.device import measure_matmul_rate, read_clock
 from genir.benchmarks.documents import SyntheticDocuments
 from genir.benchmarks.synthetic import CODEBOOK_SIZE, SHAPES, TEXT_TOKENS, make_docid_model, make_docids, make_random_t5
 from genir.config import BaselineConfig, DDROConfig, IRPOConfig, LoopConfig, PreferenceConfig, SFTConfig
@@ -36,6 +36,7 @@ from genir.training.batch_logps import DocumentScorer
 from genir.training.candidate_lists import CandidateLists
 from genir.training.examples import Collator, ExampleSources, ExampleStream
 from genir.training.length_groups import LengthGroupCollator
+from genir.training.packing import unpack
 from genir.training.precision import autocast, uses_bf16
 from genir.training.preference_data import PreferenceCollator, PreferenceDataset
 from genir.training.trainer import Loss, TrainingJob, supervised_loss, train
@@ -202,7 +203,8 @@ def count_flops(job: TrainingJob) -> int:
     device, loss = scorer.t5.device, job.loss
     examples: Any = job.examples
     divide = LengthGroupCollator(job.collator, len(scorer.retriever.table), device)
-    batch = move_to_device(divide([examples[i] for i in range(settings.batch_size)]), device)
+    packed = divide([examples[i] for i in range(settings.batch_size)])
+    batch = unpack(packed | {"block": packed["block"].to(device)})
     assert isinstance(loss, StepTimer)
     with FlopCounterMode(display=False) as counter, autocast(settings.precision, device):
         torch.autograd.backward(loss.loss(scorer(batch), batch).mean())

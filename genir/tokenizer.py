@@ -153,12 +153,9 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_token
     short = [text if len(text) <= limit else " ".join(text.split())[:limit] for text in texts]
     plain = split_special_tokens(tokenizer, short)
     # The tokenizer would keep truncation and padding as settings, and threads that share it would disturb each other.
-    encoded = tokenizer(plain, return_special_tokens_mask=True, return_attention_mask=False, verbose=False)
-    lengths = [len(tokens) for tokens in encoded["input_ids"]]
-    ids, added = (
-        np.fromiter(chain.from_iterable(encoded[name]), np.int64, sum(lengths))
-        for name in ("input_ids", "special_tokens_mask")
-    )
+    encoded = _encode(tokenizer, plain)
+    lengths = [len(tokens) for tokens in encoded[0]]
+    ids, added = (np.fromiter(chain.from_iterable(rows), np.int64, sum(lengths)) for rows in encoded)
     ids[np.isin(ids, tokenizer.all_special_ids) & (added == 0)] = tokenizer.unk_token_id
     rows = []
     for tokens, is_added in zip(*(np.split(x, np.cumsum(lengths)[:-1]) for x in (ids, added)), strict=True):
@@ -169,3 +166,15 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_token
     padded = np.full(mask.shape, tokenizer.pad_token_id)
     padded[mask] = np.concatenate(rows)
     return {"input_ids": torch.from_numpy(padded), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
+    """Return the tokens of each text, and for each token 1 if the tokenizer added it, else 0."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # written in Python, such as that of ByT5
+        encoded = tokenizer(list(texts), return_special_tokens_mask=True, return_attention_mask=False, verbose=False)
+        return encoded["input_ids"], encoded["special_tokens_mask"]
+    _reset(tokenizer)
+    # Without the positions of the tokens in the texts, a trained tokenizer takes 0.6 of the time.
+    encodings = backend.encode_batch_fast(texts)
+    return [encoding.ids for encoding in encodings], [encoding.special_tokens_mask for encoding in encodings]

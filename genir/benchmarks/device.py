@@ -1,10 +1,8 @@
-"""The device of a benchmark: its clock, its rate of matrix products, and moving batches to it."""
+"""The device of a benchmark: its clock and its rate of matrix products."""
 
 import time
-from typing import Any
 
 import torch
-from torch import Tensor
 
 
 def read_clock() -> float:
@@ -12,15 +10,6 @@ def read_clock() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def move_to_device(batch: Any, device: torch.device) -> Any:
-    """Move the tensors of a batch, which may have batches in it, to a device."""
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {name: move_to_device(value, device) for name, value in batch.items()}
-    return [move_to_device(value, device) for value in batch]
 
 
 def measure_matmul_rate(bf16: bool, device: torch.device) -> float:

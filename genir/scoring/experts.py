@@ -68,9 +68,12 @@ class Experts:
 
     def score(self, texts: Sequence[str]) -> ExpertScores:
         """Score the documents for a batch of queries. Empty texts match nothing."""
-        matches = list(self.score_each(texts))
+        queries = [query for query, text in enumerate(texts) if text]
+        if not queries:
+            return ExpertScores(torch.zeros(0, dtype=torch.long), torch.zeros(0))
+        matches = list(self.score_each([texts[query] for query in queries]))
         keys = np.concatenate([match.positions for match in matches], dtype=np.int64)
-        keys += np.repeat(np.arange(len(texts)) * len(self), [len(match.positions) for match in matches])
+        keys += np.repeat(np.array(queries) * len(self), [len(match.positions) for match in matches])
         scores = np.concatenate([match.scores for match in matches])
         return ExpertScores(torch.from_numpy(keys), torch.from_numpy(scores))
 

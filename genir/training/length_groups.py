@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genir.training.packing import pack
+
 GROUP_COST = {"cpu": 96, "cuda": 1024}
 """What another group costs, in tokens that could be computed in the same time. That of a GPU, on which small matrices
 waste more, is an estimate.
@@ -20,7 +22,7 @@ _PARTS = ("input_ids", "attention_mask", "leaves", "seen_only", "expert_keys", "
 
 
 class LengthGroupCollator:
-    """A collator that divides the batches of another collator into groups, by `group_by_length`.
+    """A collator that divides the batches of another collator into groups, by `group_by_length`, and packs them.
 
     num_documents: the number of documents of the collection. device: the device on which the batches are computed.
     """
@@ -33,7 +35,7 @@ class LengthGroupCollator:
         self.cost = GROUP_COST["cpu" if device.type == "cpu" else "cuda"]
 
     def __call__(self, examples: Sequence[Any]) -> dict[str, Any]:
-        return group_by_length(self.collate(examples), self.num_documents, self.cost)
+        return pack(group_by_length(self.collate(examples), self.num_documents, self.cost))
 
 
 def group_by_length(batch: Mapping[str, Tensor], num_documents: int, cost: int) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from genir.training.callbacks import EvaluateLastStep, MarkComplete, ShowProgres
 from genir.training.checkpoints import find_last_checkpoint
 from genir.training.length_groups import LengthGroupCollator
 from genir.training.loggers import make_loggers
+from genir.training.packing import unpack
 from genir.training.precision import autocast
 from genir.training.sharding import (
     enable_on_cpus,
@@ -202,9 +203,10 @@ class DocidTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return the mean loss of the batch."""
+        batch = unpack(inputs)
         with autocast(self.job.settings.precision, self.args.device):
-            logps = model(inputs)
-        return self.job.loss(logps, inputs).mean()
+            logps = model(batch)
+        return self.job.loss(logps, batch).mean()
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Evaluate the current weights; return and log the measures."""

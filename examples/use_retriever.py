@@ -12,7 +12,7 @@ def main(folder: str, query: str) -> None:
     """Search for a query in three ways, and print the hits."""
     retriever = Retriever.from_pretrained(folder)
 
-    # A beam search follows the k most probable docids (at least 10) from level to level. `hits.exact` says whether the
+    # A beam search follows the k + 10 most probable docids from level to level. `hits.exact` says whether the
     # hits are proven to have the best scores of all documents; if not, a better document may have been pruned.
     hits = retriever.search(query, k=5)
     print(hits)

@@ -1,7 +1,7 @@
 """The exceptions that genir raises: for mistakes which a user can correct, and for searches that take too long.
 
-What is shown to users must show what it quotes as text, and in one line, so that `make_printable` and `quote` are here,
-below all other modules.
+Messages must show quoted text literally and in one line. The functions for this, `make_printable` and `quote`, are in
+this module, below all others.
 """
 
 import re

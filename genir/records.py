@@ -39,7 +39,7 @@ class Judgment(NamedTuple):
 class Hit(NamedTuple):
     """One ranked document; `score` is the natural log-probability of its docid given the query.
 
-    docid_text: the docid as people read it: its codes joined by hyphens, or the text of a text docid.
+    docid_text: the docid in readable form: its codes joined by hyphens, or the text of a text docid.
     """
 
     rank: int

@@ -73,7 +73,7 @@ def save_config(config: Config, path: Path) -> None:
 def _read_yaml(path: Path) -> Any:
     """Read a config file. Raises GenirError if it is missing or not valid YAML."""
     if not os.path.lexists(path):
-        if (path.parent / "genir.json").exists():
+        if path.name == "config.yaml" and (path.parent / "genir.json").exists():
             raise GenirError(
                 f"{path.parent}: this is a retriever folder; the command needs a config file or a run folder"
             )

@@ -31,8 +31,8 @@ Status: TypeAlias = Literal["kept", "pruned", "hit"]
 class Prefix:
     """A prefix of docids that a search considered.
 
-    text, label: all its codes as people read them, and those that its parent does not have; the number of a document
-    that shares its docid after #. codes: all its codes, with those that follow without alternatives; if only one
+    text, label: the readable form of all its codes, and of those that its parent lacks; the number of a document that
+    shares its docid after #. codes: all its codes, with those that follow without alternatives; if only one
     document begins with it, the rest of that document's docid. Documents that share a docid are told apart by one more
     code, their number. level: number of codes up to the last one that has alternatives, 0 for the root. status: "kept"
     as a beam, "pruned", or "hit" if it is one of the k documents found. documents: how many begin with it. logp: log p

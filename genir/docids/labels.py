@@ -1,4 +1,4 @@
-"""Docids as people read them: the text of text docids, and the codes of all others joined by hyphens."""
+"""Docids in readable form: the text of text docids, and the codes of all others joined by hyphens."""
 
 from collections.abc import Sequence
 from typing import Any

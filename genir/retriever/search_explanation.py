@@ -10,7 +10,7 @@ from genir.decoding.deadline import Deadline
 from genir.decoding.index import DocumentIndex
 from genir.decoding.prefix_tree import LevelCounts, Prefix, build_prefix_tree, count_levels
 from genir.decoding.search import TracedLevel
-from genir.errors import quote, shorten
+from genir.errors import make_printable, quote, shorten
 from genir.model import DocidModel, Encoded
 from genir.records import Hits
 from genir.retriever.search_html import draw_html
@@ -132,7 +132,7 @@ def _format_tree(node: Prefix, first: str = "", rest: str = "") -> Iterator[tupl
     first, rest: the lines of the tree before this prefix, and before those below it.
     """
     numbers = [format_p(node.p), f"{node.logp:.3f}", f"{node.prior:.3f}", f"{node.model:+.3f}"]
-    yield first + (shorten(node.label, _LONGEST_LABEL) or "any docid"), numbers, describe_outcome(node)
+    yield first + (shorten(make_printable(node.label), _LONGEST_LABEL) or "any docid"), numbers, describe_outcome(node)
     for child in node.children:
         branch, gap = ("└─ ", "   ") if child is node.children[-1] else ("├─ ", "│  ")
         yield from _format_tree(child, rest + branch, rest + gap)

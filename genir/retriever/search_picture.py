@@ -132,7 +132,8 @@ class BoxText(NamedTuple):
 
 def describe_box(node: Prefix) -> BoxText:
     """What is in the box: codes and probability; the probability by the experts alone, and the model's factor."""
+    label = shorten(make_printable(node.label), _LONGEST_LABEL)
     if node.level == 0:
-        return BoxText(shorten(node.label, _LONGEST_LABEL) or "any docid", "", f"{node.documents:,} documents", "")
+        return BoxText(label or "any docid", "", f"{node.documents:,} documents", "")
     prior = f"prior {format_p(math.exp(node.prior))}"
-    return BoxText(shorten(node.label, _LONGEST_LABEL), format_p(node.p), prior, format_factor(node.model))
+    return BoxText(label, format_p(node.p), prior, format_factor(node.model))

@@ -37,7 +37,7 @@ class RetrieverParts(NamedTuple):
 
 def read_parts(folder: Path, device: str | torch.device | None, dtype: torch.dtype) -> RetrieverParts:
     """Read a retriever's own folder; raise GenirError if it is damaged, and for a wrong device or type of weights."""
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+    if dtype not in (torch.float32, torch.bfloat16):
         raise GenirError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype!r}")
     base, softmax_over, max_tokens = read_settings(folder)
     index = load_documents(folder)

@@ -26,7 +26,7 @@ class LevelExplanation(NamedTuple):
     """One level of a docid at which it has siblings.
 
     level: counted from 1. code: its code; among documents that share a docid, the number of the document. siblings: how
-    many codes may follow there. label: the code as people read it; such a number after #. logp: log p of the code.
+    many codes may follow there. label: the code in readable form; such a number after #. logp: log p of the code.
     prior: what the experts alone would give it. model: logp - prior. shared: whether the siblings are documents that
     share the docid, among which the model does not choose.
     """
@@ -44,7 +44,7 @@ class LevelExplanation(NamedTuple):
 class Explanation(NamedTuple):
     """The score of a document for a query, and where it comes from.
 
-    docid, docid_text: the document's codes, and as people read them. experts: the weighted score of each expert for the
+    docid, docid_text: the document's codes, and their readable form. experts: the weighted score of each expert for the
     document. levels: the levels at which its docid has siblings; all others have the probability 1.
     """
 

@@ -49,7 +49,7 @@ def document_logps(
     masses: the documents' prior masses for these queries; None means that all documents have the same. They are not
     used by a model with softmax_over "full". candidate_chunk: if there are more candidates than this, they are scored
     in chunks with gradient checkpointing, so that only one chunk's activations are in memory at a time. check: called
-    again and again, at least once for each CHECKED_CANDIDATES candidates; it may raise an error that ends the work.
+    repeatedly, at least once for each CHECKED_CANDIDATES candidates; it may raise an error that ends the work.
     """
     if candidate_chunk is not None and leaves.shape[1] > candidate_chunk:
 
@@ -136,7 +136,8 @@ def run_decoder(
     codes = trie.generated_codes(leaves if depth else leaves[:, :1])[..., :depth]
     cross_cache = model.precompute_cross_attention(encoded)
     checked = _split_for_checks(model.decoder_inputs(codes), check)
-    return torch.cat([model.decode(cross_cache, tokens) for tokens in checked], 1)
+    parts = [model.decode(cross_cache, tokens) for tokens in checked]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
 def _split_for_checks(codes: Tensor, check: Callable[[], None] | None) -> Iterator[Tensor]:

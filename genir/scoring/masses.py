@@ -48,9 +48,7 @@ class Masses:
         query = torch.repeat_interleave(ends.diff())
         self.largest = scores.new_zeros(queries).scatter_reduce(0, query, scores, "amax").double()
         shifted = scores - self.largest.index_select(0, query)
-        if bool((self.largest > MAX_RANGE).any()):  # a query that repeats its words hundreds of times
-            shifted = shifted.clamp(min=-MAX_RANGE)
-        self.weights = shifted.exp_()
+        self.weights = shifted.clamp_(min=-MAX_RANGE).exp_()
 
     @classmethod
     def uniform(cls, trie: Trie, queries: int, device: torch.device, allowed: AllowedLeaves | None = None) -> "Masses":

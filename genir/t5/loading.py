@@ -55,10 +55,15 @@ def load_seq2seq(name: str, device: str | torch.device | None = None) -> Any:
 def _choose_device(device: str | torch.device | None) -> torch.device:
     """Return a device that can be used, by default a GPU if there is one; raise GenirError if it cannot be used."""
     try:
-        return torch.empty(0, device=device or ("cuda" if torch.cuda.is_available() else "cpu")).device
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        found = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise GenirError(f"the device {device!r} cannot be used: {reason}") from None
+    if found.type == "meta":
+        raise GenirError(f"the device {device!r} cannot be used: its tensors have no values")
+    return found
 
 
 @contextmanager

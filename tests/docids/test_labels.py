@@ -1,4 +1,4 @@
-"""Docids as people read them, for the tokenizer that genir trains."""
+"""Docids in readable form, for the tokenizer that genir trains."""
 
 import pytest
 
@@ -8,6 +8,7 @@ from genir.docids.text import pad_docids, token_ids
 from genir.model import DocidModel
 from genir.records import Document
 from genir.retriever import Retriever
+from genir.tokenizer import train_tokenizer
 from tests.helpers.models import make_model
 from tests.helpers.retrievers import with_bm25
 
@@ -16,15 +17,19 @@ TITLES = ["owls hunt", "owls hunt mice", "owls", "one two three", "four", "three
 
 @pytest.fixture(scope="module")
 def retriever(tokenizer):
+    return make_text_retriever(tokenizer, TITLES)
+
+
+def make_text_retriever(tokenizer, titles):
     """A retriever whose docids are its titles."""
-    docids = [[*tokens, tokenizer.eos_token_id] for tokens in token_ids(tokenizer, TITLES, 20)]
+    docids = [[*tokens, tokenizer.eos_token_id] for tokens in token_ids(tokenizer, titles, 20)]
     codes = pad_docids(docids)
     sizes = (len(tokenizer),) * codes.shape[1]
-    ids = [f"d{i}" for i in range(len(TITLES))]
-    table = DocidTable.from_codes(Codes(codes, sizes), doc_ids=ids, titles=TITLES, text=True)
+    ids = [f"d{i}" for i in range(len(titles))]
+    table = DocidTable.from_codes(Codes(codes, sizes), doc_ids=ids, titles=titles, text=True)
     t5 = make_model((1,), base=len(tokenizer) - 1).t5
     plain = Retriever(DocidModel(t5, CodeLayout(0, sizes, True), "trie"), tokenizer, table)
-    return with_bm25(plain, [Document(doc_id, title, title) for doc_id, title in zip(ids, TITLES, strict=True)])
+    return with_bm25(plain, [Document(doc_id, title, title) for doc_id, title in zip(ids, titles, strict=True)])
 
 
 def walk(node):
@@ -68,12 +73,23 @@ def test_explanations_show_the_text_of_docids(retriever):
         for child in node.children:
             before = node.text.replace(SPACE, "")
             assert child.text.startswith((before, SPACE))
-            assert child.label in (END, SPACE, f"…{child.text[len(before) :]}", child.text[len(before) :].strip())
+            rest = child.text[len(before) :]
+            assert child.label in ((f"…{rest}", rest.strip()) if rest.replace(SPACE, "") else (END, SPACE))
             assert f" {child.label} " in str(found)
     one = retriever.explain("owls hunt", "d1")
     assert one.docid_text == "owls hunt mice"
     assert [level.label for level in one.levels if level.label not in str(one)] == []
     assert not any(level.label.isdigit() for level in one.levels)
+
+
+def test_control_characters_of_docids_are_not_printed():
+    titles = ["red \x1b\u202eowls", "red \x1b\u202emice", "blue"]
+    explanation = make_text_retriever(train_tokenizer(titles * 3, 100), titles).explain("owls", k=3)
+    assert any("\x1b" in node.text for node in walk(explanation.tree))
+    for shown in (str(explanation), explanation._repr_html_(), repr(explanation.hits)):
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+        assert r"\x1b" in shown
 
 
 def test_documents_that_are_added_or_removed_leave_the_text(retriever, tokenizer):

@@ -34,6 +34,7 @@ def test_every_call_returns_the_hits_as_documents(parts):
             for document, hit in zip(documents, hits, strict=True):
                 assert document.metadata["score"] == pytest.approx(hit.score, abs=1e-5)
                 rest = {"doc_id": hit.doc_id, "title": hit.title, "rank": hit.rank, "docid_text": hit.docid_text}
+                rest["docid"] = list(hit.docid)
                 assert {name: document.metadata[name] for name in rest} == rest
 
 

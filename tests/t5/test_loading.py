@@ -60,7 +60,7 @@ def test_a_missing_model_is_a_one_line_error(tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", 7.5])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", 7.5, "", "meta"])
 def test_a_device_that_cannot_be_used_is_a_one_line_error(tmp_path, device):
     make_model((3, 4)).t5.save_pretrained(tmp_path)
     with pytest.raises(GenirError, match=r"the device .* cannot be used: ") as error:

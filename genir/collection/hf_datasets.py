@@ -8,6 +8,7 @@ others are read in batches.
 import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from genir.config.base import SPLIT_NAME
 from genir.console import print_note
 from genir.errors import GenirError, error_at
 from genir.files import list_folder
-from genir.files.hub import TIMEOUT, cache_unless
+from genir.files.hub import TIMEOUT, explain_hub_error, find_hub_problem, reading_cache_only
 from genir.records import Document, Judgment, Query
 
 QRELS_CONFIGS = ("qrels", "default")
@@ -168,15 +169,15 @@ def _hub_parts(name: str) -> tuple[Part, Part, Part]:
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
         raise GenirError(f"hf:{name}: no such folder (in {Path.cwd()})")
     datasets = _import_datasets(f"hf:{name}")
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub import HfApi, errors
 
     try:
-        with cache_unless(lambda: HfApi().dataset_info(name, timeout=TIMEOUT)) as problem:
-            return _load_parts(name, datasets, problem)
-    except RepositoryNotFoundError:
-        place = f"no such folder (in {Path.cwd()}), and no such data set on the hub, or a private one"
-        raise GenirError(f"hf:{name}: {place}; `hf auth login` gives access to yours") from None
+        problem = find_hub_problem(lambda: HfApi().dataset_info(name, timeout=TIMEOUT))
+    except (errors.HfHubHTTPError, errors.HFValidationError) as error:
+        place = f"hf:{name}: no such folder (in {Path.cwd()}), and not on the hub"
+        raise GenirError(f"{place}: {explain_hub_error(error)}") from None
+    with reading_cache_only() if problem else nullcontext():
+        return _load_parts(name, datasets, problem)
 
 
 def _load_parts(name: str, datasets: Any, problem: str) -> tuple[Part, Part, Part]:
@@ -184,7 +185,7 @@ def _load_parts(name: str, datasets: Any, problem: str) -> tuple[Part, Part, Par
     try:
         configs = datasets.get_dataset_config_names(name)
     except Exception as error:  # the hub raises a dozen unrelated types
-        reason = f"and the hub cannot be reached: {problem}" if problem else f"nor on the hub: {_first_line(error)}"
+        reason = f"and the hub cannot be reached: {problem}" if problem else f"and not on the hub: {_first_line(error)}"
         raise GenirError(f"hf:{name}: no such folder (in {Path.cwd()}), {reason}") from None
     for part in ("corpus", "queries"):
         if part not in configs:
@@ -282,7 +283,7 @@ def _load_from_disk(folder: Path) -> Part:
         loaded = datasets.load_from_disk(str(folder))
     except (ValueError, OSError, KeyError) as error:
         raise GenirError(f"{folder}: damaged ({_first_line(error)}); save the data set again") from None
-    if not isinstance(loaded, datasets.DatasetDict):
+    if isinstance(loaded, datasets.Dataset):
         return {"test": Table(folder, loaded)}
     return {str(split): Table(folder / str(split), dataset) for split, dataset in loaded.items()}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from genir.console import print_note
 from genir.errors import GenirError
 from genir.files import content_hash, read_json
-from genir.files.hub import TIMEOUT, cache_unless
+from genir.files.hub import TIMEOUT, explain_hub_error, find_hub_problem
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -45,9 +45,11 @@ def download_repository(name: str, revision: str | None = None) -> Path:
 
     problem = ""
     try:
-        with cache_unless(lambda: HfApi().model_info(name, revision=revision, timeout=TIMEOUT)) as problem:
-            settings = Path(hf_hub_download(name, SETTINGS_FILE, revision=revision))
-            return Path(snapshot_download(name, revision=settings.parent.name))  # the commit
+        problem = find_hub_problem(lambda: HfApi().model_info(name, revision=revision, timeout=TIMEOUT))
+        cache_only = bool(problem)  # otherwise it would try again for half a minute
+        settings = Path(hf_hub_download(name, SETTINGS_FILE, revision=revision, local_files_only=cache_only))
+        commit = settings.parent.name
+        return Path(snapshot_download(name, revision=commit, local_files_only=cache_only))
     except RemoteEntryNotFoundError:
         raise GenirError(
             f"{name}: this repository of the hub holds no retriever of genir (it has no {SETTINGS_FILE})"
@@ -56,7 +58,7 @@ def download_repository(name: str, revision: str | None = None) -> Path:
         at = "" if revision is None else f" at revision {revision}"
         if problem and isinstance(error, LocalEntryNotFoundError):
             raise GenirError(f"{name}: no such folder, and the hub cannot be reached: {problem}") from None
-        raise GenirError(f"{name}: no such folder, and not on the hub{at}: {_explain(error)}") from None
+        raise GenirError(f"{name}: no such folder, and not on the hub{at}: {explain_hub_error(error)}") from None
 
 
 def upload_folder(
@@ -91,7 +93,7 @@ def upload_folder(
     except GenirError:
         raise
     except Exception as error:
-        raise GenirError(f"{name}: the upload to the hub failed: {_explain(error)}") from None
+        raise GenirError(f"{name}: the upload to the hub failed: {explain_hub_error(error)}") from None
     return str(commit.commit_url)
 
 
@@ -119,17 +121,3 @@ def _keep_edited_card(folder: Path, card: Path, earlier: dict[str, Any], name: s
     if content_hash(card) != earlier.get("card"):
         shutil.copy(card, folder / CARD_FILE)
         print_note(f"{name}: its {CARD_FILE} is not as genir wrote it, so it is kept; delete it there to get a new one")
-
-
-def _explain(error: Exception) -> str:
-    """Say in one line why a call of the hub has failed."""
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    if isinstance(error, RevisionNotFoundError):
-        return "there is no such revision"
-    if isinstance(error, RepositoryNotFoundError):
-        return "there is no such repository, or a private one; `hf auth login` gives access to yours"
-    message = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
-        message += "; log in with `hf auth login`, or give a token that may write"
-    return message

@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+from huggingface_hub import constants
 
 from genir.collection import BeirCollection, open_collection
 from genir.collection.hf_datasets import HfDatasetsCollection
@@ -13,6 +14,7 @@ from genir.pipeline.staleness import wanted_state
 from genir.records import Judgment
 from indexing import prepare_collection
 from tests.helpers.beir import left_behind
+from tests.helpers.hub import serve_status
 
 pytest.importorskip("datasets", reason="needs the extra datasets")
 
@@ -124,6 +126,34 @@ def test_validation_is_called_dev_and_splits_can_be_renamed(tables, tmp_path):
         GenirError, match=r"no split x, which collection\.splits\.test names; there are: validation, dl"
     ):
         HfDatasetsCollection(source, {"test": "x"})
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (
+            404,
+            "RepoNotFound",
+            r"and not on the hub: there is no such repository, or a private one; `hf auth",
+        ),
+        (403, "", r"and not on the hub: .*403.*; log in with `hf auth login`"),
+        (429, "", r"and the hub cannot be reached: .*429"),
+        (503, "", r"and the hub cannot be reached: .*503"),
+    ],
+)
+def test_an_error_of_the_hub_is_one_line(status, code, words, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with serve_status(status, code) as address:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        with pytest.raises(GenirError, match=rf"hf:alice/owls: no such folder \(in .*\), {words}") as error:
+            HfDatasetsCollection("alice/owls", {})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a--b/c", "ab/c."])
+def test_what_cannot_be_a_name_on_the_hub_is_said(name):
+    with pytest.raises(GenirError, match=rf"hf:{name}: no such folder \(in .*\), and not on the hub: "):
+        HfDatasetsCollection(name, {})
 
 
 def test_what_is_missing_is_named(tables, tmp_path):

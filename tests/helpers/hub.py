@@ -175,6 +175,29 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
+def serve_status(status: int, code: str = "") -> Iterator[str]:
+    """Serve a hub that answers every request with a status; yields its address. code: the error's name on the hub."""
+
+    class StatusHandler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            if code:
+                self.send_header("X-Error-Code", code)
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
 def serve_hub() -> Iterator[tuple[str, dict[str, Repository]]]:
     """Serve an empty hub; yields its address, and its repositories by name."""
     handler = type("HubHandler", (Handler,), {"repositories": {}, "blobs": {}})

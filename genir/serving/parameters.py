@@ -81,7 +81,7 @@ class SearchRequest(_Body):
     beams: Annotated[int, Field(ge=1, le=MAX_BEAMS)] | None = Field(
         None,
         description="Beam size: more beams are slower and miss less; fewer than k may find fewer than k documents. "
-        "By default k + 10.",
+        f"By default k + 10, but at most {MAX_BEAMS:,}.",
     )
     exact: Exact = False
     allowed: list[str] | None = Field(
@@ -124,7 +124,7 @@ class ExplainParameters(_Parameters):
         10, ge=1, le=MAX_EXPLAINED, description="How many documents the search finds."
     )
     beams: Annotated[int, Field(ge=1, le=MAX_EXPLAINED, strict=True), Digits] | None = Field(
-        None, description="Beam size of the search."
+        None, description=f"Beam size of the search. By default k + 10, but at most {MAX_EXPLAINED}."
     )
 
     @model_validator(mode="after")

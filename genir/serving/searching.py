@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 from fastapi import Request
 
 from genir.decoding.deadline import Deadline
-from genir.decoding.index import default_beams
 from genir.errors import SearchTimeout
 from genir.records import Hits
 from genir.retriever import Retriever
 from genir.serving.batching import BatchDeadline, BatchQueue, Done
 from genir.serving.errors import ClientDisconnected, ShuttingDown
+from genir.serving.limits import MAX_BEAMS, choose_beams
 from genir.serving.metrics import Metrics
 from genir.serving.reloading import ServedRetriever
 from genir.serving.settings import ServiceSettings
@@ -39,7 +39,8 @@ class SearchOptions(NamedTuple):
     @classmethod
     def of(cls, k: int, beams: int | None, exact: bool, allowed: list[str] | None) -> "SearchOptions":
         """The options of a request, in the same form whenever they mean the same."""
-        return cls(k, beams or default_beams(k), exact, None if allowed is None else tuple(sorted({*allowed})))
+        documents = None if allowed is None else tuple(sorted({*allowed}))
+        return cls(k, choose_beams(k, beams, MAX_BEAMS), exact, documents)
 
 
 class SearchItem(NamedTuple):

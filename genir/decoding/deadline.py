@@ -11,9 +11,9 @@ MAX_SECONDS = 1e9
 
 
 class Deadline:
-    """The time at which a search gives up, some seconds from now; without seconds, only `cancel` ends it.
+    """The time at which a search or a ranking gives up, some seconds from now; without seconds, only `cancel` ends it.
 
-    Pass it to a search as its timeout, and call `cancel` from another thread, or from a signal handler.
+    Pass it to `search` or `rank` as the timeout, and call `cancel` from another thread, or from a signal handler.
 
     Raises GenirError unless `seconds` is a positive number.
     """
@@ -27,21 +27,25 @@ class Deadline:
 
     @classmethod
     def of(cls, timeout: Union[float, "Deadline", None]) -> "Deadline":
-        """The deadline that the `timeout` of a search means: some seconds from now, one that exists, or none."""
+        """The deadline that a `timeout` means: some seconds from now, one that exists, or none."""
         if isinstance(timeout, Deadline):
             return timeout
         return cls() if timeout is None else cls(timeout)
 
     def cancel(self) -> None:
-        """End the searches that have this deadline: they raise SearchTimeout before their next decoder pass."""
+        """End what has this deadline: it raises SearchTimeout before its next decoder pass."""
         self._is_cancelled = True
 
     def check(self) -> None:
         """Raise SearchTimeout if the deadline has passed or was cancelled."""
         if self._is_cancelled:
-            raise SearchTimeout("the search was cancelled")
+            raise SearchTimeout("cancelled before it was finished")
         if time.monotonic() >= self._end:
-            raise SearchTimeout(
-                f"stopped after {self._seconds:g} s; allow more time, or ask for less: fewer beams or documents, or no "
-                "exact search"
-            )
+            raise self.make_error()
+
+    def make_error(self) -> SearchTimeout:
+        """Create the error that says after how many seconds the deadline has passed, and what to do."""
+        return SearchTimeout(
+            f"stopped after {self._seconds:g} s; allow more time, or ask for less: fewer beams or documents, or no "
+            "exact search"
+        )

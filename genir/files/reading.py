@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 from safetensors import SafetensorError
 
-from genir.errors import GenirError, error_at
+from genir.errors import GenirError, error_at, quote
 
 MAX_LINE_BYTES = 100_000_000
 """Longest line that is read. Lines of published collections have less than 2 MB; a longer one would fill the memory."""
@@ -163,7 +163,7 @@ def _require_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise _StrictJsonError(f"the key {twice!r} is given twice")
+        raise _StrictJsonError(f"the key {quote(twice)} is given twice")
     return values
 
 

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse
 import genir
 from genir.serving.authentication import ApiKey
 from genir.serving.docs_page import render_docs
-from genir.serving.errors import handle_errors
+from genir.serving.errors import UnexpectedErrors, handle_errors
 from genir.serving.head_requests import HeadRequests
 from genir.serving.limits import BodyLimit
 from genir.serving.metrics import Metrics
@@ -48,7 +48,7 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
         lifespan=lambda app: _serving(served, settings, metrics),
     )
     # The middleware checks the key; this describes it to the tools that read OpenAPI.
-    key_security = [] if settings.api_key is None else [Security(HTTPBearer(auto_error=False, scheme_name="API key"))]
+    key_security = [] if settings.api_key is None else [Security(HTTPBearer(auto_error=False, scheme_name="ApiKey"))]
     app.include_router(make_search_routes(searcher), dependencies=key_security)
     app.include_router(make_monitoring_routes(served, metrics, key_security))
     _add_pages(app)
@@ -58,8 +58,8 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
     app.add_middleware(HeadRequests)
     if settings.api_key is not None:
         app.add_middleware(ApiKey, key=settings.api_key, is_open=_is_open)
-    app.add_middleware(Recorder, metrics=metrics, routes=_ROUTES, access_log=settings.access_log)
-    if settings.cors:  # outside of the recorder, so that pages of these origins see its answers to errors too
+    app.add_middleware(UnexpectedErrors)
+    if settings.cors:  # outside of what answers with errors, so that pages of these origins can read these answers too
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors,
@@ -67,6 +67,7 @@ def create_app(served: ServedRetriever, settings: ServiceSettings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
+    app.add_middleware(Recorder, metrics=metrics, routes=_ROUTES, access_log=settings.access_log)
     return app
 
 

@@ -1,5 +1,6 @@
 """The JSON answers to requests that fail: one sentence, the status and the request's id."""
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -7,11 +8,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from starlette.types import Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from genir.errors import GenirError, SearchTimeout, make_printable
 from genir.serving.batching import Overloaded
 from genir.serving.validation import describe_mistake
+
+_LOG = logging.getLogger("genir.serving")
 
 
 class ErrorAnswer(BaseModel):
@@ -86,6 +89,34 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def answer_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         return make_error_response(request.scope, 422, describe_mistake(error))
+
+
+class UnexpectedErrors:
+    """ASGI middleware that logs an unexpected error under the id of the request, and answers with 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; raise an error again if the answer has begun, so that the server ends the connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception:
+            _LOG.exception("request %s failed", scope.get("state", {}).get("request_id", ""))
+            if has_begun:
+                raise
+            message = "the service has failed; its log has the cause under the id of this request"
+            await make_error_response(scope, 500, message)(scope, receive, send)
 
 
 def _list_methods(app: FastAPI, path: str, some: str) -> str:

@@ -3,6 +3,7 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from genir.decoding.index import default_beams
 from genir.serving.errors import make_error_response
 
 MAX_K = 1000
@@ -17,6 +18,11 @@ MAX_EXPLAINED = 100
 MAX_QUERY_LENGTH = 10_000
 """Characters of a query."""
 MAX_BODY_BYTES = 1_000_000
+
+
+def choose_beams(k: int, beams: int | None, most: int) -> int:
+    """The beam size of a request: `beams`, or else the default for k documents, limited to `most` but not below k."""
+    return beams if beams is not None else max(k, min(default_beams(k), most))
 
 
 class BodyLimit:

@@ -6,8 +6,9 @@ from fastapi import APIRouter
 from fastapi.params import Depends
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
+from genir.serving.errors import describe_errors
 from genir.serving.metrics import Metrics
 from genir.serving.reloading import ServedRetriever
 
@@ -45,7 +46,11 @@ def make_monitoring_routes(
         return Ready(documents=len(served.current.table))
 
     @routes.get(
-        "/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse, dependencies=key_security
+        "/metrics",
+        summary="Metrics for Prometheus",
+        response_class=Response,  # one without a media type, since errors are JSON and the metrics are text
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **describe_errors(401)},
+        dependencies=key_security,
     )
     async def show_metrics() -> Response:
         """Requests, latencies, queues, batch sizes, beam sizes, certified searches and documents."""

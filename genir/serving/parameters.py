@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from genir.errors import quote
 from genir.serving.limits import MAX_BEAMS, MAX_EXPLAINED, MAX_HITS, MAX_K, MAX_QUERIES, MAX_QUERY_LENGTH, MAX_RANKED
 
 EXAMPLE_QUERY = "how do owls hunt in the dark"
@@ -43,8 +44,9 @@ class _Parameters(BaseModel):
     @classmethod
     def require_known(cls, given: object) -> object:
         """Raise ValueError for a parameter that does not exist."""
-        if isinstance(given, dict) and (unknown := next((x for x in given if x not in cls.model_fields), None)):
-            raise ValueError(f"{unknown}: there is no such parameter; there are {', '.join(cls.model_fields)}")
+        unknown = next((x for x in given if x not in cls.model_fields), None) if isinstance(given, dict) else None
+        if unknown is not None:
+            raise ValueError(f"{quote(unknown)}: there is no such parameter; there are {', '.join(cls.model_fields)}")
         return given
 
 
@@ -79,7 +81,7 @@ class SearchRequest(_Body):
     beams: Annotated[int, Field(ge=1, le=MAX_BEAMS)] | None = Field(
         None,
         description="Beam size: more beams are slower and miss less; fewer than k may find fewer than k documents. "
-        "By default k + 10.",
+        f"By default k + 10, but at most {MAX_BEAMS:,}.",
     )
     exact: Exact = False
     allowed: list[str] | None = Field(
@@ -122,7 +124,7 @@ class ExplainParameters(_Parameters):
         10, ge=1, le=MAX_EXPLAINED, description="How many documents the search finds."
     )
     beams: Annotated[int, Field(ge=1, le=MAX_EXPLAINED, strict=True), Digits] | None = Field(
-        None, description="Beam size of the search."
+        None, description=f"Beam size of the search. By default k + 10, but at most {MAX_EXPLAINED}."
     )
 
     @model_validator(mode="after")

@@ -11,17 +11,15 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from genir.serving.errors import make_error_response
 from genir.serving.metrics import Metrics
 
 ACCESS_LOG = logging.getLogger("genir.access")
-_LOG = logging.getLogger("genir.serving")
 _VALID_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 
 
 class Recorder:
-    """ASGI middleware that gives each request an id, counts it, logs it, and answers unexpected errors with 500.
+    """ASGI middleware that gives each request an id, counts it and logs it.
 
     The id is that of the header X-Request-ID, if it has at most 128 characters from A-Z a-z 0-9 _ . : / + = @ -, or
     else a new one. routes: the paths that are counted under their own names; all others count as "other".
@@ -49,12 +47,6 @@ class Recorder:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:
-            _LOG.exception("request %s failed", request_id)
-            if status != 499:  # the answer has begun, and the server closes the connection
-                raise
-            message = "the service has failed; its log has the cause under the id of this request"
-            await make_error_response(scope, 500, message)(scope, receive, send_with_id)
         finally:
             self._record(scope, status, time.monotonic() - start)
 

@@ -10,7 +10,7 @@ from genir.serving.parameters import EXAMPLE_QUERY, with_example
 class Hit(BaseModel):
     """One ranked document. score: the natural log-probability of its docid given the query.
 
-    docid_text: the docid as people read it: its codes joined by hyphens, or the text of a text docid.
+    docid_text: the docid in readable form: its codes joined by hyphens, or the text of a text docid.
     """
 
     rank: int
@@ -132,7 +132,7 @@ class LevelCounts(BaseModel):
 class ExplainedPrefix(BaseModel):
     """A prefix of docids that a search considered; logp = prior + model, of the whole prefix and of its last code.
 
-    text, label: all codes as people read them, and those that the parent does not have. codes: all codes; those after
+    text, label: all codes in readable form, and those that the parent does not have. codes: all codes; those after
     `level` have no alternatives. status: kept, pruned or hit. documents: how many begin with the prefix; doc_id, title:
     the document if there is only one. children: the prefixes one code longer that are shown, most likely first. others:
     how many more were pruned; others_logp: the log of their total probability.

@@ -9,6 +9,7 @@ from genir.records import Hits
 from genir.retriever import Retriever
 from genir.serving.batching import Done
 from genir.serving.errors import describe_errors
+from genir.serving.limits import MAX_EXPLAINED, choose_beams
 from genir.serving.parameters import ExplainParameters, RankRequest, SearchParameters, SearchRequest
 from genir.serving.schemas import (
     ExplainResult,
@@ -61,7 +62,8 @@ def make_search_routes(searcher: Searcher) -> APIRouter:
 
         With a `doc_id`, tell what the experts and the model add to the score of this document, level by level.
         """
-        query, doc_id, k, beams = parameters.query, parameters.doc_id, parameters.k, parameters.beams
+        query, doc_id, k = parameters.query, parameters.doc_id, parameters.k
+        beams = choose_beams(k, parameters.beams, MAX_EXPLAINED)
 
         def call(retriever: Retriever, deadline: Deadline) -> ExplainResult | SearchExplanationResult:
             if doc_id is not None:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 from fastapi import Request
 
 from genir.decoding.deadline import Deadline
-from genir.decoding.index import default_beams
 from genir.errors import SearchTimeout
 from genir.records import Hits
 from genir.retriever import Retriever
 from genir.serving.batching import BatchDeadline, BatchQueue, Done
 from genir.serving.errors import ClientDisconnected, ShuttingDown
+from genir.serving.limits import MAX_BEAMS, choose_beams
 from genir.serving.metrics import Metrics
 from genir.serving.reloading import ServedRetriever
 from genir.serving.settings import ServiceSettings
@@ -23,8 +23,6 @@ Result = TypeVar("Result")
 _FAST_BEAMS = 60
 """Searches with more beams take long, and are searched in the threads of long searches."""
 _LONG_THREADS = 2
-_SEARCH_TIMEOUT = "the search was stopped after {:g} s; allow more time, or search with fewer beams or without exact"
-_CALL_TIMEOUT = "there was no answer after {:g} s; allow more time, or ask for fewer documents"
 
 
 class SearchOptions(NamedTuple):
@@ -41,7 +39,8 @@ class SearchOptions(NamedTuple):
     @classmethod
     def of(cls, k: int, beams: int | None, exact: bool, allowed: list[str] | None) -> "SearchOptions":
         """The options of a request, in the same form whenever they mean the same."""
-        return cls(k, beams or default_beams(k), exact, None if allowed is None else tuple(sorted({*allowed})))
+        documents = None if allowed is None else tuple(sorted({*allowed}))
+        return cls(k, choose_beams(k, beams, MAX_BEAMS), exact, documents)
 
 
 class SearchItem(NamedTuple):
@@ -102,7 +101,7 @@ class Searcher:
         def start(deadline: Deadline) -> Awaitable[list[Done[Hits]]]:
             return queue.run([SearchItem(retriever, query, options, deadline) for query in queries], key)
 
-        found = await self._finish(request, timeout_ms, start, _SEARCH_TIMEOUT)
+        found = await self._finish(request, timeout_ms, start)
         for done in found:
             self._metrics.count_search(done.result, options.beams)
         return found
@@ -123,15 +122,12 @@ class Searcher:
 
             return self._scores.run([call], None)
 
-        return (await self._finish(request, timeout_ms, start, _CALL_TIMEOUT))[0]
+        return (await self._finish(request, timeout_ms, start))[0]
 
     async def _finish(
-        self, request: Request, timeout_ms: float | None, start: Callable[[Deadline], Awaitable[Result]], message: str
+        self, request: Request, timeout_ms: float | None, start: Callable[[Deadline], Awaitable[Result]]
     ) -> Result:
-        """Await what a function starts, until the deadline, the client's disconnection or the end of the service.
-
-        message: the error at the deadline, with a place for the seconds.
-        """
+        """Await what a function starts, until the deadline, the client's disconnection or the end of the service."""
         seconds = self._timeout if timeout_ms is None else min(self._timeout, timeout_ms / 1000)
         deadline = Deadline(seconds)
         running = asyncio.ensure_future(start(deadline))
@@ -142,9 +138,9 @@ class Searcher:
                 return running.result()
             if watching in done:
                 raise ClientDisconnected("the client has disconnected")
-            raise SearchTimeout(message.format(seconds))
-        except SearchTimeout:  # a deadline that passes in the thread of the search is the same to the client
-            raise SearchTimeout(message.format(seconds)) from None
+            raise deadline.make_error()
+        except SearchTimeout:  # the thread of a batch may raise that of another client
+            raise deadline.make_error() from None
         except asyncio.CancelledError:
             raise ShuttingDown("the service is shutting down") from None
         finally:

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from genir.errors import GenirError
+from genir.errors import GenirError, quote, shorten
 from genir.files import parse_strict_json
 
 _LONGEST_VALUE = 40
@@ -50,9 +50,11 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             names = Counter(name for name, _ in request.query_params.multi_items())
             if has_body and names:
-                raise GenirError(f"{next(iter(names))}: parameters of this request belong in its body, a JSON object")
-            if repeated := next((name for name, times in names.items() if times > 1), None):
-                raise GenirError(f"{repeated}: given {names[repeated]} times; give it once")
+                name = quote(next(iter(names)))
+                raise GenirError(f"{name}: parameters of this request belong in its body, a JSON object")
+            for name, times in names.items():
+                if times > 1:
+                    raise GenirError(f"{quote(name)}: given {times} times; give it once")
             return await handle(_StrictRequest(request.scope, request.receive))
 
         return handle_strictly
@@ -97,5 +99,4 @@ def describe_mistake(error: RequestValidationError) -> str:
 
 def _quote(value: Any) -> str:
     """A value as JSON, cut if it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    return shorten(json.dumps(value, ensure_ascii=False, default=str), _LONGEST_VALUE)

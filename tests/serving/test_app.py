@@ -1,9 +1,14 @@
 """The application as a whole: what every request passes through, and its pages."""
 
+import json
+import logging
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 
 from genir.serving import app as app_module
+from genir.serving.recording import ACCESS_LOG
 from tests.helpers.serving import make_app
 
 
@@ -19,20 +24,41 @@ def test_pages_of_other_origins_may_send_requests_only_if_that_is_allowed(owls):
     assert "access-control-allow-origin" not in opened.get("/health", headers={"Origin": "https://other"}).headers
 
 
-def test_pages_of_allowed_origins_can_read_answers_to_unexpected_errors(owls, monkeypatch):
+def test_answers_to_pages_of_other_origins_are_recorded_and_can_be_read(owls, monkeypatch, caplog):
     monkeypatch.setattr(type(owls), "search_many", None)
-    ours = {"Origin": "https://search.example"}
-    client = TestClient(make_app(owls, cors=(ours["Origin"],)))
-    answer = client.get("/search", params={"query": "owls"}, headers=ours)
-    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (500, ours["Origin"])
-    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+    ours, asking = {"Origin": "https://search.example"}, {"Access-Control-Request-Method": "GET"}
+    client = TestClient(make_app(owls, cors=(ours["Origin"],), access_log=True))
+    with caplog.at_level(logging.INFO, ACCESS_LOG.name):
+        failed = client.get("/search", params={"query": "owls"}, headers=ours)
+        allowed = client.options("/search", headers=ours | asking)
+        refused = client.options("/search", headers={"Origin": "https://other"} | asking)
+    assert [x.status_code for x in (failed, allowed, refused)] == [500, 200, 400]
+    assert failed.headers["x-request-id"] == failed.json()["request_id"]
+    assert failed.headers["access-control-allow-origin"] == ours["Origin"]
+    assert allowed.headers["access-control-allow-origin"] == ours["Origin"]
+    assert "access-control-allow-origin" not in refused.headers
+    lines = [json.loads(record.message) for record in caplog.records if record.name == ACCESS_LOG.name]
+    expected = [(x.headers["x-request-id"], x.status_code) for x in (failed, allowed, refused)]
+    assert [(line["request_id"], line["status"]) for line in lines] == expected
+    counts = [x for x in client.get("/metrics").text.splitlines() if x.startswith("genir_requests_total{")]
+    for method, code in [("GET", 500), ("OPTIONS", 200), ("OPTIONS", 400)]:
+        [count] = [x for x in counts if f'code="{code}"' in x and f'method="{method}"' in x and 'route="/search"' in x]
+        assert count.endswith(" 1.0")
 
 
 def test_the_description_says_which_requests_need_the_key(owls):
     keyed, free = (make_app(owls, **settings).openapi() for settings in ({"api_key": "k"}, {}))
-    assert keyed["components"]["securitySchemes"] == {"API key": {"type": "http", "scheme": "bearer"}}
-    needed = {path for path, methods in keyed["paths"].items() for x in methods.values() if "security" in x}
+    [(name, scheme)] = keyed["components"]["securitySchemes"].items()
+    assert scheme == {"type": "http", "scheme": "bearer"}
+    assert re.fullmatch(r"[a-zA-Z0-9._-]+", name)  # what OpenAPI allows for the names of components
+    operations = [(path, x) for path, methods in keyed["paths"].items() for x in methods.values()]
+    needed = {path for path, operation in operations if "security" in operation}
     assert needed == {"/search", "/rank", "/explain", "/metrics"}
+    for path, operation in operations:
+        content = operation["responses"].get("401", {}).get("content")
+        assert (content is not None) == (path in needed)
+        assert content is None or content.keys() == {"application/json"}
+    assert keyed["paths"]["/metrics"]["get"]["responses"]["200"]["content"].keys() == {"text/plain"}
     assert "security" not in str(free)
 
 

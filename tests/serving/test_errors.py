@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from genir.errors import GenirError, SearchTimeout
 from genir.serving.batching import Overloaded
-from genir.serving.errors import ClientDisconnected, ShuttingDown, handle_errors
+from genir.serving.errors import ClientDisconnected, ShuttingDown, UnexpectedErrors, handle_errors
 
 ERRORS = {
     "wrong": (GenirError("wrong \x1b[31m"), 422),
@@ -37,7 +37,12 @@ def client():
     @app.post("/body")
     async def read(body: Body) -> None: ...
 
+    @app.get("/fail")
+    async def fail_unexpectedly() -> None:
+        raise ZeroDivisionError("secret")
+
     handle_errors(app)
+    app.add_middleware(UnexpectedErrors)
     return TestClient(app)
 
 
@@ -66,3 +71,20 @@ def test_unknown_paths_and_methods_have_the_same_form(client):
     answer = client.post("/raise")
     assert answer.json()["status"] == 405
     assert answer.headers["allow"] == "GET, HEAD"
+
+
+def test_an_unexpected_error_is_logged_and_not_shown_to_the_client(client, caplog):
+    answer = client.get("/fail")
+    assert (answer.status_code, answer.json()["status"]) == (500, 500)
+    assert "secret" not in answer.text
+    assert "ZeroDivisionError: secret" in caplog.text
+
+
+def test_an_error_within_an_answer_is_logged_and_ends_the_connection(caplog):
+    async def fail_within(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        TestClient(UnexpectedErrors(fail_within)).get("/")
+    assert "ZeroDivisionError" in caplog.text

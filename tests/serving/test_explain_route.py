@@ -25,6 +25,13 @@ def test_a_search_is_explained_as_in_python(service, owls, options):
     assert (answer["exact"], answer["num_proven"]) == (found["exact"], found["num_proven"])
 
 
+def test_a_search_for_as_many_documents_as_are_explained_has_no_more_beams(service, owls, monkeypatch):
+    explain, used = owls.explain, []
+    monkeypatch.setattr(owls, "explain", lambda query, **options: used.append(options) or explain(query, **options))
+    assert service.get("/explain", params={"query": QUERY, "k": 100}).status_code == 200
+    assert [(options["k"], options["beams"]) for options in used] == [(100, 100)]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

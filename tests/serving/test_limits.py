@@ -5,7 +5,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from genir.serving.errors import handle_errors
-from genir.serving.limits import BodyLimit
+from genir.serving.limits import BodyLimit, choose_beams
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +31,10 @@ def test_a_body_of_at_most_the_limit_is_read(client, size, status):
             assert answer.json()["error"] == "the body of a request may have at most 100 bytes"
         else:
             assert answer.json() == size
+
+
+@pytest.mark.parametrize(
+    ("k", "beams", "expected"), [(3, None, 13), (95, None, 100), (100, None, 100), (120, None, 120), (3, 1, 1)]
+)
+def test_the_default_of_beams_is_within_the_limit_but_not_below_k(k, beams, expected):
+    assert choose_beams(k, beams, 100) == expected

@@ -28,6 +28,7 @@ def test_the_metrics_count_what_was_asked(owls):
         client.get("/search")
         client.get("/secret/1")
         client.post("/search", json={"queries": ["owls", "foxes"], "exact": True})
+        found.append(client.post("/search", json={"query": "owls", "k": 1000}).json()["exact"])
         metrics = read_metrics(client)
 
     def requests(route, method, code):
@@ -35,10 +36,10 @@ def test_the_metrics_count_what_was_asked(owls):
 
     assert requests("/search", "GET", "200") == 3
     assert requests("/search", "GET", "422") == requests("other", "GET", "404") == 1
-    assert metrics["genir_request_seconds_count", ("route", "/search")] == 5
+    assert metrics["genir_request_seconds_count", ("route", "/search")] == 6
     assert metrics["genir_searches_total", ("certified", "true")] == sum(found) + 2
-    assert metrics["genir_searches_total", ("certified", "false")] == 3 - sum(found)
-    assert metrics["genir_batch_size_count",] == 5  # exact searches run alone
-    assert metrics["genir_beams_sum",] == 11 + 12 + 40 + 2 * 20  # k + 10
+    assert metrics["genir_searches_total", ("certified", "false")] == 4 - sum(found)
+    assert metrics["genir_batch_size_count",] == 6  # exact searches run alone
+    assert metrics["genir_beams_sum",] == 11 + 12 + 40 + 2 * 20 + 1000  # k + 10, at most 1,000
     assert metrics["genir_documents",] == 30
     assert metrics["genir_queue_length", ("queue", "fast")] == 0

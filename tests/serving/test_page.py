@@ -107,11 +107,15 @@ def test_nothing_is_offered_that_the_service_refuses(open_page, service):
     for name, most in [("Hits", MAX_K), ("Beams", MAX_BEAMS)]:
         expect(page.locator("#options").get_by_label(name)).to_have_attribute("max", str(most))
     explained, more = (page.get_by_role("button", name=name) for name in ("How it was generated", re.compile("beams$")))
-    for options, next_beams in [(f"k={MAX_EXPLAINED}", 440), (f"beams={MAX_EXPLAINED}", 400), ("beams=300", MAX_BEAMS)]:
+    for options, next_beams in [
+        (f"k={MAX_EXPLAINED - 10}", 400),
+        (f"beams={MAX_EXPLAINED}", 400),
+        ("beams=300", MAX_BEAMS),
+    ]:
         page.goto(f"{service.base_url}?q=owls&{options}")
         expect(more).to_have_text(f"Search with {next_beams} beams")
         expect(explained).to_have_count(0 if options == "beams=300" else 10)
-    for options in [f"k={MAX_EXPLAINED + 1}", f"beams={MAX_BEAMS}"]:
+    for options in [f"k={MAX_EXPLAINED - 9}", f"k={MAX_K}", f"beams={MAX_BEAMS}"]:
         page.goto(f"{service.base_url}?q=owls&{options}")
         expect(page.locator("#tree")).to_have_text(
             f"Searches with more than {MAX_EXPLAINED} hits or beams are not explained."

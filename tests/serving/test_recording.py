@@ -1,4 +1,4 @@
-"""Request ids, the access log, and what happens to unexpected errors."""
+"""Request ids and the access log."""
 
 import json
 import logging
@@ -15,11 +15,10 @@ from genir.serving.recording import ACCESS_LOG, Recorder
 def client():
     app = FastAPI()
 
-    @app.get("/fail")
-    async def fail() -> None:
-        raise ZeroDivisionError("secret")
+    @app.get("/owls")
+    async def answer() -> None: ...
 
-    app.add_middleware(Recorder, metrics=Metrics(), routes={"/fail"}, access_log=True)
+    app.add_middleware(Recorder, metrics=Metrics(), routes={"/owls"}, access_log=True)
     return TestClient(app)
 
 
@@ -38,20 +37,11 @@ def test_a_request_without_a_proper_id_gets_a_new_one(client, given):
 def test_each_request_is_one_printable_line_of_json(client, caplog):
     with caplog.at_level(logging.INFO, ACCESS_LOG.name):
         client.get("/%1b[31m%7f%0a%e2%80%ae", params={"query": "owls\n"}, headers={"X-Request-ID": "one"})
-        client.post("/fail")
+        client.post("/owls")
     lines = [record.message for record in caplog.records if record.name == ACCESS_LOG.name]
     assert [line.isascii() and line.isprintable() for line in lines] == [True, True]
     first, second = map(json.loads, lines)
     assert (first["request_id"], first["method"], first["status"]) == ("one", "GET", 404)
     assert (first["path"], first["query"]) == ("/\x1b[31m\x7f\n\u202e", "query=owls%0A")
-    assert (second["path"], second["method"], second["status"]) == ("/fail", "POST", 405)
+    assert (second["path"], second["method"], second["status"]) == ("/owls", "POST", 405)
     assert first["ms"] >= 0
-
-
-def test_an_unexpected_error_is_logged_under_the_id_and_not_shown_to_the_client(client, caplog):
-    answer = client.get("/fail", headers={"X-Request-ID": "one"})
-    assert answer.status_code == 500
-    assert answer.json()["request_id"] == answer.headers["x-request-id"] == "one"
-    assert "secret" not in answer.text
-    assert "request one failed" in caplog.text
-    assert "ZeroDivisionError: secret" in caplog.text

@@ -105,10 +105,7 @@ def test_wrong_parameters_are_refused(service):
         assert answer.status_code == 422
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
     assert service.post("/search", content=b"x" * 1_000_001).status_code == 413
-    timeout = service.post("/search", json={"query": "x", "timeout_ms": 0.001})
-    assert timeout.status_code == 504
-    assert "the search was stopped after 1e-06 s" in timeout.json()["error"]
-    timeout = service.post("/rank", json={"query": "x", "doc_ids": ["owls-01"], "timeout_ms": 0.001})
-    assert timeout.status_code == 504
-    assert "no answer after 1e-06 s" in timeout.json()["error"]
-    assert "search" not in timeout.json()["error"]
+    for path, others in [("/search", {}), ("/rank", {"doc_ids": ["owls-01"]})]:
+        timeout = service.post(path, json={"query": "x", "timeout_ms": 0.001, **others})
+        assert timeout.status_code == 504
+        assert timeout.json()["error"].startswith("stopped after 1e-06 s; allow more time")

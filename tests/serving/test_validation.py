@@ -13,6 +13,7 @@ JSON = {"content-type": "application/json"}
         ({"k": 5.0}, "k: must be a whole number, got 5.0"),
         ({"k": None}, "k: must be a whole number, got null"),
         ({"k": 0}, "k: must be at least 1, got 0"),
+        ({"beams": 1001}, "beams: must be at most 1,000, got 1001"),
         ({"k": 1001}, "k: must be at most 1,000, got 1001"),
         ({"k": [1] * 100}, "k: must be a whole number, got [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,…"),
         ({"exact": 1}, "exact: must be true or false, got 1"),
@@ -25,13 +26,15 @@ JSON = {"content-type": "application/json"}
         ({"query": 7}, "query: must be a text, got 7"),
         ({"query": "x" * 10_001}, "query: must have at most 10,000 characters, got 10,001"),
         ({"query": " "}, "the query is empty; it needs at least one word"),
+        ({"query": None, "queries": []}, "queries: must have at least 1 item, got 0"),
         ({"query": None, "queries": ["x"] * 101}, "queries: must have at most 100 items, got 101"),
         ({"query": None, "queries": ["x", None]}, "queries[1]: must be a text, got null"),
         ({"queries": ["x"]}, "give either query, a text, or queries, a list of texts"),
         (
             {"beam": 3},
-            "beam: there is no such parameter; there are query, queries, k, beams, exact, allowed, timeout_ms",
+            "'beam': there is no such parameter; there are query, queries, k, beams, exact, allowed, timeout_ms",
         ),
+        ({"": 1}, "'': there is no such parameter; there are query, queries, k, beams, exact, allowed, timeout_ms"),
     ],
 )
 def test_a_wrong_value_in_a_body_is_named_with_what_is_allowed(service, body, message):
@@ -62,14 +65,16 @@ def test_a_body_whose_meaning_is_uncertain_is_refused(service, content, message)
     ("path", "message"),
     [
         ("/search", "query: this parameter is missing"),
-        ("/search?query=a&query=b", "query: given 2 times; give it once"),
-        ("/search?query=a&k=5&k=5", "k: given 2 times; give it once"),
+        ("/search?query=a&query=b", "'query': given 2 times; give it once"),
+        ("/search?query=a&k=5&k=5", "'k': given 2 times; give it once"),
         ("/search?query=a&k=1_0", 'k: must be a whole number, got "1_0"'),
         ("/search?query=a&k=", 'k: must be a whole number, got ""'),
         ("/search?query=a&k=0", "k: must be at least 1, got 0"),
         ("/search?query=a&exact=maybe", 'exact: must be true or false, got "maybe"'),
-        ("/search?query=a&beams=3", "beams: there is no such parameter; there are query, k, exact"),
-        ("/explain?query=a&doc_id=x&doc_id=y", "doc_id: given 2 times; give it once"),
+        ("/search?query=a&beams=3", "'beams': there is no such parameter; there are query, k, exact"),
+        ("/search?query=a&=3", "'': there is no such parameter; there are query, k, exact"),
+        ("/search?query=a&=3&=4", "'': given 2 times; give it once"),
+        ("/explain?query=a&doc_id=x&doc_id=y", "'doc_id': given 2 times; give it once"),
         ("/explain?query=a&beams=101", "beams: must be at most 100, got 101"),
     ],
 )
@@ -82,7 +87,18 @@ def test_parameters_in_the_address_of_a_request_with_a_body_are_not_ignored(serv
     for path, body in [("/search?k=3", {"query": "x"}), ("/rank?k=3", {"query": "x", "doc_ids": ["owls-01"]})]:
         answer = service.post(path, json=body)
         assert answer.status_code == 422
-        assert answer.json()["error"] == "k: parameters of this request belong in its body, a JSON object"
+        assert answer.json()["error"] == "'k': parameters of this request belong in its body, a JSON object"
+
+
+def test_a_long_name_is_not_repeated_whole(service):
+    name = "x" * 300_000
+    bodies = [f'{{"query": "owls", "{name}": 1}}', f'{{"{name}": 1, "{name}": 2}}']
+    answers = [service.post("/search", content=body, headers=JSON) for body in bodies]
+    answers += [service.get(f"/search?query=owls&{name[:3000]}=1"), service.post(f"/search?{name[:3000]}=1", json={})]
+    for answer in answers:
+        assert answer.status_code == 422
+        assert "xxx…'" in answer.json()["error"]
+        assert len(answer.json()["error"]) < 250
 
 
 def test_numbers_of_all_kinds_that_are_right_are_accepted(service):

@@ -70,7 +70,7 @@ function showResults(found, request, signal) {
     explanation = undefined;
     throw problem;
   }));
-  const isExplained = Math.max(request.k, request.beams ?? 0) <= MOST_EXPLAINED;
+  const isExplained = Math.max(request.k, countBeams(request)) <= MOST_EXPLAINED;
   const view = { opened: null, redraw: () => {} };
   const taken = found.timings ? ` in ${Math.max(1, Math.round(found.timings.search_ms))} ms` : "";
   status.textContent = `${count(found.hits.length, "hit", "hits")}${taken}${found.exact ? ", proven to be the best" : ""}`;
@@ -80,6 +80,11 @@ function showResults(found, request, signal) {
   if (isExplained) showTree(explain, view);
   else tree.replaceChildren(element("p", {}, `Searches with more than ${MOST_EXPLAINED} hits or beams are not explained.`));
   results.hidden = false;
+}
+
+/** The beam size of a search, as the service chooses it. */
+function countBeams({ k, beams }) {
+  return beams ?? Math.max(k, Math.min(k + 10, Number(form.elements.beams.max)));
 }
 
 /** Tell whether it is proven that no other document is more likely, and offer more beams if not. */
@@ -92,7 +97,7 @@ function showCertificate(found, request) {
     certificate.replaceChildren(element("strong", {}, "✓ Proven best."), text);
     return;
   }
-  const before = request.beams ?? request.k + 10;
+  const before = countBeams(request);
   const beams = Math.min(4 * before, Number(form.elements.beams.max));
   const [part, missed] = !proven
     ? ["Not proven.", "a document that is better"]

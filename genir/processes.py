@@ -6,6 +6,7 @@ process, and nothing here imports torch. The connections are those of torch.dist
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -101,6 +102,9 @@ def _disconnect() -> None:
     distributed: Any = torch.distributed
     if distributed.is_initialized():
         distributed.destroy_process_group()
+        # Sharded tensors keep gloo's threads. One of them may still be about to free a tensor of the last collective,
+        # for which it needs the interpreter, and it aborts the process if that is gone. A sleep lets it go first.
+        time.sleep(0.2)
 
 
 class LostConnection(GenirError):
